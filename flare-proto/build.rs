@@ -12,6 +12,7 @@ use prost_types::{
 /// `flare.options.v1.raw`: the field's message is kept as the sender's bytes.
 const RAW: &str = "flare.options.v1.raw";
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script its folder by a variable")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let root = PathBuf::from("proto");

@@ -40,8 +40,14 @@ impl std::error::Error for IdError {}
 /// Names the value and the rule.
 pub fn check_tenant_id(id: &str) -> Result<(), IdError> {
     let fits = (1..=MAX_TENANT_ID_BYTES).contains(&id.len())
-        && id.bytes().all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    if fits { Ok(()) } else { refuse("tenant id", id, "only [a-z0-9-], 1 to 32 of them") }
+        && id
+            .bytes()
+            .all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if fits {
+        Ok(())
+    } else {
+        refuse("tenant id", id, "only [a-z0-9-], 1 to 32 of them")
+    }
 }
 
 /// Takes `[A-Za-z0-9._:@+=~-]{1,64}` but `.` and `..`.
@@ -81,11 +87,17 @@ pub fn check_conversation_id(id: &str) -> Result<(), IdError> {
         return check("conversation id", id);
     };
     let fits = suffix.len() == DIRECT_SUFFIX_CHARS
-        && suffix.bytes().all(|it| matches!(it, b'a'..=b'z' | b'2'..=b'7'));
+        && suffix
+            .bytes()
+            .all(|it| matches!(it, b'a'..=b'z' | b'2'..=b'7'));
     if fits {
         Ok(())
     } else {
-        refuse("conversation id", id, "a direct conversation's is d_ and 26 of [a-z2-7]")
+        refuse(
+            "conversation id",
+            id,
+            "a direct conversation's is d_ and 26 of [a-z2-7]",
+        )
     }
 }
 
@@ -101,7 +113,11 @@ pub fn is_direct(conversation_id: &str) -> bool {
 pub fn check_client_id(id: &str) -> Result<(), IdError> {
     check("client id", id)?;
     if id.starts_with(SERVICE_CLIENT_ID_PREFIX) {
-        return refuse("client id", id, "flare: begins the ids of the services' own commands");
+        return refuse(
+            "client id",
+            id,
+            "flare: begins the ids of the services' own commands",
+        );
     }
     Ok(())
 }
@@ -123,7 +139,11 @@ const fn is_id_byte(byte: u8) -> bool {
 }
 
 fn refuse(what: &'static str, id: &str, why: &'static str) -> Result<(), IdError> {
-    Err(IdError { what, value: id.chars().take(SHOWN_CHARS).collect(), why })
+    Err(IdError {
+        what,
+        value: id.chars().take(SHOWN_CHARS).collect(),
+        why,
+    })
 }
 
 #[cfg(test)]
@@ -137,7 +157,18 @@ mod tests {
             assert_eq!(check_device_id(good), Ok(()), "{good}");
             assert_eq!(check_client_id(good), Ok(()), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a b", "a\0", "a\nb", "ä", "a%2e", &"x".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a\0",
+            "a\nb",
+            "ä",
+            "a%2e",
+            &"x".repeat(65),
+        ] {
             assert!(check_user_id(bad).is_err(), "{bad:?}");
             assert!(check_group_id(bad).is_err(), "{bad:?}");
             assert!(check_conversation_id(bad).is_err(), "{bad:?}");
@@ -147,7 +178,10 @@ mod tests {
     #[test]
     fn a_refusal_names_the_value_and_the_rule() {
         let error = check_user_id("a/b").expect_err("refused");
-        assert_eq!(error.to_string(), r#"user id "a/b": only [A-Za-z0-9._:@+=~-], 1 to 64 of them"#);
+        assert_eq!(
+            error.to_string(),
+            r#"user id "a/b": only [A-Za-z0-9._:@+=~-], 1 to 64 of them"#
+        );
         let long = check_user_id(&"y".repeat(100_000)).expect_err("refused");
         assert!(long.to_string().len() < 200);
     }
@@ -159,7 +193,12 @@ mod tests {
         assert_eq!(check_conversation_id(&direct), Ok(()));
         assert_eq!(check_conversation_id("team"), Ok(()));
         assert!(is_direct(&direct) && !is_direct("team"));
-        for bad in ["d_", "d_short", &format!("d_{}", "A2".repeat(13)), &format!("d_{}", "a1".repeat(13))] {
+        for bad in [
+            "d_",
+            "d_short",
+            &format!("d_{}", "A2".repeat(13)),
+            &format!("d_{}", "a1".repeat(13)),
+        ] {
             assert!(check_conversation_id(bad).is_err(), "{bad}");
         }
     }

@@ -1,9 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![expect(
-    missing_docs,
-    clippy::all,
-    reason = "generated code; the contract is documented in the .proto files"
-)]
 
 use std::sync::LazyLock;
 
@@ -11,6 +6,12 @@ use prost_reflect::DescriptorPool;
 
 pub mod ids;
 
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    reason = "generated code; the contract is documented in the .proto files"
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/flare.rs"));
 }

@@ -1,0 +1,81 @@
+use flare_proto::{
+    common::ErrorCode,
+    ids,
+    message::{Content, content::Kind},
+};
+use prost::Message;
+
+use super::{Limits, Refusal};
+use crate::content::{ContentKind, MAX_FORWARD_DEPTH, kind};
+
+/// Checks a sender's content as its bytes came, and gives back what of it this build understands. The bytes are what is kept and forwarded.
+///
+/// # Errors
+/// Names `content`, or the field within it.
+pub fn content(bytes: &[u8], limits: &Limits) -> Result<Content, Refusal> {
+    if bytes.is_empty() {
+        return Err(Refusal::invalid("content", "a content is needed"));
+    }
+    if bytes.len() > limits.max_content_bytes {
+        let message = format!(
+            "{} bytes, at most {}",
+            bytes.len(),
+            limits.max_content_bytes
+        );
+        return Err(Refusal::of(ErrorCode::ContentTooLarge, "content", message));
+    }
+    let content = Content::decode(bytes)
+        .map_err(|error| Refusal::invalid("content", format!("no content: {error}")))?;
+    if content.kind.is_none() && !matches!(kind(bytes), Some(ContentKind::Unknown(_))) {
+        return Err(Refusal::invalid(
+            "content",
+            "a content has a kind: text, image, …",
+        ));
+    }
+    if content.mentions.len() > limits.max_mentions {
+        let message = format!(
+            "{} mentions, at most {}",
+            content.mentions.len(),
+            limits.max_mentions
+        );
+        return Err(Refusal::of(
+            ErrorCode::LimitExceeded,
+            "content.mentions",
+            message,
+        ));
+    }
+    for mention in &content.mentions {
+        super::id(
+            "content.mentions.user_id",
+            ids::check_user_id(&mention.user_id),
+        )?;
+    }
+    within(&content, 0)?;
+    Ok(content)
+}
+
+/// The rules that also hold for contents in forwarded messages.
+fn within(content: &Content, depth: usize) -> Result<(), Refusal> {
+    if content.unknown.is_some() {
+        return Err(Refusal::invalid(
+            "content.unknown",
+            "unknown is the server's, in JSON",
+        ));
+    }
+    match &content.kind {
+        Some(Kind::Text(text)) if text.text.is_empty() => Err(Refusal::invalid(
+            "content.text.text",
+            "a text has at least one character",
+        )),
+        Some(Kind::Forward(_)) if depth >= MAX_FORWARD_DEPTH => {
+            let message = format!("forwards in forwards, at most {MAX_FORWARD_DEPTH} deep");
+            Err(Refusal::invalid("content.forward", message))
+        }
+        Some(Kind::Forward(forward)) => forward
+            .messages
+            .iter()
+            .filter_map(|message| message.content.as_ref())
+            .try_for_each(|inner| within(inner, depth + 1)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! What of a content can be told without its type: its kind, by number, whether or not this build knows it.
+
+use crate::wire::{self, Value};
+
+/// How deep forwarded messages may hold forwarded messages.
+pub const MAX_FORWARD_DEPTH: usize = 8;
+
+/// The field `unknown` of `Content`: only in JSON, only from the server.
+pub(crate) const UNKNOWN_FIELD: u32 = 30;
+
+/// The fields of `Content` that are its kind, in this build.
+const KNOWN_KINDS: std::ops::RangeInclusive<u32> = 1..=13;
+/// The fields of `Content` that stand beside the kind, in this build.
+const BESIDE_THE_KIND: [u32; 4] = [20, 21, 22, UNKNOWN_FIELD];
+
+/// A content's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentKind {
+    /// A field of this build's `Content`, by number.
+    Known(u32),
+    /// A field that this build's `Content` has not, and that holds a message as a kind does, by number.
+    Unknown(u32),
+    /// Nothing that could be a kind.
+    Missing,
+}
+
+impl ContentKind {
+    /// The field's number; 0 if there is none.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Known(number) | Self::Unknown(number) => number,
+            Self::Missing => 0,
+        }
+    }
+}
+
+/// Reads the kind from a content's bytes; `None` if they are no protobuf. Of several, the last known one counts, as it does for a decoder; of
+/// several unknown ones the lowest.
+pub fn kind(content: &[u8]) -> Option<ContentKind> {
+    let mut found = ContentKind::Missing;
+    for field in wire::fields(content) {
+        let field = field.ok()?;
+        if !matches!(field.value, Value::Bytes(_)) {
+            continue;
+        }
+        found = match found {
+            _ if KNOWN_KINDS.contains(&field.number) => ContentKind::Known(field.number),
+            _ if BESIDE_THE_KIND.contains(&field.number) => found,
+            ContentKind::Missing => ContentKind::Unknown(field.number),
+            ContentKind::Unknown(lowest) => ContentKind::Unknown(lowest.min(field.number)),
+            ContentKind::Known(_) => found,
+        };
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_here_are_those_of_the_contract() {
+        let content = flare_proto::descriptor_pool()
+            .get_message_by_name("flare.message.v1.Content")
+            .expect("in the contract");
+        for field in content.fields() {
+            let is_kind = field
+                .containing_oneof()
+                .is_some_and(|it| it.name() == "kind");
+            assert_eq!(
+                KNOWN_KINDS.contains(&field.number()),
+                is_kind,
+                "{}",
+                field.name()
+            );
+            assert_eq!(
+                BESIDE_THE_KIND.contains(&field.number()),
+                !is_kind,
+                "{}",
+                field.name()
+            );
+        }
+        let unknown = content
+            .get_field_by_name("unknown")
+            .expect("in the contract");
+        assert_eq!(unknown.number(), UNKNOWN_FIELD);
+    }
+
+    #[test]
+    fn a_kind_is_told_known_unknown_or_missing() {
+        assert_eq!(kind(&[0x0a, 0x00]), Some(ContentKind::Known(1)));
+        // Field 14, then field 1: a decoder knows the latter.
+        assert_eq!(kind(&[0x72, 0x00, 0x0a, 0x00]), Some(ContentKind::Known(1)));
+        assert_eq!(kind(&[0x72, 0x01, 0x78]), Some(ContentKind::Unknown(14)));
+        // Only mention_all, and a number in an unknown field: no kind.
+        assert_eq!(
+            kind(&[0xb0, 0x01, 0x01, 0x70, 0x05]),
+            Some(ContentKind::Missing)
+        );
+        assert_eq!(kind(&[0x0a, 0x05]), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! What the service does: delivers events, passes on signals.
+
+pub mod deliver;
+pub mod ports;
+pub mod rosters;
+pub mod signal;

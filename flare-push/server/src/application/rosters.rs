@@ -1,0 +1,43 @@
+//! Rosters in memory.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+
+use super::ports::{PortError, RosterSource};
+use crate::domain::{event::Conversation, roster::Roster};
+
+/// Rosters of conversations seen lately, bounded by their members together.
+#[derive(Clone)]
+pub struct Rosters {
+    source: Arc<dyn RosterSource>,
+    kept: Cache<Conversation, Arc<Roster>>,
+}
+
+impl Rosters {
+    /// Keeps at most so many members.
+    pub fn new(source: Arc<dyn RosterSource>, max_members: u64) -> Self {
+        let kept = Cache::builder()
+            .max_capacity(max_members)
+            .weigher(|_, roster: &Arc<Roster>| u32::try_from(roster.len()).unwrap_or(u32::MAX).max(1))
+            .build();
+        Self { source, kept }
+    }
+
+    /// The roster, from memory or from its source.
+    pub async fn get(&self, conversation: &Conversation) -> Result<Option<Arc<Roster>>, PortError> {
+        if let Some(roster) = self.kept.get(conversation).await {
+            return Ok(Some(roster));
+        }
+        let Some(roster) = self.source.fetch(conversation).await?.map(Arc::new) else {
+            return Ok(None);
+        };
+        self.kept.insert(conversation.clone(), Arc::clone(&roster)).await;
+        Ok(Some(roster))
+    }
+
+    /// Puts a roster that a member event changed. Only the stream's one reader calls this.
+    pub async fn put(&self, conversation: &Conversation, roster: Arc<Roster>) {
+        self.kept.insert(conversation.clone(), roster).await;
+    }
+}

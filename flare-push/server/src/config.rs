@@ -1,0 +1,20 @@
+//! The service's configuration.
+
+flare_server_core::section! {
+    /// Online delivery.
+    pub struct PushServerConfig {
+        /// Members of all rosters that are kept in memory together.
+        pub max_roster_members: u64 = 2_000_000,
+        /// Batches on their way to one gateway; the next waits.
+        pub gateway_queue_batches: usize = 64,
+        /// A gateway that takes no batch for so long loses its stream, and its connections are told to sync.
+        pub gateway_deadline_ms: u64 = 5_000,
+        /// Signals on their way; more are dropped.
+        pub signal_queue: usize = 10_000,
+    }
+    validate(config, at) {
+        at.require(config.gateway_queue_batches > 0, "gateway_queue_batches", "must be above 0");
+        at.require(config.gateway_deadline_ms > 0, "gateway_deadline_ms", "must be above 0");
+        at.require(config.signal_queue > 0, "signal_queue", "must be above 0");
+    }
+}

@@ -1,0 +1,4 @@
+//! Who gets an event.
+
+pub mod event;
+pub mod roster;

@@ -1,0 +1,42 @@
+//! What delivery needs to know of an event.
+
+use bytes::Bytes;
+
+/// A conversation of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Conversation {
+    /// The tenant.
+    pub tenant: String,
+    /// The conversation's id.
+    pub id: String,
+}
+
+/// How an event changes who is a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// Nothing changes.
+    None,
+    /// These join.
+    Joined(Vec<String>),
+    /// This one leaves or is removed; he gets the event.
+    Gone(String),
+}
+
+/// An event on its way to devices.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where it happened.
+    pub conversation: Conversation,
+    /// Its place.
+    pub seq: u64,
+    /// Whose connection it came over: that device gets no delivery. Empty: it came another way.
+    pub sender: String,
+    /// That connection's device.
+    pub sender_device: String,
+    /// Both users of a direct conversation; empty: see the roster.
+    pub participants: Vec<String>,
+    /// What it does to the roster.
+    pub change: MemberChange,
+    /// The event as encoded.
+    pub bytes: Bytes,
+}

@@ -1,0 +1,108 @@
+//! Rosters from flare-session, checked against the committed head.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flare_proto::{
+    common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
+    session::{MembersRequest, session_service_client::SessionServiceClient},
+    storage::{HeadsRequest, storage_reader_service_client::StorageReaderServiceClient},
+};
+use flare_server_core::{
+    channels::{Channels, ServiceChannel},
+    error::Refusal,
+    registry::service,
+};
+use tonic::Status;
+
+use crate::{
+    application::ports::{PortError, RosterSource},
+    domain::{event::Conversation, roster::Roster},
+};
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Asks `SessionService.Members` and `StorageReaderService.Heads`.
+pub struct GrpcRosterSource {
+    session: SessionServiceClient<ServiceChannel>,
+    reader: StorageReaderServiceClient<ServiceChannel>,
+}
+
+impl GrpcRosterSource {
+    /// Asks over these channels.
+    pub fn new(channels: &Channels) -> Self {
+        Self {
+            session: SessionServiceClient::new(channels.get(service::SESSION)),
+            reader: StorageReaderServiceClient::new(channels.get(service::STORAGE_READER)),
+        }
+    }
+
+    async fn read(&self, conversation: &Conversation) -> Result<Option<Roster>, PortError> {
+        let context = Some(context(&conversation.tenant));
+        let heads = HeadsRequest { context: context.clone(), conversation_ids: vec![conversation.id.clone()] };
+        let head = self.reader.clone().heads(heads).await.map_err(refused)?.into_inner().heads.pop();
+        let member_seq = head.map_or(0, |it| it.member_seq);
+
+        let mut version = 0;
+        let mut members = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = MembersRequest {
+                context: context.clone(),
+                tenant_id: conversation.tenant.clone(),
+                conversation_id: conversation.id.clone(),
+                known_version: 0,
+                page_token,
+            };
+            let page = match self.session.clone().members(request).await {
+                Ok(page) => page.into_inner(),
+                Err(status) if is_unknown(&status) => return Ok(None),
+                Err(status) => return Err(refused(status)),
+            };
+            if !members.is_empty() && page.version != version {
+                return Err(behind("the roster changed between two pages"));
+            }
+            version = page.version;
+            let joined = page.joined_seqs.into_iter().chain(std::iter::repeat(0));
+            members.extend(page.members.into_iter().zip(joined).map(|(member, joined)| (member.user_id, joined)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        if version < member_seq {
+            // flare-session has not yet written the seq of a change that is committed.
+            return Err(behind("the roster is older than the committed head"));
+        }
+        Ok(Some(Roster::new(version, members)))
+    }
+}
+
+fn context(tenant: &str) -> RequestContext {
+    RequestContext {
+        actor: Some(Actor { kind: ActorKind::Service.into(), ..Actor::default() }),
+        tenant: Some(TenantContext { tenant_id: tenant.to_owned() }),
+        ..RequestContext::default()
+    }
+}
+
+fn is_unknown(status: &Status) -> bool {
+    matches!(Refusal::from(status.clone()).code, ErrorCode::ConversationNotFound | ErrorCode::NotFound)
+}
+
+fn refused(status: Status) -> PortError {
+    PortError { what: "roster", why: status.message().to_owned() }
+}
+
+fn behind(why: &str) -> PortError {
+    PortError { what: "roster", why: why.to_owned() }
+}
+
+#[async_trait]
+impl RosterSource for GrpcRosterSource {
+    async fn fetch(&self, conversation: &Conversation) -> Result<Option<Roster>, PortError> {
+        tokio::time::timeout(DEADLINE, self.read(conversation))
+            .await
+            .unwrap_or_else(|_| Err(behind("no answer in time")))
+    }
+}

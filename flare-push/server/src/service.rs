@@ -1,0 +1,71 @@
+//! Puts the service together.
+
+use std::{sync::Arc, time::Duration};
+
+use flare_proto::push::push_scheduler_service_server::PushSchedulerServiceServer;
+use flare_server_core::{
+    platform::Platform,
+    registry::service,
+    service::{Parts, ServiceError, Task},
+};
+use tokio::sync::mpsc;
+use tonic::service::Routes;
+
+use crate::{
+    application::{
+        deliver::Deliver,
+        ports::{Gateways, Presence},
+        rosters::Rosters,
+        signal::PassOn,
+    },
+    config::PushServerConfig,
+    handler::{events::Events, grpc::Grpc},
+    infrastructure::{
+        grpc_gateways::GrpcGateways, grpc_presence::GrpcPresence, grpc_roster_source::GrpcRosterSource,
+    },
+};
+
+const TOPIC: &str = "flare.im.message.persisted";
+const GROUP: &str = "push";
+
+/// Subscribes to the stream and offers the service.
+pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+    let bus = platform.event_bus().await?;
+    let presence: Arc<dyn Presence> = Arc::new(GrpcPresence::new(&platform.channels));
+    let gateways: Arc<dyn Gateways> = Arc::new(GrpcGateways::new(
+        platform.channels.clone(),
+        platform.shutdown.clone(),
+        config.gateway_queue_batches,
+        Duration::from_millis(config.gateway_deadline_ms),
+    ));
+    let source = Arc::new(GrpcRosterSource::new(&platform.channels));
+    let rosters = Rosters::new(source, config.max_roster_members);
+    let deliver =
+        Deliver { presence: Arc::clone(&presence), gateways: Arc::clone(&gateways), rosters: rosters.clone() };
+    let pass_on = PassOn { presence, gateways, rosters };
+
+    let shutdown = platform.shutdown.clone();
+    let events = Task::new("push-server.events", async move {
+        let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(Events { deliver })).await?;
+        shutdown.draining().await;
+        subscription.shutdown().await;
+        Ok(())
+    });
+    let (queue, mut signals) = mpsc::channel(config.signal_queue);
+    let shutdown = platform.shutdown.clone();
+    let signals = Task::new("push-server.signals", async move {
+        while let Some(Some(signal)) = shutdown.or_drain(signals.recv()).await {
+            if let Err(error) = pass_on.signal(signal).await {
+                tracing::debug!(%error, "a signal was dropped");
+                metrics::counter!("flare_push_signals_dropped_total").increment(1);
+            }
+        }
+        Ok(())
+    });
+    Ok(Parts {
+        routes: vec![Routes::new(PushSchedulerServiceServer::new(Grpc { queue }))],
+        services: vec![service::PUSH_SERVER],
+        tasks: vec![events, signals],
+        edges: Vec::new(),
+    })
+}

@@ -1,0 +1,212 @@
+//! How a service reaches another: the in-process routes where that role runs here, else a balanced channel. The caller never knows which.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use tonic::{
+    Status,
+    body::Body,
+    service::Routes,
+    transport::{Channel, Endpoint, channel::Change},
+};
+use tower::Service;
+
+use crate::{identity::peer::PeerSecret, registry::Registry, shutdown::Shutdown};
+
+/// A connection attempt to another process gives up after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Streams between processes notice a dead peer after about twice this.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Gives channels to services. Clones share one state.
+#[derive(Clone)]
+pub struct Channels {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    registry: Arc<dyn Registry>,
+    peer_secret: Option<PeerSecret>,
+    shutdown: Shutdown,
+    local: OnceLock<Local>,
+    remote: Mutex<HashMap<String, Channel>>,
+}
+
+struct Local {
+    routes: Routes,
+    services: Vec<&'static str>,
+    /// Where this process's inner listener answers, if it has one.
+    endpoint: Option<String>,
+}
+
+/// A channel to a service, for tonic's generated clients.
+#[derive(Clone)]
+pub struct ServiceChannel {
+    shared: Arc<Shared>,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
+    Service(Arc<str>),
+    Endpoint(Arc<str>),
+}
+
+impl Channels {
+    /// Channels to the services that `registry` knows. Requests to other processes bear `peer_secret`.
+    pub fn new(registry: Arc<dyn Registry>, peer_secret: Option<PeerSecret>, shutdown: Shutdown) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                registry,
+                peer_secret,
+                shutdown,
+                local: OnceLock::new(),
+                remote: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Says, once every service is built, which services run in this process, what serves them, and where the inner listener answers.
+    /// Calls before it are refused UNAVAILABLE. A second call changes nothing.
+    pub fn serve_local(&self, routes: Routes, services: Vec<&'static str>, endpoint: Option<String>) {
+        if self.shared.local.set(Local { routes: routes.prepare(), services, endpoint }).is_err() {
+            tracing::warn!("local routes were set twice; the first stand");
+        }
+    }
+
+    /// A channel to any process that runs `service`, this one first.
+    pub fn get(&self, service: &str) -> ServiceChannel {
+        ServiceChannel { shared: Arc::clone(&self.shared), target: Target::Service(service.into()) }
+    }
+
+    /// A channel to the one process whose inner listener answers at `endpoint`; empty: this process.
+    pub fn endpoint(&self, endpoint: &str) -> ServiceChannel {
+        ServiceChannel { shared: Arc::clone(&self.shared), target: Target::Endpoint(endpoint.into()) }
+    }
+}
+
+impl Shared {
+    fn route(self: &Arc<Self>, target: &Target) -> Result<Route, Status> {
+        let Some(local) = self.local.get() else {
+            return Err(Status::unavailable("this process is still starting"));
+        };
+        match target {
+            Target::Service(name) if local.services.iter().any(|it| **it == **name) => {
+                Ok(Route::Local(local.routes.clone()))
+            }
+            Target::Endpoint(at) if at.is_empty() || local.endpoint.as_deref() == Some(at) => {
+                Ok(Route::Local(local.routes.clone()))
+            }
+            Target::Service(name) => self.balanced(name).map(Route::Remote),
+            Target::Endpoint(at) => self.single(at).map(Route::Remote),
+        }
+    }
+
+    /// One channel a service, whose endpoints follow the registry.
+    fn balanced(self: &Arc<Self>, service: &str) -> Result<Channel, Status> {
+        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = remote.get(service) {
+            return Ok(channel.clone());
+        }
+        let mut endpoints = self.registry.endpoints(service);
+        if endpoints.borrow_and_update().is_empty() {
+            return Err(Status::unavailable(format!("nobody answers for {service}: the registry names no endpoint")));
+        }
+        let (channel, changes) = Channel::balance_channel(64);
+        remote.insert(service.to_owned(), channel.clone());
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            let mut known: Vec<String> = Vec::new();
+            loop {
+                let current = endpoints.borrow_and_update().clone();
+                for gone in known.iter().filter(|it| !current.contains(it)) {
+                    let _ = changes.send(Change::Remove(gone.clone())).await;
+                }
+                for new in current.iter().filter(|it| !known.contains(it)) {
+                    match configured(new) {
+                        Ok(endpoint) => {
+                            let _ = changes.send(Change::Insert(new.clone(), endpoint)).await;
+                        }
+                        Err(error) => tracing::error!(endpoint = %new, %error, "left out of the registry's answer"),
+                    }
+                }
+                known = current;
+                if !matches!(shutdown.or_drain(endpoints.changed()).await, Some(Ok(()))) {
+                    // Keeps the channel's endpoints alive until the process ends.
+                    shutdown.failed().await;
+                    return;
+                }
+            }
+        });
+        Ok(channel)
+    }
+
+    fn single(&self, at: &str) -> Result<Channel, Status> {
+        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = remote.get(at) {
+            return Ok(channel.clone());
+        }
+        let channel = configured(at)?.connect_lazy();
+        remote.insert(at.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}
+
+fn configured(uri: &str) -> Result<Endpoint, Status> {
+    let endpoint = Endpoint::from_shared(uri.to_owned())
+        .map_err(|error| Status::unavailable(format!("endpoint {uri:?} is no URI: {error}")))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(1 << 22))
+}
+
+enum Route {
+    Local(Routes),
+    Remote(Channel),
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<http::Request<Body>> for ServiceChannel {
+    type Response = http::Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // Each call readies the route that it takes.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let route = self.shared.route(&self.target);
+        if let (Ok(Route::Remote(_)), Some(secret)) = (&route, &self.shared.peer_secret) {
+            secret.attach(&mut request);
+        }
+        Box::pin(async move {
+            match route {
+                Ok(Route::Local(mut routes)) => {
+                    std::future::poll_fn(|context| {
+                        <Routes as Service<http::Request<Body>>>::poll_ready(&mut routes, context)
+                    })
+                    .await?;
+                    Ok(routes.call(request).await?)
+                }
+                Ok(Route::Remote(mut channel)) => {
+                    std::future::poll_fn(|context| channel.poll_ready(context)).await?;
+                    Ok(channel.call(request).await?)
+                }
+                Err(status) => Err(status.into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! Configuration: layers of TOML files, environment variables and arguments, checked as a whole before anything starts.
+//!
+//! From the bottom up, each layer over the one before:
+//!
+//! 1. the defaults in the types, then a preset, if the process has one (`flare up`)
+//! 2. `base.toml`
+//! 3. `services/<service>.toml` of each role that runs
+//! 4. `environments/<environment>.toml`
+//! 5. environment variables: `FLARE__TELEMETRY__LEVEL=debug` sets `telemetry.level`; names in tables that the user names are lower-case there
+//! 6. arguments: `telemetry.level=debug`
+//!
+//! A section is a struct made by [`section!`](crate::section); sections nest. All mistakes of all layers are reported at once,
+//! each with its file, variable or argument, and its key. Units are part of a key's name: `_ms`, `_s`, `_bytes`.
+
+mod document;
+mod loader;
+mod mistakes;
+mod print;
+mod secret;
+mod section;
+mod setting;
+mod shape;
+mod source;
+
+pub use document::{KeyDoc, document};
+pub use loader::{ConfigLoader, Loaded};
+pub use mistakes::{ConfigMistakes, Mistake, Mistakes, mistakes_of};
+pub use secret::Secret;
+pub use section::Section;
+pub use setting::Setting;
+pub use shape::{Field, SectionShape, Shape, section_shape};

@@ -1,0 +1,475 @@
+//! The obligations of an [`EventBus`] as tests, for every adapter to run.
+//!
+//! An adapter gives an [`EventBusSite`] for each test: see `tests/event_bus_contract.rs`.
+
+mod props;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use props::{Recorder, SparseView};
+
+use super::{
+    BusRecord, DeadLetter, EventBus, Handled, PublishError, RegisterError, SubscribeError,
+    dead_letter_topic,
+};
+use crate::message_log::contract::{Obligation, Verdict, Violation, ensure, fail};
+use crate::obligations;
+
+/// Where a bus lives. Each test gets its own, empty. Positions are kept every few milliseconds, and
+/// the pauses before a retry are as short.
+#[async_trait]
+pub trait EventBusSite: Send + Sync {
+    /// Opens the bus for the first time.
+    async fn open(&self) -> Arc<dyn EventBus>;
+
+    /// Ends the process that has the bus, at once and without a goodbye, and opens it anew.
+    async fn restart(&self) -> Arc<dyn EventBus>;
+
+    /// Cuts the power (of one machine, where there are several), so that nothing is left of what
+    /// was not made durable, and opens the bus anew.
+    async fn lose_power(&self) -> Arc<dyn EventBus>;
+}
+
+type Site = Box<dyn EventBusSite>;
+
+const TOPIC: &str = "flare.test.events";
+/// Time enough for a bus to do what it must not do.
+const TEMPTATION: Duration = Duration::from_millis(500);
+/// What has not come by then is missing.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// All obligations of an [`EventBus`].
+pub fn event_bus_obligations() -> Vec<Obligation<dyn EventBusSite>> {
+    obligations![
+        durable,
+        every_group_gets_every_record,
+        order_per_key,
+        at_least_once,
+        kept_position,
+        retry,
+        reject,
+        shared,
+        stopped,
+        ascending,
+        released,
+        names_are_checked,
+        views,
+    ]
+}
+
+async fn durable(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..6).await?;
+    let bus = site.lose_power().await;
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    let seen = tokio::time::timeout(PATIENCE, handler.seen(6))
+        .await
+        .unwrap_or_default();
+    ensure(texts(&seen) == (0..6).map(text).collect::<Vec<_>>(), || {
+        "records are lost".to_owned()
+    })
+}
+
+async fn every_group_gets_every_record(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let records: Vec<(Bytes, Bytes)> = vec![
+        (Bytes::new(), Bytes::new()),
+        (Bytes::from_static(b"key"), Bytes::from(vec![0; 700])),
+        (
+            Bytes::from_static(b"\0\xFF"),
+            Bytes::from_static(b"payload\0"),
+        ),
+        (
+            Bytes::from_static(b"key"),
+            Bytes::from((0..=255).collect::<Vec<u8>>()),
+        ),
+    ];
+    let publish_all = || async {
+        for (key, payload) in &records {
+            bus.publish(TOPIC, key.clone(), payload.clone())
+                .await
+                .map_err(violated)?;
+        }
+        Ok::<_, Violation>(())
+    };
+    publish_all().await?;
+    let mut groups = Vec::new();
+    for group in ["one", "two"] {
+        let handler = Recorder::new([]);
+        let subscription = bus
+            .subscribe(TOPIC, group, handler.clone())
+            .await
+            .map_err(violated)?;
+        groups.push((group, handler, subscription));
+    }
+    publish_all().await?;
+    for (group, handler, _subscription) in &groups {
+        let seen: Vec<_> = handler
+            .seen(8)
+            .await
+            .into_iter()
+            .map(|record| (record.key, record.payload))
+            .collect();
+        ensure(seen == [records.clone(), records.clone()].concat(), || {
+            format!("group {group} did not get every record as it was published")
+        })?;
+    }
+    Ok(())
+}
+
+async fn order_per_key(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    let keys = ["a", "b", "c"].map(|key| Bytes::from_static(key.as_bytes()));
+    for round in 0..5 {
+        let batch = (0..8).map(|index| (keys[index % 3].clone(), text(round * 8 + index as u64)));
+        bus.publish_batch(TOPIC, batch.collect())
+            .await
+            .map_err(violated)?;
+    }
+    let seen = handler.seen(40).await;
+    for (rest, key) in (0..).zip(&keys) {
+        let of_key = seen.iter().filter(|record| record.key == key);
+        let payloads: Vec<_> = of_key.map(|record| record.payload.clone()).collect();
+        let expected: Vec<_> = (0..40)
+            .filter(|index| index % 8 % 3 == rest)
+            .map(text)
+            .collect();
+        ensure(payloads == expected, || {
+            format!("the records of key {key:?} are not in order")
+        })?;
+    }
+    Ok(())
+}
+
+async fn at_least_once(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..3).await?;
+    let stuck = Recorder::stuck();
+    let subscription = bus
+        .subscribe(TOPIC, "group", stuck.clone())
+        .await
+        .map_err(violated)?;
+    stuck.batch(0).await;
+    // Time enough for a bus that would go on without an answer to do so, and to keep that.
+    drop(tokio::time::timeout(TEMPTATION, until_lowest_exceeds(&*bus, 0)).await);
+    let bus = site.restart().await;
+    drop(subscription);
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 3..4).await?;
+    let seen = handler.seen_last(text(3)).await;
+    ensure(
+        texts(&seen).starts_with(&[text(0), text(1), text(2)]),
+        || "a record whose handling was not reported does not come again".to_owned(),
+    )
+}
+
+async fn kept_position(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..3).await?;
+    let handler = Recorder::new([]);
+    let subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    handler.seen(3).await;
+    subscription.shutdown().await;
+    let bus = site.restart().await;
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 3..4).await?;
+    let seen = handler.seen_last(text(3)).await;
+    ensure(texts(&seen) == [text(3)], || {
+        format!("{} records came again", seen.len() - 1)
+    })
+}
+
+async fn retry(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..3).await?;
+    let handler = Recorder::new([Handled::Retry, Handled::Retry]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    tokio::time::timeout(PATIENCE, handler.batch(2))
+        .await
+        .map_err(|_| Violation("a batch to be retried does not come again".to_owned()))?;
+    publish(&*bus, 3..4).await?;
+    handler.seen_last(text(3)).await;
+    let batches = handler.batches();
+    ensure(batches[0] == batches[1] && batches[1] == batches[2], || {
+        "a batch to be retried did not come again as it was".to_owned()
+    })?;
+    let rest: Vec<_> = batches[2..].concat();
+    ensure(texts(&rest) == (0..4).map(text).collect::<Vec<_>>(), || {
+        "after a retry the order is lost".to_owned()
+    })
+}
+
+async fn reject(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..3).await?;
+    let reason = "it is not for me".to_owned();
+    let handler = Recorder::new([Handled::Reject {
+        index: 1,
+        reason: reason.clone(),
+    }]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    let letters = Recorder::new([]);
+    let dead_letters = dead_letter_topic(TOPIC);
+    let _letters = bus
+        .subscribe(&dead_letters, "operator", letters.clone())
+        .await
+        .map_err(violated)?;
+    let letter = tokio::time::timeout(PATIENCE, letters.seen(1))
+        .await
+        .map_err(|_| Violation("a rejected record is not among the dead letters".to_owned()))?
+        .remove(0);
+    ensure(letter.key == key(), || {
+        "a dead letter has another key than its record".to_owned()
+    })?;
+    let letter = DeadLetter::decode(letter.payload).map_err(violated)?;
+    ensure(
+        letter.payload == text(1) && letter.reason == reason && letter.group == "group",
+        || format!("record 1 was rejected, the dead letter says {letter:?}"),
+    )?;
+    let again = handler.batch(1).await;
+    ensure(texts(&again) == [text(2)], || {
+        format!("{} records came after the reject, not 1", again.len())
+    })
+}
+
+async fn shared(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let handlers = [Recorder::new([]), Recorder::new([])];
+    let mut subscriptions = Vec::new();
+    for handler in &handlers {
+        subscriptions.push(
+            bus.subscribe(TOPIC, "group", handler.clone())
+                .await
+                .map_err(violated)?,
+        );
+    }
+    // A group beside it, to know when all have come.
+    let beside = Recorder::new([]);
+    let _beside = bus
+        .subscribe(TOPIC, "beside", beside.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 0..20).await?;
+    beside.seen(20).await;
+    let count = || {
+        handlers
+            .iter()
+            .map(|handler| handler.batches().concat().len())
+            .sum::<usize>()
+    };
+    tokio::time::timeout(PATIENCE, async {
+        while count() < 20 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .map_err(|_| Violation(format!("the group got {} of 20 records", count())))?;
+    for subscription in subscriptions {
+        subscription.shutdown().await;
+    }
+    ensure(count() == 20, || {
+        format!("the group was given 20 records {} times", count())
+    })
+}
+
+async fn stopped(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let [first, second] = [Recorder::new([]), Recorder::new([])];
+    let subscription = bus
+        .subscribe(TOPIC, "group", first.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 0..3).await?;
+    first.seen(3).await;
+    subscription.shutdown().await;
+    let _second = bus
+        .subscribe(TOPIC, "group", second.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 3..6).await?;
+    let taken_over = tokio::time::timeout(PATIENCE, second.seen(3)).await;
+    ensure(first.batches().concat().len() == 3, || {
+        "a handler was called after its shutdown".to_owned()
+    })?;
+    ensure(taken_over.is_ok(), || {
+        "nobody took over from a subscription that ended".to_owned()
+    })
+}
+
+async fn ascending(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 0..5).await?;
+    handler.seen(5).await;
+    publish(&*bus, 5..9).await?;
+    let positions: Vec<_> = handler
+        .seen(9)
+        .await
+        .iter()
+        .map(|record| record.position)
+        .collect();
+    ensure(positions.is_sorted_by(|a, b| a < b), || {
+        format!("positions are {positions:?}")
+    })
+}
+
+async fn released(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let lowest = || async { bus.lowest_cursor(TOPIC).await.map_err(violated) };
+    publish(&*bus, 0..3).await?;
+    ensure(lowest().await?.is_none(), || {
+        "there is no group, and a lowest cursor".to_owned()
+    })?;
+    let [quick, stuck] = [Recorder::new([]), Recorder::stuck()];
+    let quick_one = bus
+        .subscribe(TOPIC, "quick", quick.clone())
+        .await
+        .map_err(violated)?;
+    let stuck_one = bus
+        .subscribe(TOPIC, "stuck", stuck.clone())
+        .await
+        .map_err(violated)?;
+    let last = quick.seen(3).await[2].position;
+    let first = stuck.batch(0).await[0].position;
+    let Some(cursor) = lowest().await? else {
+        // It trims its own copy.
+        return Ok(());
+    };
+    ensure(cursor <= first, || {
+        format!("position {first} is in hand, {cursor} is released")
+    })?;
+    stuck.release();
+    for subscription in [quick_one, stuck_one] {
+        subscription.shutdown().await;
+    }
+    let follows = tokio::time::timeout(PATIENCE, until_lowest_exceeds(&*bus, last)).await;
+    ensure(follows.is_ok(), || {
+        format!("all groups have handled {last}, which is not released")
+    })
+}
+
+async fn names_are_checked(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let long = "a".repeat(129);
+    for name in [
+        "", ".", "..", "../up", "a/b", "Upper", "a b", "-a", "é", "a\0b", &long,
+    ] {
+        match bus.publish(name, key(), text(0)).await {
+            Err(PublishError::BadName(_)) => {}
+            other => return fail(format!("a publish to {name:?} gave {other:?}")),
+        }
+        for (topic, group) in [(name, "group"), (TOPIC, name)] {
+            match bus.subscribe(topic, group, Recorder::new([])).await {
+                Err(SubscribeError::BadName(_)) => {}
+                Err(other) => return fail(format!("{group:?} in {topic:?} gave {other}")),
+                Ok(_) => return fail(format!("{group:?} may subscribe to {topic:?}")),
+            }
+        }
+    }
+    bus.publish(&"a".repeat(124), key(), text(0))
+        .await
+        .map_err(violated)
+}
+
+async fn views(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let topic = "flare.test.view";
+    let view = SparseView::new();
+    match bus.register_view(topic, view.clone()).await {
+        Err(RegisterError::Unsupported(_)) => return Ok(()),
+        outcome => outcome.map_err(violated)?,
+    }
+    match bus.register_view(topic, view.clone()).await {
+        Err(RegisterError::Taken(_)) => {}
+        other => return fail(format!("a second view of a topic gave {other:?}")),
+    }
+    match bus.publish(topic, key(), text(0)).await {
+        Err(PublishError::View(_)) => {}
+        other => return fail(format!("a publish to a view gave {other:?}")),
+    }
+    view.extend(3);
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(topic, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    handler.seen_last(text(2)).await;
+    view.extend(3);
+    let seen = handler.seen_last(text(5)).await;
+    ensure(texts(&seen) == (0..6).map(text).collect::<Vec<_>>(), || {
+        "a view was not delivered in order".to_owned()
+    })
+}
+
+fn key() -> Bytes {
+    Bytes::from_static(b"key")
+}
+
+fn text(index: u64) -> Bytes {
+    Bytes::from(format!("event {index}"))
+}
+
+fn texts(records: &[BusRecord]) -> Vec<Bytes> {
+    records
+        .iter()
+        .map(|record| record.payload.clone())
+        .collect()
+}
+
+fn violated(error: impl std::fmt::Display) -> Violation {
+    Violation(error.to_string())
+}
+
+/// Publishes one by one.
+async fn publish(bus: &dyn EventBus, range: std::ops::Range<u64>) -> Verdict {
+    for index in range {
+        bus.publish(TOPIC, key(), text(index))
+            .await
+            .map_err(violated)?;
+    }
+    Ok(())
+}
+
+async fn until_lowest_exceeds(bus: &dyn EventBus, position: u64) {
+    while !bus
+        .lowest_cursor(TOPIC)
+        .await
+        .is_ok_and(|lowest| lowest.is_none_or(|lowest| lowest > position))
+    {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,97 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use super::cursor_file::CursorFile;
+use crate::log_file::LogError;
+
+/// No position was ever kept.
+const NONE: u64 = u64::MAX;
+
+/// A named cursor in a topic.
+pub(super) struct Group {
+    pub(super) name: String,
+    /// Held by the subscription whose turn it is.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    file: CursorFile,
+    /// The position after the last record handled; not below `kept`.
+    reached: AtomicU64,
+    /// The position in the file: where the group goes on after a crash.
+    kept: AtomicU64,
+}
+
+impl Group {
+    /// A group that has not read anything yet.
+    pub(super) fn new(name: &str, file: CursorFile) -> Self {
+        Self {
+            name: name.to_owned(),
+            turn: tokio::sync::Mutex::default(),
+            file,
+            reached: AtomicU64::new(NONE),
+            kept: AtomicU64::new(NONE),
+        }
+    }
+
+    /// A group whose cursor is in its file.
+    pub(super) fn load(name: &str, file: CursorFile) -> Result<Self, LogError> {
+        let cursor = file.load()?;
+        let group = Self::new(name, file);
+        group.reached.store(cursor, SeqCst);
+        group.kept.store(cursor, SeqCst);
+        Ok(group)
+    }
+
+    /// Where to go on; none if it never read.
+    pub(super) fn reached(&self) -> Option<u64> {
+        Some(self.reached.load(SeqCst)).filter(|position| *position != NONE)
+    }
+
+    /// Where it would go on after a crash; none if it never read.
+    pub(super) fn kept(&self) -> Option<u64> {
+        Some(self.kept.load(SeqCst)).filter(|position| *position != NONE)
+    }
+
+    /// Takes note that everything below `position` is handled.
+    pub(super) fn advance(&self, position: u64) {
+        self.reached.store(position, SeqCst);
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.reached() == self.kept()
+    }
+
+    /// Has the position survive a crash.
+    pub(super) async fn keep(self: &Arc<Self>) -> Result<(), LogError> {
+        let Some(position) = self.reached().filter(|_| !self.is_kept()) else {
+            return Ok(());
+        };
+        let group = self.clone();
+        let store = move || {
+            group.file.store(position)?;
+            group.kept.store(position, SeqCst);
+            Ok(())
+        };
+        tokio::task::spawn_blocking(store)
+            .await
+            .unwrap_or(Err(LogError::Closed))
+    }
+
+    /// Forgets the group's position.
+    pub(super) fn remove(&self) -> Result<(), LogError> {
+        self.file.remove()
+    }
+
+    /// Goes back to the end of a topic that lost its latest records, at once and durably: the
+    /// positions beyond it will be given to other records.
+    pub(super) fn take_back(&self, end: u64) -> Result<(), LogError> {
+        tracing::warn!(
+            file = %self.file.path().display(),
+            cursor = self.reached(),
+            end,
+            "a lazily synced topic lost its latest records; the group goes back to its end",
+        );
+        self.file.store(end)?;
+        self.reached.store(end, SeqCst);
+        self.kept.store(end, SeqCst);
+        Ok(())
+    }
+}

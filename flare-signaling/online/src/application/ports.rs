@@ -1,0 +1,87 @@
+//! What the service needs from outside.
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    presence::{Connection, Gateway, Located, Registered},
+    revocation::DeviceKey,
+};
+
+/// Something outside did not answer; it may later.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what} is unavailable: {why}")]
+pub struct PortError {
+    /// Which port.
+    pub what: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+/// Who is connected where. Rebuildable: gateways register again what is lost.
+///
+/// Obligations:
+/// - **One connection a device.** Registering replaces; the displaced one is named once, to its displacer.
+/// - **Compare and delete.** Only the connection that stands is unregistered.
+/// - **Leases.** After a gateway's lease has ended none of its connections is found, and it is not known.
+/// - **Tenants.** A user's connections are found under his tenant alone.
+#[async_trait]
+pub trait PresenceStore: Send + Sync + 'static {
+    /// Renews a gateway's lease until `until_ms`. False: nothing was held for it.
+    async fn renew(&self, gateway: &Gateway, until_ms: i64) -> Result<bool, PortError>;
+    /// Puts connections in their devices' places; outcomes in their order.
+    async fn register(
+        &self,
+        gateway: &Gateway,
+        connections: Vec<Connection>,
+        max_devices: usize,
+        until_ms: i64,
+    ) -> Result<Vec<Registered>, PortError>;
+    /// Removes connections that stand; returns the users left with none, as keys without a device.
+    async fn unregister(&self, incarnation: &str, connections: &[(DeviceKey, u64)]) -> Result<Vec<DeviceKey>, PortError>;
+    /// The connections of users (tenant, user), in their order.
+    async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError>;
+    /// Forgets what stands on leases that ended by `now_ms`; returns the devices that went.
+    async fn expire(&self, now_ms: i64) -> Result<Vec<DeviceKey>, PortError>;
+    /// When the next lease ends, if this store needs to be told by `expire`.
+    async fn next_expiry_ms(&self) -> Result<Option<i64>, PortError>;
+}
+
+/// Which tokens are dead.
+///
+/// Obligations:
+/// - **Durable.** When `revoke` returns, the revocation survives a loss of power.
+/// - **Only forward.** A not-before never falls.
+/// - **Seen at once.** What `revoke` has returned for is in every `not_before` that begins later.
+/// - **Both levels.** A device's not-before is the later of its own and its whole user's.
+#[async_trait]
+pub trait RevocationStore: Send + Sync + 'static {
+    /// Tokens of the device (or the whole user) issued up to `not_before_s` are dead. Returns what stands.
+    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError>;
+    /// Up to when tokens are dead, in the order of the devices; 0: none was revoked.
+    async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError>;
+}
+
+/// Why a connection is closed from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Its device connected elsewhere.
+    Replaced,
+    /// An administrator's act.
+    Kicked,
+    /// Its token is dead.
+    Revoked,
+}
+
+/// The gateways' inner side.
+#[async_trait]
+pub trait Gateways: Send + Sync + 'static {
+    /// Closes connections of one gateway; returns how many it had. One that does not answer is given up after a deadline: its
+    /// lease ends, or its connections read their revocations when they register again.
+    async fn close(
+        &self,
+        gateway: &Gateway,
+        connection_ids: Vec<u64>,
+        reason: CloseReason,
+        message: &str,
+    ) -> Result<u32, PortError>;
+}

@@ -1,0 +1,77 @@
+//! Who is online, and since when not.
+
+use std::sync::Arc;
+
+use flare_server_core::clock::Clock;
+use moka::future::Cache;
+
+use super::ports::{PortError, PresenceStore, RevocationStore};
+use crate::domain::{presence::Located, revocation::DeviceKey};
+
+/// When users' last connections ended, of those who were seen lately. Memory only.
+#[derive(Clone)]
+pub struct LastSeen(Cache<(String, String), i64>);
+
+impl LastSeen {
+    /// Remembers at most `users`.
+    pub fn new(users: u64) -> Self {
+        Self(Cache::new(users))
+    }
+
+    /// The user has no connection since `now_ms`.
+    pub async fn note(&self, user: &DeviceKey, now_ms: i64) {
+        self.0.insert((user.tenant.clone(), user.user.clone()), now_ms).await;
+    }
+
+    async fn of(&self, tenant: &str, user: &str) -> i64 {
+        self.0.get(&(tenant.to_owned(), user.to_owned())).await.unwrap_or_default()
+    }
+}
+
+/// A user's presence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The user.
+    pub user: String,
+    /// When his last connection ended, Unix milliseconds; 0: unknown, or he is online.
+    pub last_seen_ms: i64,
+    /// His connections.
+    pub connections: Vec<Located>,
+}
+
+/// The queries.
+pub struct Queries {
+    /// Presence.
+    pub presence: Arc<dyn PresenceStore>,
+    /// Dead tokens.
+    pub revocations: Arc<dyn RevocationStore>,
+    /// Ends of last connections.
+    pub last_seen: LastSeen,
+    /// For what is online just now.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Queries {
+    /// The connections of users (tenant, user), in their order.
+    pub async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError> {
+        self.presence.lookup(users).await
+    }
+
+    /// Up to when the tokens of devices are dead, in their order.
+    pub async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {
+        self.revocations.not_before(devices).await
+    }
+
+    /// The presence of users of one tenant, in their order.
+    pub async fn presence(&self, tenant: &str, users: Vec<String>) -> Result<Vec<Presence>, PortError> {
+        let keys: Vec<_> = users.iter().map(|user| (tenant.to_owned(), user.clone())).collect();
+        let found = self.presence.lookup(&keys).await?;
+        let mut answers = Vec::with_capacity(users.len());
+        for (user, connections) in users.into_iter().zip(found) {
+            let last_seen_ms =
+                if connections.is_empty() { self.last_seen.of(tenant, &user).await } else { 0 };
+            answers.push(Presence { user, last_seen_ms, connections });
+        }
+        Ok(answers)
+    }
+}

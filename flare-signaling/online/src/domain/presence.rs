@@ -1,0 +1,281 @@
+//! Who is connected where.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::domain::revocation::DeviceKey;
+
+/// A gateway's incarnation and where its inner side answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gateway {
+    /// Made at the gateway's start.
+    pub incarnation: String,
+    /// Where its inner side answers; empty: in this process.
+    pub endpoint: String,
+}
+
+/// A device's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Whose.
+    pub device: DeviceKey,
+    /// What kind of device, in its own words.
+    pub platform: String,
+    /// Unique in its gateway's incarnation, rising.
+    pub connection_id: u64,
+    /// Unix milliseconds.
+    pub connected_ms: i64,
+}
+
+/// Where a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Its gateway.
+    pub gateway: Gateway,
+    /// Its id there.
+    pub connection_id: u64,
+    /// Its device's id.
+    pub device: String,
+    /// What kind of device.
+    pub platform: String,
+    /// Unix milliseconds.
+    pub connected_ms: i64,
+}
+
+/// What a registration did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// It stands; another connection of the device was displaced and must be closed.
+    Stands {
+        /// The connection that it took the place of.
+        displaced: Option<Located>,
+    },
+    /// The user has as many devices connected as he may.
+    TooManyDevices,
+    /// A later connection of the same device stands already: this one is the displaced.
+    Outdated,
+}
+
+/// All connections, by user and by gateway. What `by_gateway` names is in `users`, and the other way round.
+#[derive(Debug, Default)]
+pub struct PresenceTable {
+    users: HashMap<(String, String), BTreeMap<String, Entry>>,
+    gateways: HashMap<String, Held>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    incarnation: String,
+    connection_id: u64,
+    platform: String,
+    connected_ms: i64,
+}
+
+#[derive(Debug)]
+struct Held {
+    endpoint: String,
+    lease_until_ms: i64,
+    connections: HashMap<u64, DeviceKey>,
+}
+
+impl PresenceTable {
+    /// Renews a gateway's lease. False: nothing was held for it, and it must register its connections again.
+    pub fn renew(&mut self, gateway: &Gateway, until_ms: i64) -> bool {
+        let known = self.gateways.contains_key(&gateway.incarnation);
+        let held = self.gateways.entry(gateway.incarnation.clone()).or_insert_with(|| Held {
+            endpoint: gateway.endpoint.clone(),
+            lease_until_ms: until_ms,
+            connections: HashMap::new(),
+        });
+        held.lease_until_ms = held.lease_until_ms.max(until_ms);
+        known
+    }
+
+    /// Puts a connection in its device's place.
+    pub fn register(&mut self, gateway: &Gateway, connection: Connection, max_devices: usize, until_ms: i64) -> Registered {
+        self.renew(gateway, until_ms);
+        let devices = self
+            .users
+            .entry((connection.device.tenant.clone(), connection.device.user.clone()))
+            .or_default();
+        let displaced = match devices.get(&connection.device.device) {
+            Some(entry)
+                if entry.incarnation == gateway.incarnation && entry.connection_id == connection.connection_id =>
+            {
+                return Registered::Stands { displaced: None };
+            }
+            // Gateways register in bulk after a lost lease: what connected later stands.
+            Some(entry) if entry.connected_ms > connection.connected_ms => return Registered::Outdated,
+            Some(entry) => self.gateways.get_mut(&entry.incarnation).map(|held| {
+                held.connections.remove(&entry.connection_id);
+                Located {
+                    gateway: Gateway { incarnation: entry.incarnation.clone(), endpoint: held.endpoint.clone() },
+                    connection_id: entry.connection_id,
+                    device: connection.device.device.clone(),
+                    platform: entry.platform.clone(),
+                    connected_ms: entry.connected_ms,
+                }
+            }),
+            None if devices.len() >= max_devices => return Registered::TooManyDevices,
+            None => None,
+        };
+        devices.insert(
+            connection.device.device.clone(),
+            Entry {
+                incarnation: gateway.incarnation.clone(),
+                connection_id: connection.connection_id,
+                platform: connection.platform,
+                connected_ms: connection.connected_ms,
+            },
+        );
+        if let Some(held) = self.gateways.get_mut(&gateway.incarnation) {
+            held.connections.insert(connection.connection_id, connection.device);
+        }
+        Registered::Stands { displaced }
+    }
+
+    /// Removes a connection, if it is the one that stands. True: the user has no connection left.
+    pub fn unregister(&mut self, incarnation: &str, device: &DeviceKey, connection_id: u64) -> bool {
+        let user = (device.tenant.clone(), device.user.clone());
+        let Some(devices) = self.users.get_mut(&user) else {
+            return false;
+        };
+        let stands = devices
+            .get(&device.device)
+            .is_some_and(|entry| entry.incarnation == incarnation && entry.connection_id == connection_id);
+        if !stands {
+            return false;
+        }
+        devices.remove(&device.device);
+        let gone = devices.is_empty();
+        if gone {
+            self.users.remove(&user);
+        }
+        if let Some(held) = self.gateways.get_mut(incarnation) {
+            held.connections.remove(&connection_id);
+        }
+        gone
+    }
+
+    /// All connections of a user, by device id.
+    pub fn connections(&self, tenant: &str, user: &str) -> Vec<Located> {
+        let Some(devices) = self.users.get(&(tenant.to_owned(), user.to_owned())) else {
+            return Vec::new();
+        };
+        devices
+            .iter()
+            .filter_map(|(device, entry)| {
+                let held = self.gateways.get(&entry.incarnation)?;
+                Some(Located {
+                    gateway: Gateway { incarnation: entry.incarnation.clone(), endpoint: held.endpoint.clone() },
+                    connection_id: entry.connection_id,
+                    device: device.clone(),
+                    platform: entry.platform.clone(),
+                    connected_ms: entry.connected_ms,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets gateways whose lease has ended, with all their connections; returns the users' devices that went.
+    pub fn expire(&mut self, now_ms: i64) -> Vec<DeviceKey> {
+        let ended: Vec<String> = self
+            .gateways
+            .iter()
+            .filter(|(_, held)| held.lease_until_ms <= now_ms)
+            .map(|(incarnation, _)| incarnation.clone())
+            .collect();
+        let mut gone = Vec::new();
+        for incarnation in ended {
+            let Some(held) = self.gateways.remove(&incarnation) else { continue };
+            for (connection_id, device) in held.connections {
+                self.unregister(&incarnation, &device, connection_id);
+                gone.push(device);
+            }
+        }
+        gone
+    }
+
+    /// When the next lease ends; None: there is none.
+    pub fn next_expiry_ms(&self) -> Option<i64> {
+        self.gateways.values().map(|held| held.lease_until_ms).min()
+    }
+
+    /// How many connections stand.
+    pub fn len(&self) -> usize {
+        self.gateways.values().map(|held| held.connections.len()).sum()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(incarnation: &str) -> Gateway {
+        Gateway { incarnation: incarnation.to_owned(), endpoint: String::new() }
+    }
+
+    fn connection(user: &str, device: &str, connection_id: u64) -> Connection {
+        let device = DeviceKey { tenant: "default".to_owned(), user: user.to_owned(), device: device.to_owned() };
+        Connection { device, platform: "test".to_owned(), connection_id, connected_ms: connection_id as i64 }
+    }
+
+    #[test]
+    fn registering_a_device_again_names_the_connection_that_it_displaces() {
+        let mut table = PresenceTable::default();
+        let stands = Registered::Stands { displaced: None };
+        assert_eq!(table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100), stands);
+        assert_eq!(table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100), stands, "again");
+        let Registered::Stands { displaced: Some(displaced) } =
+            table.register(&gateway("g2"), connection("a", "phone", 2), 10, 100)
+        else {
+            panic!("nothing was displaced");
+        };
+        assert_eq!((displaced.gateway.incarnation.as_str(), displaced.connection_id), ("g1", 1));
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100), Registered::Outdated);
+    }
+
+    #[test]
+    fn unregistering_removes_only_the_connection_that_stands() {
+        let mut table = PresenceTable::default();
+        table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100);
+        table.register(&gateway("g1"), connection("a", "phone", 2), 10, 100);
+        let device = connection("a", "phone", 1).device;
+        assert!(!table.unregister("g1", &device, 1), "the displaced one's goodbye");
+        assert_eq!(table.connections("default", "a").len(), 1);
+        assert!(table.unregister("g1", &device, 2));
+        assert!(table.is_empty() && table.len() == 0);
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_takes_its_connections_with_it() {
+        let mut table = PresenceTable::default();
+        assert!(!table.renew(&gateway("g1"), 100));
+        table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100);
+        table.register(&gateway("g2"), connection("a", "desk", 1), 10, 300);
+        assert!(table.renew(&gateway("g1"), 200));
+        assert!(table.expire(199).is_empty());
+        assert_eq!(table.next_expiry_ms(), Some(200));
+        assert_eq!(table.expire(200), [connection("a", "phone", 1).device]);
+        assert_eq!(table.connections("default", "a").len(), 1);
+        assert!(!table.renew(&gateway("g1"), 400), "it must register again");
+    }
+
+    #[test]
+    fn a_user_has_only_so_many_devices_connected() {
+        let mut table = PresenceTable::default();
+        table.register(&gateway("g1"), connection("a", "1", 1), 2, 100);
+        table.register(&gateway("g1"), connection("a", "2", 2), 2, 100);
+        assert_eq!(table.register(&gateway("g1"), connection("a", "3", 3), 2, 100), Registered::TooManyDevices);
+        assert!(matches!(
+            table.register(&gateway("g1"), connection("a", "2", 4), 2, 100),
+            Registered::Stands { displaced: Some(_) }
+        ));
+        assert!(table.connections("other", "a").is_empty(), "a user of the same name in another tenant");
+    }
+}

@@ -1,0 +1,78 @@
+//! Revocations in a SQLite file.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    application::ports::{PortError, RevocationStore},
+    domain::revocation::DeviceKey,
+};
+
+/// Tables of the service, from the beginning on.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Rows of (tenant, user, device) → not before, each commit synced.
+#[derive(Clone, Debug)]
+pub struct SqliteRevocationStore {
+    pool: SqlitePool,
+}
+
+impl SqliteRevocationStore {
+    /// Opens the file, made if it is not there, and brings its tables up to date.
+    pub async fn open(file: &Path) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::from_str("sqlite:")?
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(Self { pool })
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> PortError {
+    PortError { what: "revocation store", why: error.to_string() }
+}
+
+#[async_trait]
+impl RevocationStore for SqliteRevocationStore {
+    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError> {
+        sqlx::query_scalar(
+            "INSERT INTO revocation (tenant_id, user_id, device_id, not_before_s) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (tenant_id, user_id, device_id) DO UPDATE SET not_before_s = max(not_before_s, excluded.not_before_s) \
+             RETURNING not_before_s",
+        )
+        .bind(&device.tenant)
+        .bind(&device.user)
+        .bind(&device.device)
+        .bind(not_before_s)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(unavailable)
+    }
+
+    async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {
+        let mut connection = self.pool.acquire().await.map_err(unavailable)?;
+        let mut answers = Vec::with_capacity(devices.len());
+        for device in devices {
+            let stands: Option<i64> = sqlx::query_scalar(
+                "SELECT max(not_before_s) FROM revocation WHERE tenant_id = ? AND user_id = ? AND device_id IN ('', ?)",
+            )
+            .bind(&device.tenant)
+            .bind(&device.user)
+            .bind(&device.device)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+            answers.push(stands.unwrap_or_default());
+        }
+        Ok(answers)
+    }
+}

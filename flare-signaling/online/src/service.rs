@@ -1,0 +1,67 @@
+//! Puts the service together.
+
+use std::sync::Arc;
+
+use flare_proto::signaling::signaling_service_server::SignalingServiceServer;
+use flare_server_core::{
+    platform::Platform,
+    registry::service,
+    service::{Parts, ServiceError, Task},
+};
+use tonic::service::Routes;
+
+use crate::{
+    application::{
+        ports::{Gateways, PresenceStore, RevocationStore},
+        queries::{LastSeen, Queries},
+        registration::Registration,
+        sign_out::SignOut,
+    },
+    config::OnlineConfig,
+    handler::grpc::Grpc,
+    infrastructure::{
+        grpc_gateways::GrpcGateways, memory_presence_store::MemoryPresenceStore,
+        sqlite_revocation_store::SqliteRevocationStore,
+    },
+};
+
+/// Opens the stores and offers the service.
+pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+    let file = platform.data_folder("online")?.join("online.sqlite");
+    let presence: Arc<dyn PresenceStore> = Arc::new(MemoryPresenceStore::default());
+    let revocations: Arc<dyn RevocationStore> = Arc::new(SqliteRevocationStore::open(&file).await?);
+    let gateways: Arc<dyn Gateways> = Arc::new(GrpcGateways::new(platform.channels.clone()));
+    let clock = Arc::clone(&platform.clock);
+    let last_seen = LastSeen::new(config.max_remembered_users);
+    let registration = Arc::new(Registration {
+        presence: Arc::clone(&presence),
+        revocations: Arc::clone(&revocations),
+        gateways: Arc::clone(&gateways),
+        clock: Arc::clone(&clock),
+        last_seen: last_seen.clone(),
+        lease_ms: config.lease_ms,
+        max_devices: config.max_devices_per_user,
+        lease_added: tokio::sync::Notify::new(),
+    });
+    let handler = Grpc {
+        registration: Arc::clone(&registration),
+        sign_out: SignOut {
+            presence: Arc::clone(&presence),
+            revocations: Arc::clone(&revocations),
+            gateways,
+            clock: Arc::clone(&clock),
+        },
+        queries: Queries { presence, revocations, last_seen, clock },
+    };
+    let shutdown = platform.shutdown.clone();
+    let reap = Task::new("signaling-online.reap", async move {
+        shutdown.or_drain(registration.reap()).await;
+        Ok(())
+    });
+    Ok(Parts {
+        routes: vec![Routes::new(SignalingServiceServer::new(handler))],
+        services: vec![service::ONLINE],
+        tasks: vec![reap],
+        edges: Vec::new(),
+    })
+}

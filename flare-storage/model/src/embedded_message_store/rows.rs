@@ -1,0 +1,299 @@
+//! The store's keys and rows. Every row begins with a version byte; keys begin with the conversation where they belong to one.
+
+use bytes::Bytes;
+use flare_proto::message::ConversationClass;
+use prost::Message;
+use ulid::Ulid;
+
+use crate::{
+    apply::LogState, command_id::Fingerprint, conversation_key::ConversationKey, head::Head,
+    logged_event::LoggedEvent, message_store::StoreError, record::Epoch,
+};
+
+/// The version that rows are written with, and the only one there is.
+const ROW_VERSION: u8 = 1;
+
+/// Bit of an event row's second byte: the event creates a message.
+const IS_MESSAGE: u8 = 1;
+
+/// Version, bits, fingerprint; then the event.
+const EVENT_PREFIX_BYTES: usize = 18;
+
+/// What all keys of the conversation begin with.
+pub(super) fn prefix(key: &ConversationKey) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.tenant.len() + key.conversation.len() + 10);
+    key.encode_to(&mut out);
+    out
+}
+
+/// The key of something at a seq: rising keys are rising seqs.
+pub(super) fn at_seq(prefix: &[u8], seq: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(prefix.len() + 8);
+    out.extend_from_slice(prefix);
+    out.extend_from_slice(&seq.to_be_bytes());
+    out
+}
+
+/// The seq at the end of a key.
+pub(super) fn seq_of(key: &[u8]) -> Result<u64, StoreError> {
+    key.last_chunk::<8>()
+        .map(|bytes| u64::from_be_bytes(*bytes))
+        .ok_or_else(|| damaged("a key is too short for its seq"))
+}
+
+/// A stored event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EventRow {
+    pub(super) is_message: bool,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) event: Bytes,
+}
+
+pub(super) fn encode_event(event: &LoggedEvent) -> Vec<u8> {
+    let mut out = Vec::with_capacity(EVENT_PREFIX_BYTES + event.event().len());
+    out.push(ROW_VERSION);
+    out.push(if event.is_message() { IS_MESSAGE } else { 0 });
+    out.extend_from_slice(&event.fingerprint().0);
+    out.extend_from_slice(event.event());
+    out
+}
+
+pub(super) fn decode_event(row: &[u8]) -> Result<EventRow, StoreError> {
+    let rest = versioned(row, "event")?;
+    let split = rest.split_first().and_then(|(bits, rest)| {
+        rest.split_first_chunk::<16>()
+            .map(|(print, event)| (*bits, *print, event))
+    });
+    let (bits, print, event) = split.ok_or_else(|| damaged("an event row is too short"))?;
+    Ok(EventRow {
+        is_message: bits & IS_MESSAGE != 0,
+        fingerprint: Fingerprint(print),
+        event: Bytes::copy_from_slice(event),
+    })
+}
+
+/// Whether an event row creates a message, without copying it.
+pub(super) fn is_message(row: &[u8]) -> Result<bool, StoreError> {
+    let bits = versioned(row, "event")?.first();
+    bits.map(|bits| bits & IS_MESSAGE != 0)
+        .ok_or_else(|| damaged("an event row is too short"))
+}
+
+/// A row that holds a seq: the event of a client id, the recall of a message.
+pub(super) fn encode_seq(seq: u64) -> [u8; 9] {
+    let mut out = [ROW_VERSION; 9];
+    out[1..].copy_from_slice(&seq.to_be_bytes());
+    out
+}
+
+pub(super) fn decode_seq(row: &[u8]) -> Result<u64, StoreError> {
+    let rest = versioned(row, "seq")?;
+    let bytes = <[u8; 8]>::try_from(rest).map_err(|_| damaged("a seq row has a wrong length"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Where a message id went.
+pub(super) fn encode_place(prefix: &[u8], seq: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + prefix.len() + 8);
+    out.push(ROW_VERSION);
+    out.extend_from_slice(prefix);
+    out.extend_from_slice(&seq.to_be_bytes());
+    out
+}
+
+pub(super) fn decode_place(row: &[u8]) -> Result<(ConversationKey, u64), StoreError> {
+    let mut rest = versioned(row, "place")?;
+    let mut id = || {
+        let (length, tail) = rest.split_first()?;
+        let (id, tail) = tail.split_at_checked(usize::from(*length))?;
+        rest = tail;
+        std::str::from_utf8(id).ok().map(str::to_owned)
+    };
+    let key = id()
+        .zip(id())
+        .map(|(tenant, conversation)| ConversationKey::new(tenant, conversation));
+    let seq = <[u8; 8]>::try_from(rest).ok().map(u64::from_be_bytes);
+    key.zip(seq)
+        .ok_or_else(|| damaged("a place row does not decode"))
+}
+
+/// The key of a message id: rises with time.
+pub(super) fn message_id(id: Ulid) -> [u8; 16] {
+    id.to_bytes()
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HeadRow {
+    #[prost(uint64, tag = "1")]
+    seq: u64,
+    #[prost(uint64, tag = "2")]
+    ordinal: u64,
+    #[prost(int64, tag = "3")]
+    time_ms: i64,
+    #[prost(uint64, tag = "4")]
+    member_seq: u64,
+    #[prost(int32, tag = "5")]
+    class: i32,
+    #[prost(string, repeated, tag = "6")]
+    participants: Vec<String>,
+    #[prost(uint64, repeated, tag = "7")]
+    recalled: Vec<u64>,
+    #[prost(uint64, tag = "8")]
+    recalled_complete_from: u64,
+    #[prost(uint64, tag = "9")]
+    mention_all_seq: u64,
+    #[prost(uint64, optional, tag = "10")]
+    last_message: Option<u64>,
+}
+
+pub(super) fn encode_head(head: &Head) -> Vec<u8> {
+    let row = HeadRow {
+        seq: head.seq,
+        ordinal: head.ordinal,
+        time_ms: head.time_ms,
+        member_seq: head.member_seq,
+        class: head.class.into(),
+        participants: head.participants.clone(),
+        recalled: head.recalled.clone(),
+        recalled_complete_from: head.recalled_complete_from,
+        mention_all_seq: head.mention_all_seq,
+        last_message: head.last_message,
+    };
+    let mut out = Vec::with_capacity(1 + row.encoded_len());
+    out.push(ROW_VERSION);
+    row.encode_raw(&mut out);
+    out
+}
+
+pub(super) fn decode_head(row: &[u8]) -> Result<Head, StoreError> {
+    let row = HeadRow::decode(versioned(row, "head")?)
+        .map_err(|error| damaged(&format!("a head row does not decode: {error}")))?;
+    Ok(Head {
+        seq: row.seq,
+        ordinal: row.ordinal,
+        time_ms: row.time_ms,
+        member_seq: row.member_seq,
+        class: ConversationClass::try_from(row.class).unwrap_or_default(),
+        participants: row.participants,
+        recalled: row.recalled,
+        recalled_complete_from: row.recalled_complete_from,
+        mention_all_seq: row.mention_all_seq,
+        last_message: row.last_message,
+    })
+}
+
+pub(super) fn encode_cursor(cursor: &LogState) -> Vec<u8> {
+    let mut out = Vec::with_capacity(41);
+    out.push(ROW_VERSION);
+    for number in [
+        cursor.next_offset,
+        cursor.epoch.number,
+        cursor.epoch.nonce,
+        cursor.n,
+    ] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out.extend_from_slice(&cursor.time_ms.to_be_bytes());
+    out
+}
+
+pub(super) fn decode_cursor(row: &[u8]) -> Result<LogState, StoreError> {
+    let rest = versioned(row, "cursor")?;
+    let (words, []) = rest.as_chunks::<8>() else {
+        return Err(damaged("a cursor row has a wrong length"));
+    };
+    let [next_offset, number, nonce, n, time_ms] = words else {
+        return Err(damaged("a cursor row has a wrong length"));
+    };
+    Ok(LogState {
+        next_offset: u64::from_be_bytes(*next_offset),
+        epoch: Epoch {
+            number: u64::from_be_bytes(*number),
+            nonce: u64::from_be_bytes(*nonce),
+        },
+        n: u64::from_be_bytes(*n),
+        time_ms: i64::from_be_bytes(*time_ms),
+    })
+}
+
+pub(super) fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(what.to_owned())
+}
+
+fn versioned<'a>(row: &'a [u8], kind: &str) -> Result<&'a [u8], StoreError> {
+    match row.split_first() {
+        Some((&ROW_VERSION, rest)) => Ok(rest),
+        Some((version, _)) => Err(StoreError::Damaged(format!(
+            "a {kind} row has version {version}, known is 1"
+        ))),
+        None => Err(StoreError::Damaged(format!("a {kind} row is empty"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_were_written() {
+        let cursor = LogState {
+            next_offset: 7,
+            epoch: Epoch {
+                number: 3,
+                nonce: u64::MAX,
+            },
+            n: 2,
+            time_ms: -5,
+        };
+        assert_eq!(decode_cursor(&encode_cursor(&cursor)), Ok(cursor));
+        assert_eq!(decode_seq(&encode_seq(9)), Ok(9));
+        let key = ConversationKey::new("default", "消息");
+        assert_eq!(decode_place(&encode_place(&prefix(&key), 4)), Ok((key, 4)));
+        let head = Head {
+            seq: 9,
+            ordinal: 8,
+            time_ms: 7,
+            member_seq: 6,
+            class: ConversationClass::Direct,
+            participants: vec!["alice".into(), "bob".into()],
+            recalled: vec![1, 3],
+            recalled_complete_from: 0,
+            mention_all_seq: 2,
+            last_message: Some(9),
+        };
+        assert_eq!(decode_head(&encode_head(&head)), Ok(head));
+    }
+
+    #[test]
+    fn rows_of_another_version_or_length_are_damage() {
+        let cursor = encode_cursor(&LogState::default());
+        let mut other = cursor.clone();
+        other[0] = 2;
+        for row in [&other[..], &cursor[..40], &[], &[1], &[1, 2, 3]] {
+            assert!(matches!(decode_cursor(row), Err(StoreError::Damaged(_))));
+            assert!(matches!(decode_seq(row), Err(StoreError::Damaged(_))));
+            assert!(matches!(decode_place(row), Err(StoreError::Damaged(_))));
+        }
+        assert!(matches!(
+            decode_event(&[1; 17]),
+            Err(StoreError::Damaged(_))
+        ));
+        assert!(matches!(
+            decode_head(&[1, 0xff]),
+            Err(StoreError::Damaged(_))
+        ));
+    }
+
+    #[test]
+    fn keys_of_a_conversation_lie_together_by_rising_seq() {
+        let one = prefix(&ConversationKey::new("default", "a"));
+        let other = prefix(&ConversationKey::new("default", "ab"));
+        let mut keys = vec![at_seq(&other, 1), at_seq(&one, 256), at_seq(&one, 2)];
+        keys.sort();
+        assert_eq!(
+            keys,
+            [at_seq(&one, 2), at_seq(&one, 256), at_seq(&other, 1)]
+        );
+        assert_eq!(seq_of(&keys[1]), Ok(256));
+    }
+}

@@ -1,0 +1,9 @@
+//! The embedded store: the contract, what breaks it, and what is its own.
+
+#![expect(clippy::expect_used, reason = "tests")]
+
+mod contract;
+mod faults;
+mod killed;
+mod life;
+mod subject;

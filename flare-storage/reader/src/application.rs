@@ -1,0 +1,6 @@
+//! The queries.
+
+pub mod access;
+pub mod history;
+pub mod ports;
+pub mod ranges;

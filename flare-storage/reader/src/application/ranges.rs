@@ -1,0 +1,84 @@
+//! Runs of events.
+
+use bytes::Bytes;
+use flare_server_core::error::Refusal;
+use flare_storage_model::ConversationKey;
+
+use super::{
+    access::{Access, Open, Reader},
+    ports::store_refusal,
+};
+
+/// What follows a seq.
+#[derive(Clone, Debug)]
+pub struct RangeQuery {
+    /// Where.
+    pub key: ConversationKey,
+    /// After which seq.
+    pub after_seq: u64,
+    /// At most so many events.
+    pub limit: usize,
+}
+
+/// A run of events.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// Encoded events, without a hole.
+    pub events: Vec<Bytes>,
+    /// The reader's head.
+    pub head_seq: u64,
+    /// The oldest seq that he may see.
+    pub floor_seq: u64,
+    /// Whether there is more.
+    pub has_more: bool,
+}
+
+/// Reads runs of events.
+pub struct Ranges {
+    /// Who sees what.
+    pub access: Access,
+    /// Bytes of all events of an answer; the first of a range always fits.
+    pub max_bytes: usize,
+}
+
+impl Ranges {
+    /// Each range, in the order of the queries; one that is refused does not spoil the others.
+    pub async fn read(&self, reader: &Reader, queries: Vec<RangeQuery>) -> Result<Vec<Result<Range, Refusal>>, Refusal> {
+        let keys = queries.iter().map(|it| it.key.clone()).collect();
+        let opened = self.access.open(reader, keys).await?;
+        let mut room = self.max_bytes;
+        let mut answers = Vec::with_capacity(queries.len());
+        for (query, opened) in queries.into_iter().zip(opened) {
+            answers.push(match opened {
+                Ok(opened) => {
+                    let range = self.range(&query, opened, room).await?;
+                    room = room.saturating_sub(range.events.iter().map(Bytes::len).sum());
+                    Ok(range)
+                }
+                Err(refusal) => Err(refusal),
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn range(&self, query: &RangeQuery, opened: Open, room: usize) -> Result<Range, Refusal> {
+        let view = opened.view;
+        let mut range =
+            Range { events: Vec::new(), head_seq: view.head, floor_seq: view.floor, has_more: false };
+        let Some((first, limit)) = view.range(query.after_seq, query.limit) else {
+            return Ok(range);
+        };
+        if room == 0 {
+            range.has_more = true;
+            return Ok(range);
+        }
+        range.events = self
+            .access
+            .store
+            .range(&opened.key, first - 1, limit, room)
+            .await
+            .map_err(|error| store_refusal(&error))?;
+        range.has_more = first - 1 + (range.events.len() as u64) < view.head;
+        Ok(range)
+    }
+}

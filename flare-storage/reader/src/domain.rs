@@ -1,0 +1,4 @@
+//! What a reader may see, and which page he asks for.
+
+pub mod page;
+pub mod view;

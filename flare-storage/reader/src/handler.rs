@@ -1,0 +1,3 @@
+//! Inbound: gRPC.
+
+pub mod grpc;

@@ -1,0 +1,3 @@
+//! Adapters: visibility from flare-session.
+
+pub mod grpc_visibility;

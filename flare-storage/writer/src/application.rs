@@ -1,0 +1,3 @@
+//! What the service does: follow the log.
+
+pub mod follow;

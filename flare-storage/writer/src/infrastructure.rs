@@ -1,0 +1,3 @@
+//! Where the public stream comes from.
+
+pub mod embedded_persisted_view;

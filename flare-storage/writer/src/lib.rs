@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+pub mod application;
+pub mod config;
+pub mod domain;
+pub mod infrastructure;
+mod service;
+
+pub use config::StorageWriterConfig;
+pub use service::build;
