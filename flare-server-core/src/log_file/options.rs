@@ -30,7 +30,7 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
-/// How a [`LogFile`] behaves.
+/// How a [`LogFile`](super::LogFile) behaves.
 #[derive(Clone)]
 pub struct LogOptions {
     /// Size of new segments in bytes, a multiple of 512 and at least 1024. Existing segments keep

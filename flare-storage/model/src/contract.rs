@@ -29,11 +29,13 @@ pub trait Subject: Send + Sync {
     async fn crash(&self) -> Arc<dyn MessageStore>;
 }
 
+type Check = fn(Arc<dyn Subject>, Script) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
 /// One obligation: its name, and what checks it. The script is of a tenant and partition that nobody else uses.
 pub struct Obligation {
     /// What is promised.
     pub name: &'static str,
-    run: fn(Arc<dyn Subject>, Script) -> Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    run: Check,
 }
 
 impl Obligation {
@@ -95,7 +97,8 @@ obligations! {
         waiters_wait_for_their_offset;
     crashes:
         what_a_crash_leaves_can_be_committed_on,
-        what_is_synced_survives_a_crash;
+        what_is_synced_survives_a_crash,
+        a_closed_store_has_kept_everything;
     reads:
         heads_come_in_the_order_of_their_keys,
         receipts_come_in_the_order_of_their_keys,

@@ -63,7 +63,7 @@ impl Default for EmbeddedStoreOptions {
 
 /// The [`MessageStore`](crate::message_store::MessageStore) of a single process. One per folder: a second one is refused.
 ///
-/// Dropping it without [`Self::close`] leaves what the tail held to the log.
+/// Dropping it without `close` leaves what the tail held to the log.
 pub struct EmbeddedMessageStore {
     state: Arc<State>,
     options: EmbeddedStoreOptions,
@@ -139,8 +139,8 @@ impl EmbeddedMessageStore {
         }
     }
 
-    /// Brings everything to disk and ends. Afterwards commits are refused with `Closed`; reads still answer.
-    pub async fn close(&self) -> Result<(), StoreError> {
+    /// Ends the writing thread once everything is on disk.
+    async fn finish(&self) -> Result<(), StoreError> {
         let turn = self.turn.lock().await;
         self.state.stop(StoreError::Closed);
         drop(turn);

@@ -216,6 +216,10 @@ pub trait MessageStore: Send + Sync {
     /// Where the event went.
     async fn locate(&self, message_id: Ulid) -> Result<Option<(ConversationKey, u64)>, StoreError>;
 
+    /// Ends the store: what is committed survives a power loss, later commits are refused with `Closed`, waiters end, reads still answer.
+    /// Who commits calls it last. May be repeated.
+    async fn close(&self) -> Result<(), StoreError>;
+
     /// The oldest seq that is kept: 1 until retention takes something away. 1 for a conversation without events.
     async fn floor(&self, key: &ConversationKey) -> Result<u64, StoreError>;
 }

@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{state::State, tail::TailBatch};
+use super::{
+    rows::{self, ClientIdKey},
+    state::State,
+    tail::TailBatch,
+};
 use crate::{
     conversation_key::ConversationKey,
     head::{BrokenInvariant, Head},
@@ -58,7 +62,7 @@ pub(super) fn commit(state: &State, batch: &Arc<StoreBatch>) -> Result<(), Store
         return Ok(());
     }
     let heads = new_heads(batch, &fresh, &last)?;
-    let id_digests = free_ids(state, &fresh)?;
+    let client_ids = free_ids(state, &fresh)?;
     let bytes: usize = fresh
         .iter()
         .map(|it| it.event().len() + EVENT_OVERHEAD_BYTES)
@@ -81,7 +85,7 @@ pub(super) fn commit(state: &State, batch: &Arc<StoreBatch>) -> Result<(), Store
     let (partition, to) = (batch.partition, batch.to);
     state.tail_mut().push(TailBatch {
         batch,
-        id_digests,
+        client_ids,
         bytes,
     });
     state.moved(partition, to);
@@ -169,10 +173,10 @@ fn new_heads<'a>(
     Ok(heads)
 }
 
-/// The digests of the new events' client ids, none of which is taken.
-fn free_ids(state: &State, fresh: &[&LoggedEvent]) -> Result<Vec<Option<[u8; 16]>>, StoreError> {
-    let digests: Vec<_> = fresh.iter().map(|it| it.id_digest()).collect();
-    let mut seen = HashSet::with_capacity(digests.len());
+/// The keys of the new events' client ids, none of which is taken.
+fn free_ids(state: &State, fresh: &[&LoggedEvent]) -> Result<Vec<Option<ClientIdKey>>, StoreError> {
+    let client_ids: Vec<_> = fresh.iter().map(|it| rows::client_id_of(it)).collect();
+    let mut seen = HashSet::with_capacity(client_ids.len());
     let taken = |index: usize| {
         let event: &LoggedEvent = fresh[index];
         StoreError::IdConflict {
@@ -183,20 +187,20 @@ fn free_ids(state: &State, fresh: &[&LoggedEvent]) -> Result<Vec<Option<[u8; 16]
     };
     {
         let tail = state.tail();
-        for (index, digest) in digests.iter().enumerate() {
-            if let Some(digest) = digest
-                && (!seen.insert(digest) || tail.event_of_id(digest).is_some())
+        for (index, client_id) in client_ids.iter().enumerate() {
+            if let Some(client_id) = client_id
+                && (!seen.insert(client_id) || tail.event_of_id(client_id).is_some())
             {
                 return Err(taken(index));
             }
         }
     }
-    for (index, digest) in digests.iter().enumerate() {
-        if let Some(digest) = digest
-            && state.disk.seq_of_id(digest)?.is_some()
+    for (index, client_id) in client_ids.iter().enumerate() {
+        if let Some(client_id) = client_id
+            && state.disk.seq_of_id(client_id)?.is_some()
         {
             return Err(taken(index));
         }
     }
-    Ok(digests)
+    Ok(client_ids)
 }

@@ -4,12 +4,12 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
     config::{BlockSizePolicy, FilterPolicy},
 };
 use ulid::Ulid;
 
-use super::rows::{self, EventRow, damaged};
+use super::rows::{self, ClientIdKey, EventRow, damaged};
 use crate::{
     apply::LogState,
     conversation_key::ConversationKey,
@@ -41,7 +41,7 @@ pub(super) struct Disk {
     events: Keyspace,
     /// (conversation, seq of a message) → what later events did to it. A message that nothing happened to has no row: its event says all.
     messages: Keyspace,
-    /// Digest of a client id's key → seq. The event tells the rest.
+    /// Client id → seq. The event tells the rest.
     ids: Keyspace,
     /// Message id → (conversation, seq).
     places: Keyspace,
@@ -52,7 +52,7 @@ pub(super) struct Disk {
 /// An event on its way to the disk.
 pub(super) struct Pending<'a> {
     pub(super) event: &'a LoggedEvent,
-    pub(super) id_digest: Option<[u8; 16]>,
+    pub(super) client_id: Option<ClientIdKey>,
 }
 
 impl Disk {
@@ -81,12 +81,10 @@ impl Disk {
             found => return Err(unknown_format(folder, format!("{found:?}"))),
         }
         let large = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
-        // Events and places are read by range or rarely: their filters would cost more than they spare.
         let events = database.keyspace("events", || {
-            large()
-                .filter_policy(FilterPolicy::disabled())
-                .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
+            large().data_block_size_policy(BlockSizePolicy::all(16 * 1024))
         })?;
+        // Places are read rarely: a filter would cost more than it spares.
         let places =
             database.keyspace("places", || small().filter_policy(FilterPolicy::disabled()))?;
         let ids = database.keyspace("ids", || {
@@ -121,15 +119,18 @@ impl Disk {
         Ok(cursors)
     }
 
-    /// Writes events, the heads that are due, and the cursors, in one batch. `heads` are those after the last of `events`.
+    /// Writes `count` events, the heads that are due, and the cursors, in one batch. `heads` are those after the last of `events`.
     pub(super) fn write<'a>(
         &self,
+        count: usize,
         events: impl Iterator<Item = Pending<'a>>,
         heads: impl Iterator<Item = (&'a ConversationKey, u64, &'a Head)>,
         cursors: impl Iterator<Item = (u32, LogState)>,
     ) -> Result<(), StoreError> {
-        let mut batch = self.database.batch();
-        for Pending { event, id_digest } in events {
+        // A row per event in three tables, and a few more.
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), count * 3 + 64)
+            .durability(Some(PersistMode::Buffer));
+        for Pending { event, client_id } in events {
             let prefix = rows::prefix(event.key());
             let seq = event.seq();
             batch.insert(
@@ -139,8 +140,8 @@ impl Disk {
             );
             let id = rows::message_id(event.message_id());
             batch.insert(&self.places, id, rows::encode_place(&prefix, seq));
-            if let Some(digest) = id_digest {
-                batch.insert(&self.ids, digest, rows::encode_seq(seq));
+            if let Some(client_id) = client_id {
+                batch.insert(&self.ids, client_id, rows::encode_seq(seq));
             }
             if let Some(target) = event.recalls() {
                 batch.insert(
@@ -182,15 +183,16 @@ impl Disk {
         Ok(self.database.persist(PersistMode::SyncAll)?)
     }
 
-    /// The head: its row, moved on by the events above it.
+    /// The head: its row, moved on by the few events above it.
     pub(super) fn head(&self, key: &ConversationKey) -> Result<Option<Head>, StoreError> {
         let prefix = rows::prefix(key);
         let Some(row) = self.heads.get(&prefix)? else {
             return Ok(None);
         };
         let mut head = rows::decode_head(&row)?;
-        for row in self.rows(&prefix, head.seq + 1, u64::MAX) {
-            let header = decode_header(decode_event_row(row)?.1.event)
+        // By single reads: most often there is nothing above, which a filter tells for less than a range costs.
+        while let Some(row) = self.events.get(rows::at_seq(&prefix, head.seq + 1))? {
+            let header = decode_header(rows::decode_event(&row)?.event)
                 .map_err(|error| damaged(&format!("{key} above seq {}: {error}", head.seq)))?;
             head.apply(&header)
                 .map_err(|error| damaged(&error.to_string()))?;
@@ -200,10 +202,7 @@ impl Disk {
 
     /// The newest seq, 0 without events.
     pub(super) fn last_seq(&self, key: &ConversationKey) -> Result<u64, StoreError> {
-        match self.rows(&rows::prefix(key), 0, u64::MAX).next_back() {
-            Some(row) => rows::seq_of(&row.key()?),
-            None => Ok(0),
-        }
+        Ok(self.head(key)?.map_or(0, |head| head.seq))
     }
 
     /// The oldest seq.
@@ -294,8 +293,8 @@ impl Disk {
     }
 
     /// The seq of the event that a client id made.
-    pub(super) fn seq_of_id(&self, digest: &[u8; 16]) -> Result<Option<u64>, StoreError> {
-        let row = self.ids.get(digest)?;
+    pub(super) fn seq_of_id(&self, client_id: &ClientIdKey) -> Result<Option<u64>, StoreError> {
+        let row = self.ids.get(client_id)?;
         row.map(|row| rows::decode_seq(&row)).transpose()
     }
 

@@ -153,7 +153,9 @@ impl Filler {
             }
             cursors.insert(batch.partition, batch.to);
         }
+        let count = chunk.iter().map(|it| it.batch.events.len()).sum();
         self.state.disk.write(
+            count,
             chunk.iter().flat_map(|it| pending(it)),
             heads
                 .iter()
@@ -217,9 +219,9 @@ impl Filler {
 fn pending(batch: &TailBatch) -> impl Iterator<Item = Pending<'_>> {
     let events = batch.batch.events.iter();
     events
-        .zip(&batch.id_digests)
-        .map(|(event, id_digest)| Pending {
+        .zip(&batch.client_ids)
+        .map(|(event, client_id)| Pending {
             event,
-            id_digest: *id_digest,
+            client_id: *client_id,
         })
 }

@@ -10,7 +10,12 @@ use bytes::Bytes;
 use tokio::task;
 use ulid::Ulid;
 
-use super::{EmbeddedMessageStore, admit, disk::Disk, tail::TailMessages};
+use super::{
+    EmbeddedMessageStore, admit,
+    disk::Disk,
+    rows::{self, ClientIdKey},
+    tail::TailMessages,
+};
 use crate::{
     command_id::{Fingerprint, IdKey, Receipt},
     conversation_key::ConversationKey,
@@ -233,25 +238,25 @@ impl MessageStore for EmbeddedMessageStore {
         &self,
         keys: &[IdKey],
     ) -> Result<Vec<Option<(Receipt, Fingerprint)>>, StoreError> {
-        let digests: Vec<_> = keys.iter().map(IdKey::digest).collect();
+        let ids: Vec<_> = keys.iter().map(rows::client_id_of_key).collect();
         let mut receipts: Vec<_> = {
             let tail = self.state.tail();
-            let read = |digest| {
-                tail.event_of_id(digest)
+            let read = |id| {
+                tail.event_of_id(id)
                     .map(|it| (it.receipt(), it.fingerprint()))
             };
-            digests.iter().map(read).collect()
+            ids.iter().map(read).collect()
         };
         let unknown: Vec<_> = (0..keys.len())
             .filter(|index| receipts[*index].is_none())
-            .map(|index| (index, keys[index].conversation.clone(), digests[index]))
+            .map(|index| (index, keys[index].conversation.clone(), ids[index]))
             .collect();
         if unknown.is_empty() {
             return Ok(receipts);
         }
         let found = self
             .on_disk(move |disk| {
-                let read = |(index, key, digest)| Ok((index, receipt(disk, &key, &digest)?));
+                let read = |(index, key, id)| Ok((index, receipt(disk, &key, &id)?));
                 unknown
                     .into_iter()
                     .map(read)
@@ -366,6 +371,10 @@ impl MessageStore for EmbeddedMessageStore {
         self.on_disk(move |disk| disk.locate(message_id)).await
     }
 
+    async fn close(&self) -> Result<(), StoreError> {
+        self.finish().await
+    }
+
     async fn floor(&self, key: &ConversationKey) -> Result<u64, StoreError> {
         let in_tail = self.state.tail().first_seq_of(key);
         let key = key.clone();
@@ -378,9 +387,9 @@ impl MessageStore for EmbeddedMessageStore {
 fn receipt(
     disk: &Disk,
     key: &ConversationKey,
-    digest: &[u8; 16],
+    id: &ClientIdKey,
 ) -> Result<Option<(Receipt, Fingerprint)>, StoreError> {
-    let Some(seq) = disk.seq_of_id(digest)? else {
+    let Some(seq) = disk.seq_of_id(id)? else {
         return Ok(None);
     };
     // An id goes with its event.
@@ -389,7 +398,7 @@ fn receipt(
     };
     let event = LoggedEvent::parse(row.event, row.fingerprint)
         .map_err(|error| StoreError::Damaged(format!("{key} seq {seq}: {error}")))?;
-    if event.id_digest().as_ref() != Some(digest) {
+    if rows::client_id_of(&event).as_ref() != Some(id) {
         return Err(StoreError::Damaged(format!(
             "{key} seq {seq} has not its client id's event"
         )));

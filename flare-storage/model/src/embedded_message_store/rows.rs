@@ -6,8 +6,13 @@ use prost::Message;
 use ulid::Ulid;
 
 use crate::{
-    apply::LogState, command_id::Fingerprint, conversation_key::ConversationKey, head::Head,
-    logged_event::LoggedEvent, message_store::StoreError, record::Epoch,
+    apply::LogState,
+    command_id::{Fingerprint, IdKey, minted_ms},
+    conversation_key::ConversationKey,
+    head::Head,
+    logged_event::LoggedEvent,
+    message_store::StoreError,
+    record::Epoch,
 };
 
 /// The version that rows are written with, and the only one there is.
@@ -115,6 +120,32 @@ pub(super) fn decode_place(row: &[u8]) -> Result<(ConversationKey, u64), StoreEr
     let seq = <[u8; 8]>::try_from(rest).ok().map(u64::from_be_bytes);
     key.zip(seq)
         .ok_or_else(|| damaged("a place row does not decode"))
+}
+
+/// The key of a client id: its minting time if it tells one, else zeros, then the digest. Ids of now lie together at the end, where tables
+/// are warm; by the digest alone each look-up and each write would touch another page.
+pub(super) type ClientIdKey = [u8; 22];
+
+/// The key of the client id that made the event; none for an event that follows from another one's command.
+pub(super) fn client_id_of(event: &LoggedEvent) -> Option<ClientIdKey> {
+    event
+        .id_digest()
+        .map(|digest| client_id(&event.header().client_id, digest))
+}
+
+/// The key of a command's client id.
+pub(super) fn client_id_of_key(key: &IdKey) -> ClientIdKey {
+    client_id(&key.client_id, key.digest())
+}
+
+fn client_id(client_id: &str, digest: [u8; 16]) -> ClientIdKey {
+    let mut key = [0; 22];
+    if let Some(minted) = minted_ms(client_id) {
+        // A minting time has 48 bits.
+        key[..6].copy_from_slice(&minted.to_be_bytes()[2..]);
+    }
+    key[6..].copy_from_slice(&digest);
+    key
 }
 
 /// The key of a message id: rises with time.

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use ulid::Ulid;
 
+use super::rows::ClientIdKey;
 use crate::{
     apply::LogState, conversation_key::ConversationKey, head::Head, logged_event::LoggedEvent,
     message_store::StoreBatch,
@@ -17,7 +18,7 @@ use crate::{
 pub(super) struct TailBatch {
     pub(super) batch: Arc<StoreBatch>,
     /// One per event.
-    pub(super) id_digests: Vec<Option<[u8; 16]>>,
+    pub(super) client_ids: Vec<Option<ClientIdKey>>,
     /// The size of the events.
     pub(super) bytes: usize,
 }
@@ -58,7 +59,7 @@ pub(super) struct Tail {
     /// The number of the first batch; batches are numbered from 0 as they are committed.
     first_no: u64,
     conversations: HashMap<ConversationKey, TailConversation>,
-    ids: HashMap<[u8; 16], Place>,
+    ids: HashMap<ClientIdKey, Place>,
     /// Heads of conversations that left the tail, whose row in fjall may be behind.
     unwritten_heads: HashMap<ConversationKey, Head>,
     cursors: HashMap<u32, LogState>,
@@ -110,8 +111,8 @@ impl Tail {
             if let Some(target) = event.recalls() {
                 conversation.recalls.insert(target, event.seq());
             }
-            if let Some(Some(digest)) = batch.id_digests.get(index) {
-                self.ids.insert(*digest, place);
+            if let Some(Some(client_id)) = batch.client_ids.get(index) {
+                self.ids.insert(*client_id, place);
             }
         }
         for (key, head) in &batch.batch.heads {
@@ -160,13 +161,13 @@ impl Tail {
                         conversation.recalls.remove(&target);
                     }
                 }
-                if let Some(Some(digest)) = batch.id_digests.get(index)
+                if let Some(Some(client_id)) = batch.client_ids.get(index)
                     && self
                         .ids
-                        .get(digest)
+                        .get(client_id)
                         .is_some_and(|place| place.batch_no == batch_no)
                 {
-                    self.ids.remove(digest);
+                    self.ids.remove(client_id);
                 }
             }
         }
@@ -213,8 +214,8 @@ impl Tail {
         in_tail.or_else(|| self.unwritten_heads.get(key))
     }
 
-    pub(super) fn event_of_id(&self, digest: &[u8; 16]) -> Option<&LoggedEvent> {
-        self.at(*self.ids.get(digest)?)
+    pub(super) fn event_of_id(&self, client_id: &ClientIdKey) -> Option<&LoggedEvent> {
+        self.at(*self.ids.get(client_id)?)
     }
 
     pub(super) fn event(&self, key: &ConversationKey, seq: u64) -> Option<&LoggedEvent> {

@@ -285,6 +285,13 @@ impl MessageStore for Faulty {
         Ok(place.map(|(key, seq)| (key, seq + off)))
     }
 
+    async fn close(&self) -> Result<(), StoreError> {
+        if self.breaks("a_closed_store_has_kept_everything") {
+            return Ok(());
+        }
+        self.inner.close().await
+    }
+
     async fn floor(&self, key: &ConversationKey) -> Result<u64, StoreError> {
         let off = u64::from(self.breaks("the_floor_is_the_first_event"));
         Ok(self.inner.floor(key).await? - off)

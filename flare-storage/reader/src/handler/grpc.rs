@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flare_proto::{
     common::{ActorKind, RequestContext},
-    message::{self, ConversationClass},
+    message,
     storage::{
         self, HeadsRequest, HeadsResponse, HistoryRequest, HistoryResponse, LocateRequest, LocateResponse, RangeResult,
         ReadRangesRequest, ReadRangesResponse, SnapshotRequest, SnapshotResponse, history_request,
@@ -128,7 +128,7 @@ impl Grpc {
             ordinal: head.ordinal,
             time_ms: head.time_ms,
             member_seq: head.member_seq,
-            class: ConversationClass::from(head.class).into(),
+            class: head.class.into(),
             participants: head.participants,
             recalled_seqs: head.recalled,
             recalled_complete_from_seq: head.recalled_complete_from,

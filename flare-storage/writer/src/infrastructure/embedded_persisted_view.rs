@@ -72,7 +72,7 @@ impl EmbeddedPersistedView {
         position / POSITIONS_PER_RECORD
     }
 
-    fn from_memory(&self, from: u64, max_records: usize) -> Option<ViewRead> {
+    fn read_memory(&self, from: u64, max_records: usize) -> Option<ViewRead> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if from < recent.from {
             return None;
@@ -88,7 +88,7 @@ impl EmbeddedPersistedView {
         Some(ViewRead { records, next })
     }
 
-    async fn from_log(&self, from: u64, max_records: usize) -> Result<ViewRead, ViewError> {
+    async fn read_log(&self, from: u64, max_records: usize) -> Result<ViewRead, ViewError> {
         let offset = Self::offset_of(from);
         let end = *self.end.borrow();
         let read = self.log.read(self.partition, offset, READ_BYTES).await.map_err(|error| match error {
@@ -157,9 +157,9 @@ impl CommitListener for EmbeddedPersistedView {
 #[async_trait]
 impl TopicView for EmbeddedPersistedView {
     async fn read(&self, from: u64, max_records: usize) -> Result<ViewRead, ViewError> {
-        match self.from_memory(from, max_records) {
+        match self.read_memory(from, max_records) {
             Some(read) => Ok(read),
-            None => self.from_log(from, max_records).await,
+            None => self.read_log(from, max_records).await,
         }
     }
 

@@ -1,0 +1,174 @@
+//! What the gateway asks of other services.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flare_server_core::error::Refusal;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+
+use crate::domain::{Identity, positions::Acknowledged};
+
+/// What presence knows of a connection.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Whose.
+    pub identity: Arc<Identity>,
+    /// As the client names it.
+    pub platform: Box<str>,
+    /// Unique in this gateway's incarnation, rising.
+    pub connection_id: u64,
+    /// Unix milliseconds.
+    pub connected_ms: i64,
+    /// The token's, in Unix seconds.
+    pub token_issued_s: i64,
+}
+
+/// A gateway's lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    /// False: presence holds nothing of this gateway.
+    pub known: bool,
+    /// Renew before this has passed.
+    pub lasts: Duration,
+}
+
+/// Who is connected where.
+///
+/// Obligations: every call names this gateway's incarnation; outcomes come in the order of the connections; a registration that stands was
+/// compared with the revocations after it stood; unregistering removes exactly the connection that is named, or nothing. All may be repeated.
+#[async_trait]
+pub trait Presence: Send + Sync + 'static {
+    /// Keeps what is registered alive.
+    async fn renew(&self) -> Result<Lease, Refusal>;
+    /// Registers connections; a refused one is not registered.
+    async fn register(&self, connections: &[Registration]) -> Result<Vec<Result<(), Refusal>>, Refusal>;
+    /// Forgets connections.
+    async fn unregister(&self, connections: &[Registration]) -> Result<(), Refusal>;
+}
+
+/// Where a command goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To an existing conversation.
+    Conversation(Box<str>),
+    /// To the direct conversation with this user.
+    User(Box<str>),
+}
+
+/// What a command does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Sends this content, as the client's bytes.
+    Send(Bytes),
+    /// Takes a message back.
+    Recall {
+        /// Of which seq.
+        seq: u64,
+    },
+}
+
+/// A client's command to a conversation.
+#[derive(Debug)]
+pub struct Command {
+    /// Whose.
+    pub identity: Arc<Identity>,
+    /// Where to.
+    pub target: Target,
+    /// Unique among the user's commands to the conversation.
+    pub client_id: Box<str>,
+    /// The connection's ordered lane to the conversation.
+    pub lane: u64,
+    /// After a refusal for now, what of the lane has this generation or a lower one is refused.
+    pub generation: u32,
+    /// As W3C Trace Context has it.
+    pub trace_id: [u8; 16],
+    /// What.
+    pub action: Action,
+}
+
+/// A command on its way, with what its receipt names.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Unique in the stream.
+    pub correlation: u64,
+    /// The command.
+    pub command: Arc<Command>,
+}
+
+/// The final place of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// In which conversation.
+    pub conversation: String,
+    /// A ULID.
+    pub message_id: String,
+    /// Its place.
+    pub seq: u64,
+    /// How many countable events the conversation has with it.
+    pub ordinal: u64,
+    /// Unix milliseconds.
+    pub time_ms: i64,
+    /// The first receipt of the same command, given again.
+    pub duplicate: bool,
+}
+
+/// The answer to a command: durable at its place, or refused.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// Of which submission.
+    pub correlation: u64,
+    /// Its place, or why it has none.
+    pub result: Result<Placed, Refusal>,
+}
+
+/// An ordered stream of commands.
+pub struct SubmitStream {
+    /// Takes batches; closed when the stream has ended.
+    pub commands: mpsc::Sender<Vec<Submission>>,
+    /// In the order of decisions. An end or an error leaves what has no receipt unknown: it may be placed or not.
+    pub receipts: BoxStream<'static, Result<Vec<Receipt>, Refusal>>,
+}
+
+/// The owner of every conversation's log.
+///
+/// Obligations: commands are decided in the order in which they were sent; a command that comes again gets its first receipt; a `Placed` is durable;
+/// lanes last as long as the stream.
+#[async_trait]
+pub trait Orchestrator: Send + Sync + 'static {
+    /// Begins a stream.
+    async fn open(&self) -> Result<SubmitStream, Refusal>;
+}
+
+/// Unary calls of any service, by the contract's name of the method: "flare.session.v1.SessionService/SyncInbox".
+#[async_trait]
+pub trait Services: Send + Sync + 'static {
+    /// Sends a request's bytes and gives back the answer's, of at most `max_reply_bytes`.
+    async fn call(&self, method: &str, request: Bytes, max_reply_bytes: usize) -> Result<Bytes, Refusal>;
+}
+
+/// Where delivered positions are kept. A lower position than a stored one changes nothing, so all may be repeated.
+#[async_trait]
+pub trait PositionStore: Send + Sync + 'static {
+    /// Stores some.
+    async fn put(&self, positions: &[Acknowledged]) -> Result<(), Refusal>;
+}
+
+/// Somebody types, or stops to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typing {
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// Where.
+    pub conversation: Box<str>,
+    /// Whether he begins.
+    pub active: bool,
+}
+
+/// Tells participants what is stored nowhere. May be lost.
+#[async_trait]
+pub trait Signals: Send + Sync + 'static {
+    /// Passes some on.
+    async fn pass_on(&self, signals: Vec<Typing>) -> Result<(), Refusal>;
+}

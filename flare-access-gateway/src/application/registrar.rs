@@ -1,0 +1,206 @@
+//! Keeps presence's view of this gateway true: registrations and their ends in batches, and the lease.
+
+use std::{sync::Arc, time::Duration};
+
+use flare_proto::{client::CloseReason, common::ErrorCode};
+use flare_server_core::error::Refusal;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection::{Close, Connection},
+    connections::Connections,
+    ports::{Presence, Registration},
+};
+
+/// Connections in one call.
+const BATCH: usize = 500;
+/// Ended connections that wait for presence to come back.
+const MAX_LEAVING: usize = 100_000;
+/// Until presence has said how long the lease lasts, and after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+/// The lease is renewed so many times while it lasts.
+const RENEWALS: u32 = 3;
+/// When a client may try again that could not be registered.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The way to the registrar. Clones share it.
+#[derive(Clone)]
+pub struct RegistrarHandle {
+    queue: mpsc::Sender<Wish>,
+}
+
+enum Wish {
+    Register(Registration, oneshot::Sender<Result<(), Refusal>>),
+    /// Comes after the connection's registration, and after its removal from the table.
+    Unregister(Registration),
+}
+
+impl RegistrarHandle {
+    /// Registers a connection; on success it stands, and its token is not revoked.
+    pub async fn register(&self, registration: Registration) -> Result<(), Refusal> {
+        let unavailable = |why: &'static str| Refusal::unavailable(why, RETRY_AFTER);
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Wish::Register(registration, answer))
+            .map_err(|_| unavailable("too many connections wait to be registered"))?;
+        answered.await.unwrap_or_else(|_| Err(unavailable("this process is ending")))
+    }
+
+    /// Forgets a connection that was removed from the table.
+    pub async fn unregister(&self, registration: Registration) {
+        // Closed: the process ends, and presence forgets all of it with the lease.
+        let _ = self.queue.send(Wish::Unregister(registration)).await;
+    }
+}
+
+/// The task behind it.
+pub struct Registrar {
+    presence: Arc<dyn Presence>,
+    connections: Arc<Connections>,
+    queue: mpsc::Receiver<Wish>,
+    /// Not yet forgotten by presence.
+    leaving: Vec<Registration>,
+    register_all: bool,
+    renew_at: Instant,
+}
+
+impl Registrar {
+    /// At most `queue` connections wait.
+    pub fn new(presence: Arc<dyn Presence>, connections: Arc<Connections>, queue: usize) -> (RegistrarHandle, Self) {
+        let (sender, receiver) = mpsc::channel(queue);
+        let registrar = Self {
+            presence,
+            connections,
+            queue: receiver,
+            leaving: Vec::new(),
+            register_all: false,
+            renew_at: Instant::now(),
+        };
+        (RegistrarHandle { queue: sender }, registrar)
+    }
+
+    /// Runs until `closed`: there are no connections any more, nor will there be.
+    pub async fn run(mut self, closed: CancellationToken) {
+        let mut wishes = Vec::new();
+        loop {
+            let retry_at = (!self.leaving.is_empty()).then(|| Instant::now() + RETRY);
+            let pause = retry_at.map_or(self.renew_at, |at| at.min(self.renew_at));
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(pause) => {}
+                _ = self.queue.recv_many(&mut wishes, BATCH) => {}
+                () = closed.cancelled() => break,
+            }
+            self.grant(std::mem::take(&mut wishes)).await;
+            if Instant::now() >= self.renew_at {
+                self.renew().await;
+            }
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut wishes, BATCH).await > 0 {
+            self.grant(std::mem::take(&mut wishes)).await;
+        }
+        self.forget_leaving().await;
+    }
+
+    async fn grant(&mut self, wishes: Vec<Wish>) {
+        let (mut coming, mut answers) = (Vec::new(), Vec::new());
+        for wish in wishes {
+            match wish {
+                Wish::Register(registration, answer) => {
+                    coming.push(registration);
+                    answers.push(answer);
+                }
+                Wish::Unregister(registration) if self.leaving.len() < MAX_LEAVING => self.leaving.push(registration),
+                // Presence is away for long: it forgets all of this gateway with the lease.
+                Wish::Unregister(_) => metrics::counter!("flare_access_gateway_unregistrations_dropped_total").increment(1),
+            }
+        }
+        if !coming.is_empty() {
+            metrics::histogram!("flare_access_gateway_registration_batch_connections").record(coming.len() as f64);
+            match self.presence.register(&coming).await {
+                Ok(outcomes) => {
+                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                        // Nobody waits: the connection broke, and is unregistered in its turn.
+                        let _ = answer.send(outcome);
+                    }
+                }
+                Err(refusal) => {
+                    for answer in answers {
+                        let _ = answer.send(Err(refusal.clone()));
+                    }
+                }
+            }
+        }
+        self.forget_leaving().await;
+    }
+
+    async fn forget_leaving(&mut self) {
+        while !self.leaving.is_empty() {
+            let batch = self.leaving.len().min(BATCH);
+            let some = self.leaving.get(..batch).unwrap_or_default();
+            if let Err(refusal) = self.presence.unregister(some).await {
+                tracing::warn!(%refusal, connections = self.leaving.len(), "connections were not unregistered; trying again");
+                return;
+            }
+            self.leaving.drain(..batch);
+        }
+    }
+
+    async fn renew(&mut self) {
+        match self.presence.renew().await {
+            Ok(lease) => {
+                self.renew_at = Instant::now() + (lease.lasts / RENEWALS).max(Duration::from_millis(50));
+                self.register_all |= !lease.known;
+            }
+            Err(refusal) => {
+                tracing::warn!(%refusal, "the lease was not renewed; trying again");
+                self.renew_at = Instant::now() + RETRY;
+                return;
+            }
+        }
+        if self.register_all {
+            match self.register_all().await {
+                Ok(()) => self.register_all = false,
+                Err(refusal) => {
+                    tracing::warn!(%refusal, "connections were not registered again; trying again");
+                    self.renew_at = self.renew_at.min(Instant::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    /// A connection that ends meanwhile is removed from the table before its end is queued: it is not in the table, or it is forgotten after.
+    async fn register_all(&self) -> Result<(), Refusal> {
+        let all = self.connections.all();
+        if !all.is_empty() {
+            tracing::info!(connections = all.len(), "presence knows nothing of this gateway: registering all again");
+        }
+        for some in all.chunks(BATCH) {
+            let open: Vec<&Arc<Connection>> = some.iter().filter(|it| self.connections.get(it.id).is_some()).collect();
+            let registrations: Vec<_> = open.iter().map(|it| it.registration()).collect();
+            let outcomes = self.presence.register(&registrations).await?;
+            for (connection, outcome) in open.into_iter().zip(outcomes) {
+                if let Err(refusal) = outcome {
+                    connection.close(close_of(&refusal));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a connection ends that presence does not take.
+pub fn close_of(refusal: &Refusal) -> Close {
+    let reason = match refusal.code {
+        ErrorCode::LimitExceeded => CloseReason::TooManyConnections,
+        ErrorCode::FailedPrecondition => CloseReason::Replaced,
+        ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::ResourceExhausted => CloseReason::GoingAway,
+        _ => CloseReason::Unauthenticated,
+    };
+    Close::new(reason, refusal.message.to_string())
+}

@@ -1,0 +1,169 @@
+//! Commands that were taken and have no receipt: in order, each with a deadline.
+
+use std::collections::VecDeque;
+
+/// The places between the first and the last item, for each item that may wait.
+const PLACES_PER_ITEM: usize = 64;
+
+/// Items by correlation, which rises in the order in which they were taken. Every item waits equally long, so the first is the first to expire.
+#[derive(Debug)]
+pub struct InFlight<T> {
+    /// The first slot's correlation.
+    first: u64,
+    /// None: it has had its receipt. The first is always there.
+    slots: VecDeque<Option<Slot<T>>>,
+    /// The correlation of the next to be sent.
+    next_to_send: u64,
+    /// How many slots are filled.
+    filled: usize,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    item: T,
+    deadline_ms: u64,
+}
+
+impl<T> Default for InFlight<T> {
+    fn default() -> Self {
+        Self { first: 1, slots: VecDeque::new(), next_to_send: 1, filled: 0 }
+    }
+}
+
+impl<T> InFlight<T> {
+    /// Takes an item, to be sent after those before it. Deadlines never fall.
+    pub fn push(&mut self, item: T, deadline_ms: u64) {
+        self.slots.push_back(Some(Slot { item, deadline_ms }));
+        self.filled += 1;
+    }
+
+    /// The next item to be sent, with its correlation.
+    pub fn send_next(&mut self) -> Option<(u64, &T)> {
+        loop {
+            let at = usize::try_from(self.next_to_send.checked_sub(self.first)?).ok()?;
+            if at >= self.slots.len() {
+                return None;
+            }
+            self.next_to_send += 1;
+            if self.slots.get(at)?.is_some() {
+                let slot = self.slots.get(at)?.as_ref()?;
+                return Some((self.next_to_send - 1, &slot.item));
+            }
+        }
+    }
+
+    /// Whether an item waits to be sent.
+    pub fn has_next(&self) -> bool {
+        self.next_to_send < self.first + self.slots.len() as u64
+    }
+
+    /// What was sent counts as not sent: the stream that it went by has ended.
+    pub fn rewind(&mut self) {
+        self.next_to_send = self.first;
+    }
+
+    /// The item of a receipt; `None` if it has had one, or expired.
+    pub fn settle(&mut self, correlation: u64) -> Option<T> {
+        let at = usize::try_from(correlation.checked_sub(self.first)?).ok()?;
+        let settled = self.slots.get_mut(at)?.take()?;
+        self.filled -= 1;
+        self.tidy();
+        Some(settled.item)
+    }
+
+    /// The first item, if its time is over.
+    pub fn expire(&mut self, now_ms: u64) -> Option<T> {
+        let passed = self.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms);
+        if !passed {
+            return None;
+        }
+        self.settle(self.first)
+    }
+
+    /// When the first item expires.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.slots.front()?.as_ref().map(|slot| slot.deadline_ms)
+    }
+
+    /// Takes the first item, whatever its deadline.
+    pub fn pop(&mut self) -> Option<T> {
+        self.settle(self.first)
+    }
+
+    /// How many more may be taken, if `max` may wait. A receipt that is late holds up others only when very many came after it.
+    pub fn room(&self, max: usize) -> usize {
+        let places = max.saturating_mul(PLACES_PER_ITEM).saturating_sub(self.slots.len());
+        max.saturating_sub(self.filled).min(places)
+    }
+
+    /// Whether nothing waits for a receipt.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    fn tidy(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        self.next_to_send = self.next_to_send.max(self.first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> InFlight<&'static str> {
+        let mut items = InFlight::default();
+        for (item, deadline) in [("a", 10), ("b", 20), ("c", 20)] {
+            items.push(item, deadline);
+        }
+        items
+    }
+
+    fn sent<T: Copy>(items: &mut InFlight<T>) -> Vec<(u64, T)> {
+        std::iter::from_fn(|| items.send_next().map(|(correlation, item)| (correlation, *item))).collect()
+    }
+
+    #[test]
+    fn a_broken_stream_s_items_are_sent_again_in_order_but_for_those_with_receipts() {
+        let mut items = filled();
+        assert_eq!(sent(&mut items), [(1, "a"), (2, "b"), (3, "c")]);
+        assert_eq!(items.settle(2), Some("b"));
+        assert_eq!(items.settle(2), None);
+        items.push("d", 30);
+        assert!(items.has_next());
+        items.rewind();
+        assert_eq!(sent(&mut items), [(1, "a"), (3, "c"), (4, "d")]);
+        assert!(!items.has_next());
+    }
+
+    #[test]
+    fn items_expire_in_order_and_their_receipts_come_too_late() {
+        let mut items = filled();
+        assert_eq!(items.expire(9), None);
+        assert_eq!(items.expire(10), Some("a"));
+        assert_eq!(items.expire(10), None);
+        assert_eq!(items.next_deadline_ms(), Some(20));
+        assert_eq!(items.settle(1), None);
+        assert_eq!(sent(&mut items), [(2, "b"), (3, "c")]);
+        assert_eq!((items.pop(), items.pop(), items.pop()), (Some("b"), Some("c"), None));
+        assert!(items.is_empty());
+        items.push("d", 40);
+        assert_eq!(sent(&mut items), [(4, "d")]);
+    }
+
+    #[test]
+    fn receipts_of_the_first_items_give_their_places_back() {
+        let mut items = filled();
+        sent(&mut items);
+        assert_eq!(items.settle(2), Some("b"));
+        assert_eq!((items.slots.len(), items.room(3)), (3, 1));
+        assert_eq!(items.settle(1), Some("a"));
+        assert_eq!((items.slots.len(), items.room(3)), (1, 2));
+        for unknown in [0, 1, 4, u64::MAX] {
+            assert_eq!(items.settle(unknown), None, "{unknown}");
+        }
+    }
+}

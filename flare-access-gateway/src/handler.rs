@@ -1,0 +1,5 @@
+//! Inbound: clients by WebSocket, services by gRPC.
+
+pub mod grpc;
+pub mod link;
+pub mod websocket;

@@ -1,0 +1,180 @@
+//! `flare.access.v1.AccessGatewayService`: what other services put out to connections, and which they close.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use flare_core::{
+    codec::{Codec, Payload, ServerFrame},
+    deliver::EncodedEvent,
+    outbound::Outbound,
+};
+use flare_proto::{
+    access::{
+        CloseConnectionsRequest, CloseConnectionsResponse, DeliverBatch, DeliverOutcome, Delivery,
+        access_gateway_service_server::AccessGatewayService, delivery,
+    },
+    client::{CloseReason, Signal, SyncHint, signal},
+};
+use flare_server_core::error::Refusal;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::link::frames;
+use crate::application::{connection::Close, connections::Connections};
+
+/// Outcomes that are not read yet; then no more batches are taken.
+const OUTCOMES_AHEAD: usize = 16;
+
+/// The service's gRPC side.
+pub struct Grpc {
+    connections: Arc<Connections>,
+    closed: CancellationToken,
+    had_a_stream: AtomicBool,
+}
+
+impl Grpc {
+    /// Puts out to these connections; streams end when `closed`.
+    pub fn new(connections: Arc<Connections>, closed: CancellationToken) -> Self {
+        Self { connections, closed, had_a_stream: AtomicBool::new(false) }
+    }
+}
+
+#[tonic::async_trait]
+impl AccessGatewayService for Grpc {
+    type DeliverStream = ReceiverStream<Result<DeliverOutcome, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverBatch>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        if self.had_a_stream.swap(true, Ordering::Relaxed) {
+            // What an earlier stream had taken and not answered may be lost.
+            hint_all(&self.connections);
+        }
+        let mut batches = request.into_inner();
+        let (outcomes, answered) = mpsc::channel(OUTCOMES_AHEAD);
+        let connections = Arc::clone(&self.connections);
+        let closed = self.closed.clone();
+        tokio::spawn(closed.run_until_cancelled_owned(async move {
+            loop {
+                let outcome = match batches.message().await {
+                    Ok(Some(batch)) => Ok(put_out(&connections, batch)),
+                    Ok(None) => return,
+                    Err(status) => Err(status),
+                };
+                let ends = outcome.is_err();
+                if outcomes.send(outcome).await.is_err() || ends {
+                    return;
+                }
+            }
+        }));
+        Ok(Response::new(ReceiverStream::new(answered)))
+    }
+
+    async fn close_connections(
+        &self,
+        request: Request<CloseConnectionsRequest>,
+    ) -> Result<Response<CloseConnectionsResponse>, Status> {
+        let request = request.into_inner();
+        let reason = match request.reason() {
+            CloseReason::Unspecified => {
+                return Err(Refusal::invalid("reason", "a reason to close for is needed").into());
+            }
+            reason => reason,
+        };
+        let closed = if request.incarnation == self.connections.incarnation {
+            self.connections.close(&request.connection_ids, &Close::new(reason, request.message))
+        } else {
+            0
+        };
+        Ok(Response::new(CloseConnectionsResponse { closed: u32::try_from(closed).unwrap_or(u32::MAX) }))
+    }
+}
+
+fn hint_all(connections: &Connections) {
+    let hint = ServerFrame::SyncHint(SyncHint::default());
+    let now_ms = connections.now_ms();
+    let hints = Codec::ALL.map(|codec| (codec, frames::encode(codec, &hint)));
+    for connection in connections.all() {
+        if let Some((_, hint)) = hints.iter().find(|(codec, _)| *codec == connection.codec) {
+            connection.push(Outbound::Inbox(hint.clone()), now_ms);
+        }
+    }
+}
+
+fn put_out(connections: &Connections, batch: DeliverBatch) -> DeliverOutcome {
+    let DeliverBatch { batch_id, incarnation, deliveries } = batch;
+    let mut gone = Vec::new();
+    if incarnation == connections.incarnation {
+        let now_ms = connections.now_ms();
+        for delivery in deliveries {
+            put_out_one(connections, delivery, now_ms, &mut gone);
+        }
+    } else {
+        gone.extend(deliveries.into_iter().flat_map(|it| it.connection_ids));
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    DeliverOutcome { batch_id, gone_connection_ids: gone }
+}
+
+fn put_out_one(connections: &Connections, delivery: Delivery, now_ms: u64, gone: &mut Vec<u64>) {
+    let prepared = match delivery.payload {
+        Some(delivery::Payload::Event(event)) => match EncodedEvent::new(&event) {
+            Ok(event) => Prepared::Event(event),
+            Err(error) => {
+                tracing::error!(%error, "an event does not decode; its readers see the gap and sync");
+                return;
+            }
+        },
+        Some(delivery::Payload::Signal(signal)) => Prepared::Signal(Box::new(PreparedSignal::new(signal))),
+        None => return,
+    };
+    let mut put = 0_u64;
+    for id in delivery.connection_ids {
+        let taken = connections.get(id).is_some_and(|connection| match &prepared {
+            Prepared::Event(event) => connection.deliver(Arc::clone(event), now_ms),
+            Prepared::Signal(signal) => connection.push(signal.outbound(connection.codec), now_ms),
+        });
+        if taken {
+            put += 1;
+        } else {
+            gone.push(id);
+        }
+    }
+    let kind = match prepared {
+        Prepared::Event(_) => "event",
+        Prepared::Signal(_) => "signal",
+    };
+    metrics::counter!("flare_access_gateway_deliveries_total", "kind" => kind).increment(put);
+}
+
+enum Prepared {
+    Event(Arc<EncodedEvent>),
+    Signal(Box<PreparedSignal>),
+}
+
+/// A signal, encoded at most once per codec.
+struct PreparedSignal {
+    frame: ServerFrame,
+    transient: bool,
+    encoded: [std::cell::OnceCell<Payload>; Codec::ALL.len()],
+}
+
+impl PreparedSignal {
+    fn new(signal: Signal) -> Self {
+        let transient = matches!(signal.signal, None | Some(signal::Signal::Typing(_)));
+        Self { frame: ServerFrame::Signal(signal), transient, encoded: Default::default() }
+    }
+
+    fn outbound(&self, codec: Codec) -> Outbound {
+        let [proto, json] = &self.encoded;
+        let cell = if codec == Codec::Json { json } else { proto };
+        let payload = cell.get_or_init(|| frames::encode(codec, &self.frame)).clone();
+        if self.transient { Outbound::Transient(payload) } else { Outbound::Inbox(payload) }
+    }
+}

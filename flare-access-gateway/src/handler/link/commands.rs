@@ -1,0 +1,181 @@
+//! Sends and Operates, and their receipts.
+
+use std::sync::Arc;
+
+use flare_core::{codec::ClientFrame, pending::Admit};
+use flare_proto::{
+    client::{ErrorFrame, Operate, Send, SendAck, operate},
+    common::ErrorCode,
+};
+use flare_server_core::{error::Refusal, telemetry::TraceId};
+use flare_storage_model::direct_conversation_id;
+use tokio::time::{Duration, Instant};
+
+use super::{Session, frames::ServerFrame};
+use crate::application::{
+    connection::Settled,
+    ports::{Action, Command, Target},
+    submitter::Taken,
+};
+
+/// When what was refused for want of room may come again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// A submitted command.
+pub(super) struct Pending {
+    request_id: u32,
+    command: Arc<Command>,
+    /// The conversation, by which its lane is known.
+    conversation: Box<str>,
+    at: Instant,
+}
+
+/// What a Send and an Operate have in common.
+struct Asked {
+    request_id: u32,
+    client_id: String,
+    abandons: String,
+    trace_id: TraceId,
+    conversation: String,
+    target: Target,
+    action: Action,
+}
+
+impl Asked {
+    fn refused(&self, refusal: Refusal) -> ErrorFrame {
+        ErrorFrame {
+            id: self.request_id,
+            error: Some(refusal.into()),
+            client_id: self.client_id.clone(),
+            trace_id: self.trace_id.to_string(),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn on_send(&mut self, send: Send, unwelcome: Option<Refusal>) {
+        let (conversation, target) = if send.user_id.is_empty() {
+            (send.conversation_id.clone(), Target::Conversation(send.conversation_id.into()))
+        } else {
+            let own = &self.connection().identity;
+            let id = direct_conversation_id(&own.tenant, &own.user, &send.user_id);
+            (id, Target::User(send.user_id.into()))
+        };
+        let asked = Asked {
+            request_id: send.id,
+            client_id: send.client_id,
+            abandons: send.abandons,
+            trace_id: self.trace_id(&send.trace_id),
+            conversation,
+            target,
+            action: Action::Send(send.content),
+        };
+        self.submit(asked, unwelcome);
+    }
+
+    pub(super) fn on_operate(&mut self, operate: Operate, unwelcome: Option<Refusal>) {
+        // Checked before: there is an operation.
+        let Some(operate::Operation::Recall(recall)) = operate.operation else { return };
+        let asked = Asked {
+            request_id: operate.id,
+            client_id: operate.client_id,
+            abandons: operate.abandons,
+            trace_id: self.trace_id(&operate.trace_id),
+            conversation: operate.conversation_id.clone(),
+            target: Target::Conversation(operate.conversation_id.into()),
+            action: Action::Recall { seq: recall.seq },
+        };
+        self.submit(asked, unwelcome);
+    }
+
+    /// `unwelcome`: refused for now, whatever it is. It breaks its lane as if the orchestrator had refused it.
+    fn submit(&mut self, asked: Asked, unwelcome: Option<Refusal>) {
+        let (lane, generation) = match self.lanes.admit(&asked.conversation, &asked.client_id, &asked.abandons) {
+            Admit::Admitted { lane, generation } => (lane, generation),
+            Admit::RetryInOrder { refused_client_id } => {
+                let message = format!("send {refused_client_id:?} again first, or give it up by `abandons`");
+                self.refuse(asked.refused(Refusal::new(ErrorCode::RetryInOrder, message)));
+                return;
+            }
+            Admit::Exhausted => {
+                let refusal = Refusal::new(ErrorCode::ResourceExhausted, "too many commands of this connection were refused and did not come again");
+                self.refuse(asked.refused(refusal.with_retry_after(RETRY_AFTER)));
+                return;
+            }
+        };
+        if let Some(refusal) = unwelcome {
+            self.lanes.on_refused(&asked.conversation, &asked.client_id, true);
+            self.refuse(asked.refused(refusal));
+            return;
+        }
+        let command = Arc::new(Command {
+            identity: Arc::clone(&self.connection().identity),
+            target: asked.target.clone(),
+            client_id: asked.client_id.as_str().into(),
+            lane,
+            generation,
+            trace_id: *asked.trace_id.as_bytes(),
+            action: asked.action.clone(),
+        });
+        self.next_ticket += 1;
+        let taken = Taken {
+            command: Arc::clone(&command),
+            connection: Arc::clone(self.connection()),
+            ticket: self.next_ticket,
+        };
+        if let Err(refusal) = self.link().submitter.submit(taken) {
+            self.lanes.on_refused(&asked.conversation, &asked.client_id, true);
+            self.refuse(asked.refused(refusal));
+            return;
+        }
+        let pending = Pending {
+            request_id: asked.request_id,
+            command,
+            conversation: asked.conversation.into(),
+            at: Instant::now(),
+        };
+        self.unacked.submitted(self.next_ticket, pending);
+    }
+
+    /// A Send or Operate that is wrong in itself. It is refused for good, so nothing waits for it.
+    pub(super) fn client_id_of(frame: &ClientFrame) -> (&str, &str) {
+        match frame {
+            ClientFrame::Send(it) => (&it.client_id, &it.trace_id),
+            ClientFrame::Operate(it) => (&it.client_id, &it.trace_id),
+            _ => ("", ""),
+        }
+    }
+
+    pub(super) fn on_receipt(&mut self, Settled { ticket, result }: Settled) {
+        let Some(pending) = self.unacked.settle(ticket) else { return };
+        let Pending { request_id, command, conversation, at } = pending;
+        let client_id = command.client_id.to_string();
+        let trace_id = TraceId::from_bytes(command.trace_id).map(|it| it.to_string()).unwrap_or_default();
+        match result {
+            Ok(placed) => {
+                metrics::histogram!("flare_access_gateway_ack_seconds").record(at.elapsed().as_secs_f64());
+                self.lanes.on_placed(&conversation, &client_id);
+                self.answer(ServerFrame::SendAck(SendAck {
+                    id: request_id,
+                    client_id,
+                    conversation_id: placed.conversation,
+                    message_id: placed.message_id,
+                    seq: placed.seq,
+                    ordinal: placed.ordinal,
+                    time_ms: placed.time_ms,
+                    duplicate: placed.duplicate,
+                    trace_id,
+                }));
+            }
+            Err(refusal) => {
+                self.lanes.on_refused(&conversation, &client_id, refusal.is_retryable());
+                self.refuse(ErrorFrame { id: request_id, error: Some(refusal.into()), client_id, trace_id });
+            }
+        }
+    }
+
+    /// The client's, or a new one.
+    pub(super) fn trace_id(&self, given: &str) -> TraceId {
+        given.parse().unwrap_or_else(|_| TraceId::mint(&self.link().ids))
+    }
+}

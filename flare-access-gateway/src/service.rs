@@ -1,0 +1,100 @@
+//! Puts the service together.
+
+use std::{sync::Arc, time::Duration};
+
+use flare_core::pending::LaneIds;
+use flare_proto::access::access_gateway_service_server::AccessGatewayServiceServer;
+use flare_server_core::{
+    identity::TokenValidator,
+    platform::Platform,
+    registry::service,
+    service::{Parts, ServiceError, Task},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    application::{
+        connections::Connections, positions::PositionGatherer, registrar::Registrar, signals::signals,
+        submitter::Submitter,
+    },
+    config::AccessGatewayConfig,
+    handler::{grpc::Grpc, link::Link, websocket},
+    infrastructure::{
+        grpc_orchestrator::GrpcOrchestrator, grpc_position_store::GrpcPositionStore, grpc_presence::GrpcPresence,
+        grpc_services::GrpcServices, grpc_signals::GrpcSignals,
+    },
+};
+
+/// Takes the listener "flare-access-gateway", and offers the service. `validator` tells whose a client's token is.
+pub async fn build(
+    config: &AccessGatewayConfig,
+    platform: &Platform,
+    validator: Arc<dyn TokenValidator>,
+) -> Result<Parts, ServiceError> {
+    let listener = platform
+        .listener(service::ACCESS_GATEWAY)
+        .ok_or("no listener was bound for flare-access-gateway")?;
+    let channels = &platform.channels;
+    let incarnation = platform.ids.ulid(platform.clock.now_ms()).to_string();
+    let connections = Arc::new(Connections::new(incarnation.clone()));
+    let closed = CancellationToken::new();
+
+    let presence = Arc::new(GrpcPresence::new(channels, &incarnation, platform.endpoint()));
+    let (registrar, registering) =
+        Registrar::new(presence, Arc::clone(&connections), config.registration_queue);
+    let (submitter, submitting) = Submitter::new(
+        Arc::new(GrpcOrchestrator::new(channels)),
+        Arc::clone(&connections),
+        platform.shutdown.clone(),
+        (config.command_queue, config.max_commands_in_flight),
+        Duration::from_millis(config.command_ms),
+    );
+    let positions = Arc::new(PositionGatherer::new(
+        Arc::new(GrpcPositionStore::new(channels)),
+        config.max_positions,
+        Duration::from_millis(config.positions_ms),
+    ));
+    let (signals, passing_on) =
+        signals(Arc::new(GrpcSignals::new(channels)), config.signal_queue, closed.clone());
+    let link = Arc::new(Link {
+        config: config.clone(),
+        connections: Arc::clone(&connections),
+        registrar,
+        submitter,
+        positions: Arc::clone(&positions),
+        signals,
+        services: Arc::new(GrpcServices::new(channels.clone(), Duration::from_millis(config.call_ms))),
+        validator,
+        clock: Arc::clone(&platform.clock),
+        ids: Arc::clone(&platform.ids),
+        lane_ids: Arc::new(LaneIds::default()),
+        shutdown: platform.shutdown.clone(),
+    });
+
+    let grpc = Grpc::new(connections, closed.clone());
+    let tasks = vec![
+        Task::new("access-gateway.registrar", ending(registering.run(closed.clone()))),
+        Task::new("access-gateway.submitter", ending(submitting.run(closed.clone()))),
+        Task::new("access-gateway.positions", ending({
+            let closed = closed.clone();
+            async move { positions.run(closed).await }
+        })),
+        Task::new("access-gateway.signals", ending(passing_on)),
+    ];
+    // The tasks end after the edge, or with it if it never begins.
+    let edge = Task::new("access-gateway.websocket", websocket::serve(listener, link, closed.drop_guard()));
+    Ok(Parts {
+        routes: vec![Routes::new(
+            AccessGatewayServiceServer::new(grpc).max_decoding_message_size(usize::MAX),
+        )],
+        services: vec![service::ACCESS_GATEWAY],
+        tasks,
+        edges: vec![edge],
+    })
+}
+
+async fn ending(work: impl Future<Output = ()>) -> Result<(), ServiceError> {
+    work.await;
+    Ok(())
+}

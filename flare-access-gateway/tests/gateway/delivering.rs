@@ -1,0 +1,178 @@
+//! What other services put out.
+
+use flare_core::codec::{ClientFrame, Codec, ServerFrame};
+use flare_proto::{
+    access::{DeliverBatch, DeliverOutcome, Delivery, delivery},
+    client::{Ack, ClientSignal, CloseReason, Position, Signal, Typing, client_signal, signal},
+    common::ErrorCode,
+    message::Event,
+};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::{
+    harness::{Client, Gateway, Heard},
+    services::{event, until},
+};
+
+struct Push {
+    batches: mpsc::Sender<DeliverBatch>,
+    outcomes: Streaming<DeliverOutcome>,
+    incarnation: String,
+}
+
+impl Push {
+    async fn open(gateway: &Gateway) -> Self {
+        let (batches, receiver) = mpsc::channel(4);
+        let outcomes = gateway.inner().deliver(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
+        Self { batches, outcomes, incarnation: gateway.incarnation() }
+    }
+
+    async fn put(&mut self, payload: delivery::Payload, connection_ids: Vec<u64>) -> Vec<u64> {
+        let deliveries = vec![Delivery { payload: Some(payload), connection_ids }];
+        let batch = DeliverBatch { batch_id: 5, incarnation: self.incarnation.clone(), deliveries };
+        self.batches.send(batch).await.expect("sends");
+        let outcome = self.outcomes.message().await.expect("answers").expect("an outcome");
+        assert_eq!(outcome.batch_id, 5);
+        outcome.gone_connection_ids
+    }
+}
+
+fn seqs(events: &[bytes::Bytes]) -> Vec<u64> {
+    let header = |it: &bytes::Bytes| Event::decode(it.clone()).expect("decodes").header.expect("a header");
+    events.iter().map(|it| header(it).seq).collect()
+}
+
+async fn delivered(client: &mut Client, count: usize) -> Vec<u64> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        match client.frame().await {
+            ServerFrame::Deliver(deliver) => all.extend(seqs(&deliver.events)),
+            other => panic!("a delivery, not {other:?}"),
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn events_reach_both_codecs_in_order_and_the_gone_are_named() {
+    let gateway = Gateway::start().await;
+    let mut proto = gateway.client(Codec::Proto, "alice", "phone").await;
+    let mut json = gateway.client(Codec::Json, "bob", "phone").await;
+    let mut push = Push::open(&gateway).await;
+    let targets = vec![proto.connection_id, json.connection_id, 999];
+    for seq in 1..=20 {
+        assert_eq!(push.put(delivery::Payload::Event(event("room", seq, 10)), targets.clone()).await, [999]);
+    }
+    let expected: Vec<u64> = (1..=20).collect();
+    assert_eq!(delivered(&mut proto, 20).await, expected);
+    assert_eq!(delivered(&mut json, 20).await, expected);
+    push.incarnation = "another".to_owned();
+    assert_eq!(push.put(delivery::Payload::Event(event("room", 21, 10)), targets.clone()).await, targets);
+}
+
+#[tokio::test]
+async fn a_signal_reaches_its_targets_and_an_event_that_is_none_hurts_nobody() {
+    let gateway = Gateway::start().await;
+    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
+    let mut push = Push::open(&gateway).await;
+    let rubbish = delivery::Payload::Event(vec![0xff; 9].into());
+    assert!(push.put(rubbish, vec![client.connection_id]).await.is_empty());
+    let typing = Signal {
+        conversation_id: "room".to_owned(),
+        user_id: "bob".to_owned(),
+        signal: Some(signal::Signal::Typing(Typing { active: true })),
+    };
+    push.put(delivery::Payload::Signal(typing.clone()), vec![client.connection_id]).await;
+    assert!(matches!(client.frame().await, ServerFrame::Signal(given) if given == typing));
+}
+
+#[tokio::test]
+async fn a_second_stream_of_deliveries_tells_everybody_to_sync() {
+    let gateway = Gateway::start().await;
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+    let mut first = Push::open(&gateway).await;
+    first.put(delivery::Payload::Event(event("room", 1, 10)), vec![client.connection_id]).await;
+    assert_eq!(delivered(&mut client, 1).await, [1]);
+    drop(first);
+    let _second = Push::open(&gateway).await;
+    match client.frame().await {
+        ServerFrame::SyncHint(hint) => assert!(hint.conversation_ids.is_empty()),
+        other => panic!("a hint, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_to_sync_and_then_closed() {
+    let gateway = Gateway::with(|config| config.outbound_bytes = 300_000).await;
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+    let mut push = Push::open(&gateway).await;
+    // Until the second overflow the gateway takes all; what the sockets buffer is the system's affair.
+    let mut gone = Vec::new();
+    let mut seq = 0;
+    while gone.is_empty() {
+        seq += 1;
+        assert!(seq < 2_000, "never closed");
+        gone = push.put(delivery::Payload::Event(event("room", seq, 50_000)), vec![client.connection_id]).await;
+    }
+    let mut hinted = false;
+    loop {
+        match client.hear().await {
+            Heard::Frame(ServerFrame::SyncHint(hint)) => {
+                assert_eq!(hint.conversation_ids, ["room"]);
+                hinted = true;
+            }
+            Heard::Frame(ServerFrame::Deliver(_)) => {}
+            Heard::Frame(ServerFrame::Kicked(kicked)) => assert_eq!(kicked.reason(), CloseReason::SlowReader),
+            Heard::Frame(other) => panic!("{other:?}"),
+            Heard::Closed(_) => break,
+        }
+    }
+    // The hint goes out only where the reader made room before he was closed.
+    let _ = hinted;
+    gateway.until_gone(client.connection_id).await;
+}
+
+#[tokio::test]
+async fn acknowledged_positions_are_stored_gathered_and_again_after_a_failure() {
+    let gateway = Gateway::start().await;
+    let world = &gateway.world;
+    world.session_is_away.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+    for seq in [3, 7, 5] {
+        let positions = vec![Position { conversation_id: "room".to_owned(), seq }];
+        client.send(ClientFrame::Ack(Ack { positions })).await;
+    }
+    world.session_is_away.store(false, std::sync::atomic::Ordering::SeqCst);
+    until("stored", || world.positions.lock().expect("locks").iter().any(|it| it.seq == 7)).await;
+    let stored = world.positions.lock().expect("locks").clone();
+    let last = stored.last().expect("stored");
+    assert_eq!(
+        (&*last.tenant_id, &*last.user_id, &*last.device_id, &*last.conversation_id, last.seq),
+        ("default", "alice", "phone", "room", 7)
+    );
+    assert!(stored.iter().map(|it| it.seq).is_sorted());
+}
+
+#[tokio::test]
+async fn typing_is_passed_on_and_not_too_often() {
+    let gateway = Gateway::with(|config| config.signals_per_s = 1).await;
+    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
+    for _ in 0..2 {
+        client
+            .send(ClientFrame::Signal(ClientSignal {
+                conversation_id: "room".to_owned(),
+                signal: Some(client_signal::Signal::Typing(Typing { active: true })),
+            }))
+            .await;
+    }
+    assert_eq!(client.refusal().await.1, ErrorCode::RateLimited);
+    let signals = &gateway.world.signals;
+    until("passed on", || !signals.lock().expect("locks").is_empty()).await;
+    let passed = signals.lock().expect("locks").clone();
+    let [item] = &passed[..] else { panic!("one signal") };
+    let signal = item.signal.clone().expect("a signal");
+    assert_eq!((&*item.tenant_id, &*signal.user_id, &*signal.conversation_id), ("default", "alice", "room"));
+}

@@ -1,0 +1,266 @@
+//! A gateway on a free port, and clients.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use flare_access_gateway::AccessGatewayConfig;
+use flare_core::{
+    codec::{ClientFrame, Codec, Payload, ServerFrame, decode_server, encode_client},
+    transport::{
+        Incoming, TransportExt, close_reason,
+        websocket::{ConnectError, ConnectOptions, WebSocket, connect},
+    },
+};
+use flare_proto::{
+    access::access_gateway_service_client::AccessGatewayServiceClient,
+    client::{CloseReason, Connect, Connected, Send},
+    common::ErrorCode,
+    message::{self, Content},
+};
+use flare_server_core::{
+    channels::ServiceChannel,
+    event_bus::EventBus,
+    identity::{Claims, TokenError, TokenValidator},
+    message_log::MessageLog,
+    platform::{Adapters, Platform, PlatformParts},
+    registry::{StaticRegistry, service},
+    service::ServiceError,
+};
+use prost::Message;
+use tokio::{net::TcpListener, net::TcpStream, task::JoinSet, time::timeout};
+use tonic::service::Routes;
+
+use crate::services::{self, World, code};
+
+pub const SOON: Duration = Duration::from_secs(10);
+
+struct NoAdapters;
+
+#[async_trait]
+impl Adapters for NoAdapters {
+    async fn open_message_log(&self) -> Result<Arc<dyn MessageLog>, ServiceError> {
+        Err("no log in these tests".into())
+    }
+
+    async fn open_event_bus(&self) -> Result<Arc<dyn EventBus>, ServiceError> {
+        Err("no bus in these tests".into())
+    }
+}
+
+/// Takes "tenant/user/device/issued/expires"; a device of "*" is any.
+struct Plain;
+
+#[async_trait]
+impl TokenValidator for Plain {
+    async fn validate(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
+        let parts: Vec<&str> = token.split('/').collect();
+        let [tenant, user, device, issued, expires] = parts[..] else {
+            return Err(TokenError::Malformed(token.to_owned()));
+        };
+        let number = |text: &str| text.parse::<i64>().map_err(|_| TokenError::BadSignature);
+        let expires_s = number(expires)?;
+        if expires_s * 1_000 <= now_ms {
+            return Err(TokenError::Expired { expires_s, now_ms });
+        }
+        Ok(Claims {
+            tenant: tenant.to_owned(),
+            user: user.to_owned(),
+            device: Some(device).filter(|it| *it != "*").map(str::to_owned),
+            expires_s,
+            issued_s: number(issued)?,
+        })
+    }
+}
+
+/// A token that is good for long.
+pub fn token(user: &str, device: &str) -> String {
+    format!("default/{user}/{device}/1000/99999999999")
+}
+
+pub struct Gateway {
+    pub world: Arc<World>,
+    pub platform: Platform,
+    pub url: String,
+    pub tasks: JoinSet<()>,
+    _data: tempfile::TempDir,
+}
+
+impl Gateway {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(configure: impl FnOnce(&mut AccessGatewayConfig)) -> Self {
+        let world = Arc::new(World::default());
+        world.orchestrator.answers.send_replace(true);
+        world.calls_go_on.send_replace(true);
+        let mut config = AccessGatewayConfig { positions_ms: 20, ..AccessGatewayConfig::default() };
+        configure(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
+        let data = tempfile::tempdir().expect("a folder");
+        let platform = Platform::new(PlatformParts {
+            data: data.path().to_owned(),
+            adapters: Box::new(NoAdapters),
+            registry: Arc::new(StaticRegistry::default()),
+            peer_secret: None,
+            shutdown: flare_server_core::shutdown::Shutdown::new(),
+            spans: flare_server_core::telemetry::Spans::default(),
+            endpoint: None,
+            listeners: HashMap::from([(service::ACCESS_GATEWAY.to_owned(), listener)]),
+        });
+        let parts = flare_access_gateway::build(&config, &platform, Arc::new(Plain)).await.expect("builds");
+        let own = parts.routes.into_iter().map(Routes::into_axum_router);
+        let router = own.fold(services::routes(&world).into_axum_router(), |all, more| all.merge(more.reset_fallback()));
+        let names = parts.services.into_iter().chain(services::names()).collect();
+        platform.channels.serve_local(Routes::from(router), names, None);
+        let mut tasks = JoinSet::new();
+        for task in parts.tasks.into_iter().chain(parts.edges) {
+            tasks.spawn(async move { task.run.await.expect("ends well"); eprintln!("ended {}", task.name); });
+        }
+        Self { world, platform, url, tasks, _data: data }
+    }
+
+    /// The inner side.
+    pub fn inner(&self) -> AccessGatewayServiceClient<ServiceChannel> {
+        AccessGatewayServiceClient::new(self.platform.channels.endpoint(""))
+    }
+
+    pub fn incarnation(&self) -> String {
+        self.world.online.gateway.lock().expect("locks").incarnation.clone()
+    }
+
+    pub async fn open(&self, codec: Codec) -> Client {
+        self.open_from(codec, None).await.expect("connects")
+    }
+
+    pub async fn open_from(&self, codec: Codec, origin: Option<&str>) -> Result<Client, ConnectError> {
+        let options = ConnectOptions {
+            url: self.url.clone(),
+            codec,
+            origin: origin.map(str::to_owned),
+            max_frame_bytes: 4 << 20,
+        };
+        let socket = timeout(SOON, connect(&options)).await.expect("in time")?;
+        Ok(Client { socket, codec, connection_id: 0 })
+    }
+
+    /// A client that has connected.
+    pub async fn client(&self, codec: Codec, user: &str, device: &str) -> Client {
+        let mut client = self.open(codec).await;
+        client.connect(&token(user, device), device).await;
+        client
+    }
+
+    pub async fn until_gone(&self, connection_id: u64) {
+        let registered = &self.world.online.registered;
+        services::until("unregistered", || !registered.lock().expect("locks").contains_key(&connection_id)).await;
+    }
+
+    pub fn submit_streams(&self) -> usize {
+        self.world.orchestrator.streams.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Client {
+    pub socket: WebSocket<TcpStream>,
+    pub codec: Codec,
+    pub connection_id: u64,
+}
+
+/// What comes to a client.
+#[derive(Debug)]
+pub enum Heard {
+    Frame(ServerFrame),
+    Closed(Option<CloseReason>),
+}
+
+impl Client {
+    pub async fn send(&mut self, frame: ClientFrame) {
+        let payload = encode_client(self.codec, &frame).expect("encodes");
+        self.send_raw(&payload.bytes).await;
+    }
+
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        let payload = Payload { bytes: bytes.to_vec().into(), text: self.codec.is_text() };
+        timeout(SOON, self.socket.send(payload)).await.expect("in time").expect("sends");
+    }
+
+    pub async fn hear(&mut self) -> Heard {
+        loop {
+            match timeout(SOON, self.socket.recv()).await.expect("in time") {
+                Some(Ok(Incoming::Frame(bytes))) => {
+                    return Heard::Frame(decode_server(self.codec, bytes, 4 << 20).expect("a frame"));
+                }
+                Some(Ok(Incoming::Alive)) => {}
+                Some(Ok(Incoming::Closed { code, .. })) => return Heard::Closed(code.and_then(close_reason)),
+                Some(Err(_)) | None => return Heard::Closed(None),
+            }
+        }
+    }
+
+    pub async fn frame(&mut self) -> ServerFrame {
+        match self.hear().await {
+            Heard::Frame(frame) => frame,
+            closed => panic!("a frame, not {closed:?}"),
+        }
+    }
+
+    pub async fn connect(&mut self, token: &str, device: &str) -> Connected {
+        let connect = Connect { id: 1, token: token.to_owned(), device_id: device.to_owned(), ..Connect::default() };
+        self.send(ClientFrame::Connect(connect)).await;
+        match self.frame().await {
+            ServerFrame::Connected(connected) => {
+                let (_, id) = connected.connection_id.split_once('.').expect("an id");
+                self.connection_id = id.parse().expect("a number");
+                connected
+            }
+            other => panic!("connected, not {other:?}"),
+        }
+    }
+
+    /// The refusal that comes next.
+    pub async fn refusal(&mut self) -> (u32, ErrorCode, String) {
+        match self.frame().await {
+            ServerFrame::Error(error) => {
+                (error.id, code(error.error.as_ref()), error.error.map(|it| it.field).unwrap_or_default())
+            }
+            other => panic!("a refusal, not {other:?}"),
+        }
+    }
+
+    /// Expects the typed close: the frame, and the transport's code.
+    pub async fn closed_for(&mut self, reason: CloseReason) {
+        match self.frame().await {
+            ServerFrame::Kicked(kicked) => assert_eq!(kicked.reason(), reason, "{}", kicked.message),
+            other => panic!("kicked for {reason:?}, not {other:?}"),
+        }
+        match self.hear().await {
+            Heard::Closed(code) => assert_eq!(code, Some(reason)),
+            frame => panic!("closed, not {frame:?}"),
+        }
+    }
+
+    pub async fn say(&mut self, id: u32, conversation: &str, client_id: &str) {
+        self.send(ClientFrame::Send(text(id, conversation, client_id))).await;
+    }
+}
+
+/// A text message.
+pub fn text(id: u32, conversation: &str, client_id: &str) -> Send {
+    let content = Content {
+        kind: Some(message::content::Kind::Text(message::Text { text: "hello".to_owned() })),
+        ..Content::default()
+    };
+    Send {
+        id,
+        conversation_id: conversation.to_owned(),
+        client_id: client_id.to_owned(),
+        content: content.encode_to_vec().into(),
+        ..Send::default()
+    }
+}

@@ -1,0 +1,10 @@
+//! The gateway from outside: real WebSocket clients on one side, the other services played on the other.
+#![expect(clippy::expect_used, reason = "tests")]
+
+mod calling;
+mod connecting;
+mod delivering;
+mod ending;
+mod harness;
+mod sending;
+mod services;

@@ -1,0 +1,353 @@
+//! The other services, played: each notes what it is asked and answers as it is told.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, routing::any};
+use bytes::{Buf, BufMut, Bytes};
+use flare_proto::{
+    common::{self, ErrorCode},
+    message::{
+        self, Placed, Receipt, ReceiptBatch, SubmitBatch, SubmitItem,
+        message_orchestrator_service_server::{MessageOrchestratorService, MessageOrchestratorServiceServer},
+        receipt,
+    },
+    push, session, signaling, storage,
+};
+use flare_server_core::{error::Refusal, registry::service};
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    service::Routes,
+};
+
+/// What the played services know and were told.
+#[derive(Default)]
+pub struct World {
+    pub online: Online,
+    pub orchestrator: Arc<Orchestrator>,
+    pub calls: Mutex<Vec<(String, Bytes)>>,
+    pub answers: Mutex<HashMap<String, Bytes>>,
+    /// Calls of services wait until this is true.
+    pub calls_go_on: watch::Sender<bool>,
+    pub positions: Mutex<Vec<session::DeliveredPosition>>,
+    pub signals: Mutex<Vec<push::SignalItem>>,
+    pub session_is_away: AtomicBool,
+}
+
+#[derive(Default)]
+pub struct Online {
+    pub registered: Mutex<HashMap<u64, signaling::Connection>>,
+    pub gateway: Mutex<signaling::Gateway>,
+    pub revoked_up_to_s: Mutex<HashMap<String, i64>>,
+    pub is_away: AtomicBool,
+    pub full: AtomicBool,
+    pub forgets: AtomicBool,
+    pub registrations: AtomicUsize,
+}
+
+impl Online {
+    fn answer(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("online is away"));
+        }
+        match method {
+            "RenewLease" => {
+                let known = !self.forgets.swap(false, Ordering::SeqCst);
+                if !known {
+                    self.registered.lock().expect("locks").clear();
+                }
+                Ok(signaling::RenewLeaseResponse { known, lease_ms: 300 }.encode_to_vec().into())
+            }
+            "RegisterBatch" => {
+                let request = signaling::RegisterBatchRequest::decode(request).expect("decodes");
+                *self.gateway.lock().expect("locks") = request.gateway.expect("named");
+                let outcomes = request.connections.into_iter().map(|it| self.register(it)).collect();
+                Ok(signaling::RegisterBatchResponse { outcomes }.encode_to_vec().into())
+            }
+            "UnregisterBatch" => {
+                let request = signaling::UnregisterBatchRequest::decode(request).expect("decodes");
+                let mut registered = self.registered.lock().expect("locks");
+                for connection in request.connections {
+                    registered.remove(&connection.connection_id);
+                }
+                Ok(Bytes::new())
+            }
+            other => Err(Status::unimplemented(other.to_owned())),
+        }
+    }
+
+    fn register(&self, connection: signaling::Connection) -> signaling::RegisterOutcome {
+        self.registrations.fetch_add(1, Ordering::SeqCst);
+        let revoked = self.revoked_up_to_s.lock().expect("locks").get(&connection.user_id).copied();
+        let refusal = if revoked.is_some_and(|at| connection.token_issued_s <= at) {
+            Refusal::new(ErrorCode::TokenRevoked, "revoked")
+        } else if self.full.load(Ordering::SeqCst) {
+            Refusal::new(ErrorCode::LimitExceeded, "too many devices")
+        } else {
+            self.registered.lock().expect("locks").insert(connection.connection_id, connection);
+            return signaling::RegisterOutcome { error: None };
+        };
+        signaling::RegisterOutcome { error: Some(refusal.into()) }
+    }
+}
+
+/// Places commands as they come, unless told otherwise; keeps lanes and duplicates as the real one does.
+#[derive(Default)]
+pub struct Orchestrator {
+    /// Every item that came, by stream.
+    pub seen: Mutex<Vec<(usize, SubmitItem)>>,
+    /// Client ids to be refused once, with a code.
+    pub refuse_once: Mutex<HashMap<String, ErrorCode>>,
+    /// What is placed: (conversation, sender, client id) → seq.
+    pub placed: Mutex<HashMap<(String, String, String), u64>>,
+    pub order: Mutex<Vec<String>>,
+    /// Receipts wait until this is true.
+    pub answers: watch::Sender<bool>,
+    /// The stream breaks, before any receipt, when it has seen this client id.
+    pub breaks_at: Mutex<HashSet<String>>,
+    pub streams: AtomicUsize,
+    pub is_away: AtomicBool,
+}
+
+impl Orchestrator {
+    fn decide(&self, item: &SubmitItem, broken: &mut HashMap<u64, u32>) -> receipt::Result {
+        let refused = |code| receipt::Result::Error(Refusal::new(code, "refused in a test").into());
+        if broken.get(&item.lane).is_some_and(|generation| item.lane_generation <= *generation) {
+            return refused(ErrorCode::RetryInOrder);
+        }
+        if let Some(code) = self.refuse_once.lock().expect("locks").remove(&item.client_id) {
+            if flare_server_core::error::is_retryable(code) {
+                broken.insert(item.lane, item.lane_generation);
+            }
+            return refused(code);
+        }
+        let conversation = format!("{}{}", item.conversation_id, item.peer_user_id);
+        let actor = item.actor.clone().unwrap_or_default();
+        let mut placed = self.placed.lock().expect("locks");
+        let mut order = self.order.lock().expect("locks");
+        let next = order.len() as u64 + 1;
+        let key = (conversation.clone(), actor.user_id, item.client_id.clone());
+        let seq = *placed.entry(key).or_insert(next);
+        let duplicate = seq != next;
+        if !duplicate {
+            order.push(item.client_id.clone());
+        }
+        receipt::Result::Placed(Placed {
+            conversation_id: conversation,
+            message_id: format!("m{seq}"),
+            seq,
+            ordinal: seq,
+            time_ms: 1,
+            duplicate,
+        })
+    }
+}
+
+pub struct OrchestratorService(pub Arc<Orchestrator>);
+
+#[tonic::async_trait]
+impl MessageOrchestratorService for OrchestratorService {
+    type SubmitStream = ReceiverStream<Result<ReceiptBatch, Status>>;
+
+    async fn submit(&self, request: Request<Streaming<SubmitBatch>>) -> Result<Response<Self::SubmitStream>, Status> {
+        let world = Arc::clone(&self.0);
+        if world.is_away.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("the orchestrator is away"));
+        }
+        let stream = world.streams.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut batches = request.into_inner();
+        let (receipts, answered) = mpsc::channel(16);
+        tokio::spawn(async move {
+            let mut answers = world.answers.subscribe();
+            let mut broken = HashMap::new();
+            while let Ok(Some(batch)) = batches.message().await {
+                let mut breaks = false;
+                for item in &batch.items {
+                    world.seen.lock().expect("locks").push((stream, item.clone()));
+                    breaks |= world.breaks_at.lock().expect("locks").remove(&item.client_id);
+                }
+                if breaks {
+                    let _ = receipts.send(Err(Status::unavailable("broken in a test"))).await;
+                    return;
+                }
+                if answers.wait_for(|go| *go).await.is_err() {
+                    return;
+                }
+                let answer = batch.items.iter().map(|item| Receipt {
+                    correlation: item.correlation,
+                    result: Some(world.decide(item, &mut broken)),
+                });
+                let batch = ReceiptBatch { receipts: answer.collect() };
+                if receipts.send(Ok(batch)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answered)))
+    }
+
+    async fn submit_once(&self, _: Request<SubmitBatch>) -> Result<Response<ReceiptBatch>, Status> {
+        Err(Status::unimplemented("not used by the gateway"))
+    }
+}
+
+impl World {
+    async fn answer(&self, method: String, request: Bytes) -> Result<Bytes, Status> {
+        let (service, name) = method.split_once('/').expect("a method");
+        match (service, name) {
+            ("flare.signaling.v1.SignalingService", "RenewLease" | "RegisterBatch" | "UnregisterBatch") => {
+                self.online.answer(name, request)
+            }
+            ("flare.session.v1.SessionService", "PutPositions") => {
+                if self.session_is_away.load(Ordering::SeqCst) {
+                    return Err(Status::unavailable("session is away"));
+                }
+                let request = session::PutPositionsRequest::decode(request).expect("decodes");
+                self.positions.lock().expect("locks").extend(request.positions);
+                Ok(Bytes::new())
+            }
+            ("flare.push.v1.PushSchedulerService", "Signal") => {
+                let request = push::SignalRequest::decode(request).expect("decodes");
+                self.signals.lock().expect("locks").extend(request.items);
+                Ok(Bytes::new())
+            }
+            _ => {
+                let answer = self.answers.lock().expect("locks").get(&method).cloned();
+                self.calls.lock().expect("locks").push((method.clone(), request));
+                let mut go_on = self.calls_go_on.subscribe();
+                go_on.wait_for(|go| *go).await.map_err(|_| Status::cancelled("the test ends"))?;
+                answer.ok_or_else(|| Refusal::new(ErrorCode::ConversationNotFound, "none in a test").into())
+            }
+        }
+    }
+}
+
+/// Everything that the gateway calls.
+pub fn routes(world: &Arc<World>) -> Routes {
+    let mut router = Routes::new(MessageOrchestratorServiceServer::new(OrchestratorService(Arc::clone(&world.orchestrator))))
+        .into_axum_router();
+    for service in [
+        "flare.signaling.v1.SignalingService",
+        "flare.session.v1.SessionService",
+        "flare.storage.v1.StorageReaderService",
+        "flare.push.v1.PushSchedulerService",
+    ] {
+        let world = Arc::clone(world);
+        let route = any(move |request: axum::extract::Request| async move {
+            let method = request.uri().path().trim_start_matches('/').to_owned();
+            let request = request.map(tonic::body::Body::new);
+            let mut grpc = tonic::server::Grpc::new(Raw);
+            grpc.unary(Unary { world, method }, request).await
+        });
+        router = Router::merge(router, Router::new().route(&format!("/{service}/{{method}}"), route));
+    }
+    Routes::from(router)
+}
+
+/// The registry names of what [`routes`] serves.
+pub fn names() -> Vec<&'static str> {
+    vec![service::ONLINE, service::ORCHESTRATOR, service::STORAGE_READER, service::SESSION, service::PUSH_SERVER]
+}
+
+struct Unary {
+    world: Arc<World>,
+    method: String,
+}
+
+impl tonic::server::UnaryService<Bytes> for Unary {
+    type Response = Bytes;
+    type Future = futures::future::BoxFuture<'static, Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let (world, method) = (Arc::clone(&self.world), self.method.clone());
+        Box::pin(async move { world.answer(method, request.into_inner()).await.map(Response::new) })
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// An event's bytes.
+pub fn event(conversation: &str, seq: u64, body: usize) -> Bytes {
+    let text = message::Content {
+        kind: Some(message::content::Kind::Text(message::Text { text: "x".repeat(body) })),
+        ..message::Content::default()
+    };
+    let body = message::EventBody {
+        body: Some(message::event_body::Body::MessageCreated(message::MessageCreated {
+            content: text.encode_to_vec().into(),
+        })),
+    };
+    let header = message::EventHeader { conversation_id: conversation.to_owned(), seq, ..message::EventHeader::default() };
+    message::Event { header: Some(header), body: body.encode_to_vec().into() }.encode_to_vec().into()
+}
+
+/// What the reader answers for one event.
+pub fn one_event(conversation: &str) -> Bytes {
+    let range = storage::RangeResult {
+        conversation_id: conversation.to_owned(),
+        events: vec![event(conversation, 1, 5)],
+        head_seq: 1,
+        ..storage::RangeResult::default()
+    };
+    storage::ReadRangesResponse { ranges: vec![range] }.encode_to_vec().into()
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("in time: {what}"));
+}
+
+/// The code of an error.
+pub fn code(error: Option<&common::Error>) -> ErrorCode {
+    error.map_or(ErrorCode::Unspecified, common::Error::code)
+}

@@ -1,0 +1,118 @@
+//! What a page has to know to reach flare-access-gateway.
+
+use std::net::SocketAddr;
+
+use axum::http::{HeaderMap, header, uri::Authority};
+use serde::Serialize;
+
+/// What the composer knows of the process, for the page.
+#[derive(Clone, Debug, Default)]
+pub struct ClientLink {
+    /// Where this process's flare-access-gateway listens, if it has one.
+    pub access_gateway: Option<SocketAddr>,
+    /// Whether development links may be offered.
+    pub development_sign_in: bool,
+}
+
+/// The answer of `GET /api/v1/client-config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientConfig {
+    /// Where WebSocket connections are taken; empty: not known here.
+    pub websocket_url: String,
+    /// Whether development links may be offered.
+    pub development_sign_in: bool,
+    /// The server's version.
+    pub version: &'static str,
+}
+
+/// Tells clients where to connect.
+#[derive(Clone, Debug)]
+pub struct ClientLinks {
+    /// As the composer says.
+    pub link: ClientLink,
+    /// As the configuration says, before all else.
+    pub public_ws_url: Option<String>,
+}
+
+impl ClientLinks {
+    /// For a client that asked with these headers.
+    pub fn config(&self, headers: &HeaderMap) -> ClientConfig {
+        ClientConfig {
+            websocket_url: self.websocket_url(headers),
+            development_sign_in: self.link.development_sign_in,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// The source that a page's Content-Security-Policy has to allow; empty: none.
+    pub fn websocket_origin(&self, headers: &HeaderMap) -> String {
+        let url = self.websocket_url(headers);
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return String::new();
+        };
+        format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
+    }
+
+    fn websocket_url(&self, headers: &HeaderMap) -> String {
+        match (&self.public_ws_url, self.link.access_gateway) {
+            (Some(url), _) => url.clone(),
+            (None, Some(at)) => {
+                let host = asked_host(headers).unwrap_or_else(|| match at {
+                    SocketAddr::V4(it) => it.ip().to_string(),
+                    SocketAddr::V6(it) => format!("[{}]", it.ip()),
+                });
+                format!("ws://{host}:{}/ws", at.port())
+            }
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// The host that the request names, if it is one: it goes into an answer's header, so it is taken in few characters only.
+fn asked_host(headers: &HeaderMap) -> Option<String> {
+    let authority: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
+    let host = authority.host();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':');
+    (!host.is_empty() && host.bytes().all(fits)).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(public: Option<&str>) -> ClientLinks {
+        let link = ClientLink { access_gateway: "127.0.0.1:8081".parse().ok(), development_sign_in: true };
+        ClientLinks { link, public_ws_url: public.map(str::to_owned) }
+    }
+
+    fn asked(host: &str) -> HeaderMap {
+        [(header::HOST, host.parse().expect("a header"))].into_iter().collect()
+    }
+
+    #[test]
+    fn a_page_connects_to_the_host_that_it_came_from() {
+        let links = links(None);
+        assert_eq!(links.config(&asked("chat.local:8080")).websocket_url, "ws://chat.local:8081/ws");
+        assert_eq!(links.config(&asked("[::1]:8080")).websocket_url, "ws://[::1]:8081/ws");
+        assert_eq!(links.websocket_origin(&asked("chat.local:8080")), "ws://chat.local:8081");
+    }
+
+    #[test]
+    fn a_host_that_would_say_more_is_not_repeated() {
+        for host in ["a;script-src *", "a b", "", "a,b", "a'b"] {
+            assert_eq!(links(None).config(&asked(host)).websocket_url, "ws://127.0.0.1:8081/ws", "{host}");
+        }
+        assert_eq!(links(None).config(&HeaderMap::new()).websocket_url, "ws://127.0.0.1:8081/ws");
+    }
+
+    #[test]
+    fn a_configured_url_stands_before_all() {
+        let links = links(Some("wss://chat.example.com/ws"));
+        assert_eq!(links.config(&asked("other")).websocket_url, "wss://chat.example.com/ws");
+        assert_eq!(links.websocket_origin(&asked("other")), "wss://chat.example.com");
+        let nowhere = ClientLinks { link: ClientLink::default(), public_ws_url: None };
+        assert_eq!(nowhere.config(&asked("x")).websocket_url, "");
+        assert_eq!(nowhere.websocket_origin(&asked("x")), "");
+    }
+}

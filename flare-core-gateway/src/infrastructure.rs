@@ -1,0 +1,4 @@
+//! Adapters: API keys in SQLite, revocations by gRPC.
+
+pub mod grpc_revocations;
+pub mod sqlite_api_key_store;

@@ -1,0 +1,134 @@
+//! API keys in a SQLite file.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    Row, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+use ulid::Ulid;
+
+use crate::{
+    application::ports::{ApiKeyStore, ApiKeyStoreError},
+    domain::{
+        api_key::{ApiKey, SecretDigest},
+        scope::Scopes,
+    },
+};
+
+/// Tables of the store, from the beginning on.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// How long a command waits for another process's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Rows of a SQLite file, each commit synced. A server and commands beside it may have it open at once.
+#[derive(Clone, Debug)]
+pub struct SqliteApiKeyStore {
+    pool: SqlitePool,
+}
+
+impl SqliteApiKeyStore {
+    /// Opens the file, made if it is not there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// Says what the file or its system does not allow.
+    pub async fn open(file: &Path) -> Result<Self, ApiKeyStoreError> {
+        let failed = |error: &dyn std::fmt::Display| ApiKeyStoreError { why: format!("{}: {error}", file.display()) };
+        let options = SqliteConnectOptions::from_str("sqlite:")
+            .map_err(|error| failed(&error))?
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .map_err(|error| failed(&error))?;
+        MIGRATIONS.run(&pool).await.map_err(|error| failed(&error))?;
+        Ok(Self { pool })
+    }
+}
+
+impl From<sqlx::Error> for ApiKeyStoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self { why: error.to_string() }
+    }
+}
+
+fn key(row: &SqliteRow) -> Result<ApiKey, ApiKeyStoreError> {
+    let id: &str = row.try_get("key_id")?;
+    let scopes: &str = row.try_get("scopes")?;
+    let revoked_ms: i64 = row.try_get("revoked_ms")?;
+    let damaged = |why: String| ApiKeyStoreError { why: format!("the row of key {id:?}: {why}") };
+    Ok(ApiKey {
+        id: Ulid::from_string(id).map_err(|error| damaged(error.to_string()))?,
+        tenant: row.try_get("tenant_id")?,
+        name: row.try_get("name")?,
+        scopes: Scopes::parse(scopes.split(' ')).map_err(|error| damaged(error.to_string()))?,
+        created_ms: row.try_get("created_ms")?,
+        revoked_ms: (revoked_ms != 0).then_some(revoked_ms),
+    })
+}
+
+#[async_trait]
+impl ApiKeyStore for SqliteApiKeyStore {
+    async fn add(&self, key: &ApiKey, digest: SecretDigest) -> Result<(), ApiKeyStoreError> {
+        sqlx::query(
+            "INSERT INTO api_key (key_id, tenant_id, name, scopes, secret_sha256, created_ms, revoked_ms) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(key.id.to_string())
+        .bind(&key.tenant)
+        .bind(&key.name)
+        .bind(key.scopes.to_string())
+        .bind(&digest.0[..])
+        .bind(key.created_ms)
+        .bind(key.revoked_ms.unwrap_or_default())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn find(&self, digest: SecretDigest) -> Result<Option<ApiKey>, ApiKeyStoreError> {
+        let row = sqlx::query("SELECT * FROM api_key WHERE secret_sha256 = ?")
+            .bind(&digest.0[..])
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(key).transpose()
+    }
+
+    async fn list(&self, tenant: &str, after: Option<Ulid>, limit: usize) -> Result<Vec<ApiKey>, ApiKeyStoreError> {
+        let rows = sqlx::query("SELECT * FROM api_key WHERE tenant_id = ? AND key_id > ? ORDER BY key_id LIMIT ?")
+            .bind(tenant)
+            .bind(after.map(|it| it.to_string()).unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(key).collect()
+    }
+
+    async fn count_good(&self, tenant: &str) -> Result<usize, ApiKeyStoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM api_key WHERE tenant_id = ? AND revoked_ms = 0")
+            .bind(tenant)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    async fn revoke(&self, tenant: &str, id: Ulid, now_ms: i64) -> Result<bool, ApiKeyStoreError> {
+        let done = sqlx::query(
+            "UPDATE api_key SET revoked_ms = CASE revoked_ms WHEN 0 THEN ? ELSE revoked_ms END \
+             WHERE tenant_id = ? AND key_id = ?",
+        )
+        .bind(now_ms.max(1))
+        .bind(tenant)
+        .bind(id.to_string())
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+pub mod api_keys;
+pub mod application;
+pub mod config;
+pub mod domain;
+pub mod handler;
+pub mod infrastructure;
+mod service;
+
+pub use config::CoreGatewayConfig;
+pub use handler::client_link::ClientLink;
+pub use service::build;

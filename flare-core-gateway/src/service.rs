@@ -1,0 +1,103 @@
+//! Puts the service together.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use flare_core::check::Limits;
+use flare_proto::gateway::core_gateway_service_server::CoreGatewayServiceServer;
+use flare_server_core::{
+    identity::TokenValidator,
+    platform::Platform,
+    registry::service,
+    service::{Parts, ServiceError, Task},
+};
+
+use crate::{
+    api_keys,
+    application::{
+        api_keys::ApiKeys,
+        credentials::Credentials,
+        ports::ApiKeyStore,
+        rate_limits::{Rate, RateLimits},
+    },
+    config::CoreGatewayConfig,
+    handler::{
+        admission::Admission,
+        calls::Calls,
+        client_link::{ClientLink, ClientLinks},
+        grpc::{self, Grpc},
+        http::{self, Http},
+        listener, observe,
+    },
+    infrastructure::grpc_revocations::GrpcRevocations,
+};
+
+/// The name under which the listener is bound.
+const LISTENER: &str = "flare-core-gateway";
+/// Buckets that are full again are forgotten so often.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+
+/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`.
+pub async fn build(
+    config: &CoreGatewayConfig,
+    platform: &Platform,
+    validator: Arc<dyn TokenValidator>,
+    link: ClientLink,
+) -> Result<Parts, ServiceError> {
+    let listener = platform.listener(LISTENER).ok_or("no listener is bound for flare-core-gateway")?;
+    let folder = platform.data_folder(api_keys::FOLDER)?;
+    let store: Arc<dyn ApiKeyStore> = Arc::new(api_keys::store_in(&folder).await?);
+    let users = rate(config.user_requests_per_s, config.user_burst);
+    let backends = rate(config.api_key_requests_per_s, config.api_key_burst);
+    let admission = Arc::new(Admission {
+        credentials: Credentials {
+            validator,
+            revocations: Arc::new(GrpcRevocations::new(platform.channels.get(service::ONLINE))),
+            keys: Arc::clone(&store),
+            clock: Arc::clone(&platform.clock),
+        },
+        rate_limits: RateLimits::new(users, backends),
+    });
+    let limits = Limits {
+        max_content_bytes: config.max_content_bytes,
+        max_mentions: config.max_mentions,
+        ..Limits::default()
+    };
+    let keys = ApiKeys::new(store, Arc::clone(&platform.clock), Arc::clone(&platform.ids));
+    let deadline = Duration::from_millis(config.timeout_ms);
+    let calls = Arc::new(Calls::new(&platform.channels, Arc::clone(&admission), keys, limits, deadline));
+    let grpc = Grpc { admission: Arc::clone(&admission), calls: Arc::clone(&calls) };
+    let (grpc, health) = grpc::router(grpc, config.max_body_bytes)?;
+    let http = Http {
+        admission: Arc::clone(&admission),
+        calls,
+        links: ClientLinks { link, public_ws_url: config.public_ws_url.clone() },
+        max_body_bytes: config.max_body_bytes,
+    };
+    let router = observe::layer(http::router(http, &config.allowed_origins)?.merge(grpc), platform);
+
+    let (shutdown, max_connections) = (platform.shutdown.clone(), config.max_connections);
+    let serve = Task::new("core-gateway.serve", async move {
+        health.set_serving::<CoreGatewayServiceServer<Grpc>>().await;
+        let draining = async {
+            shutdown.draining().await;
+            health.set_not_serving::<CoreGatewayServiceServer<Grpc>>().await;
+        };
+        tokio::join!(listener::serve(listener, router, max_connections, shutdown.clone()), draining);
+        Ok(())
+    });
+    let shutdown = platform.shutdown.clone();
+    let forget = Task::new("core-gateway.forget-buckets", async move {
+        let mut ticks = tokio::time::interval(FORGET_EVERY);
+        while shutdown.or_drain(ticks.tick()).await.is_some() {
+            admission.rate_limits.forget_idle();
+        }
+        Ok(())
+    });
+    Ok(Parts { routes: Vec::new(), services: Vec::new(), tasks: vec![forget], edges: vec![serve] })
+}
+
+/// The configuration has no zero; one would be taken for 1.
+fn rate(per_second: u32, burst: u32) -> Rate {
+    let above_zero = |it: u32| NonZeroU32::new(it).unwrap_or(NonZeroU32::MIN);
+    Rate { per_second: above_zero(per_second), burst: above_zero(burst) }
+}

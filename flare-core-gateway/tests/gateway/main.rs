@@ -1,0 +1,13 @@
+//! The gateway through its own listener, with the inner services behind it played by the test.
+
+mod credentials;
+mod document;
+mod errors;
+mod inner;
+mod json;
+mod keys;
+mod limits;
+mod messages;
+mod page;
+mod running;
+mod scopes;

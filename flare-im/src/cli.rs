@@ -1,0 +1,368 @@
+//! The command line: what `flare` takes, and its help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::role::Role;
+
+/// Flare IM Core: an instant messaging core for your product, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "flare", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `flare` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start everything in this process, with a page to chat on.
+    ///
+    /// A fresh data folder gets a secret, the users alice, bob and carol, and a group that they share.
+    Up(Up),
+    /// Start some roles in this process, as the configuration says.
+    Run(Run),
+    /// Make a token for a user, signed with the data folder's key.
+    Token(Token),
+    /// Make, list and revoke the API keys of business backends.
+    #[command(subcommand)]
+    Apikey(ApiKey),
+    /// Chat from the terminal, line by line.
+    Chat(Chat),
+    /// Send one message.
+    Send(Send),
+    /// Print what happens in a user's conversations, one line an event.
+    Tail(Tail),
+    /// Measure a running server.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Check a data folder, or clients' histories, against the promises.
+    Verify(Verify),
+    /// Say where a message went: placed, stored, delivered, read.
+    Explain(Explain),
+    /// Check or print the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArgs {
+    /// Folder with base.toml, services/ and environments/.
+    #[arg(long, value_name = "FOLDER", env = "FLARE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Which file of environments/ applies.
+    #[arg(long, value_name = "NAME", env = "FLARE_ENVIRONMENT")]
+    pub environment: Option<String>,
+    /// Set a key, above every file and variable; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Arguments of `flare up`.
+#[derive(Clone, Debug, Args)]
+pub struct Up {
+    /// Folder of the server's data.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+    /// Address to listen on. A port given here is core-gateway's; the others follow (+1; +10000), or are free ones if it is 0.
+    #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// Keep the data in a temporary folder that goes with the process.
+    #[arg(long, conflicts_with = "data")]
+    pub ephemeral: bool,
+    /// Allow development sign-in although a listener is reachable from other machines.
+    #[arg(long)]
+    pub dev: bool,
+    /// Print one line of JSON with the bound addresses instead of the welcome.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `flare run`.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// A role of this process; may be repeated, or named as a list.
+    #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',')]
+    pub roles: Vec<Role>,
+    /// Folder of the embedded adapters' data.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+    /// Print one line of JSON with the bound addresses.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `flare token`.
+#[derive(Clone, Debug, Args)]
+pub struct Token {
+    /// Whose token.
+    #[arg(long)]
+    pub user: String,
+    /// Whose tenant.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// Only for this device.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// How long it is good, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub ttl: u64,
+    /// Folder of the server's data.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `flare apikey` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ApiKey {
+    /// Make a key. Its secret is shown once.
+    Create {
+        /// What it is for.
+        #[arg(long)]
+        name: String,
+        /// What it may do; may be repeated: send, conversations, read, presence, admin.
+        #[arg(long = "scope", required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// Whose tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+        /// Which store.
+        #[command(flatten)]
+        store: ApiKeyStore,
+    },
+    /// List the keys, without their secrets.
+    List {
+        /// Whose tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+        /// Which store.
+        #[command(flatten)]
+        store: ApiKeyStore,
+    },
+    /// Make a key worthless at once.
+    Revoke {
+        /// The key's id, as `list` shows it.
+        key_id: String,
+        /// Whose tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+        /// Which store.
+        #[command(flatten)]
+        store: ApiKeyStore,
+    },
+}
+
+/// Where the API keys are.
+#[derive(Clone, Debug, Args)]
+pub struct ApiKeyStore {
+    /// Folder of the server's data.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a command reaches a server as a user.
+#[derive(Clone, Debug, Args)]
+pub struct Client {
+    /// The access gateway's address.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8081/ws", env = "FLARE_URL")]
+    pub url: String,
+    /// The user's token; without it one is made for `--user` with the data folder's key.
+    #[arg(long, env = "FLARE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Who, if no token is given.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Which device this is.
+    #[arg(long, default_value = "terminal")]
+    pub device: String,
+    /// Folder of the server's data, for `--user`.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// The other user of a direct conversation.
+    #[arg(long, value_name = "USER")]
+    pub to: Option<String>,
+    /// A conversation.
+    #[arg(long, value_name = "ID")]
+    pub conversation: Option<String>,
+}
+
+/// Arguments of `flare chat`.
+#[derive(Clone, Debug, Args)]
+pub struct Chat {
+    /// As whom.
+    #[command(flatten)]
+    pub client: Client,
+    /// With whom.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Arguments of `flare send`.
+#[derive(Clone, Debug, Args)]
+pub struct Send {
+    /// As whom.
+    #[command(flatten)]
+    pub client: Client,
+    /// To whom.
+    #[command(flatten)]
+    pub target: Target,
+    /// The message's client id: a repetition with the same one is not stored again.
+    #[arg(long)]
+    pub client_id: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// The text; `-` reads it from standard input.
+    pub text: String,
+}
+
+/// Arguments of `flare tail`.
+#[derive(Clone, Debug, Args)]
+pub struct Tail {
+    /// As whom.
+    #[command(flatten)]
+    pub client: Client,
+    /// Only this conversation.
+    #[arg(long, value_name = "ID")]
+    pub conversation: Option<String>,
+    /// End after so many events.
+    #[arg(long, value_name = "COUNT")]
+    pub count: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `flare bench` measures.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Bench {
+    /// Pairs of users: one writes as fast as his acks come, the other receives.
+    Direct {
+        /// How many pairs.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        pairs: u32,
+        /// How many of them the history checker judges; it costs time of the generator.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        checked_pairs: u32,
+        /// Unacked messages of each sender.
+        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=64))]
+        in_flight: u32,
+        /// Bytes of text in a message.
+        #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+        bytes: u32,
+        /// How long, in seconds, after a second to warm up.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Which server.
+        #[command(flatten)]
+        server: BenchServer,
+    },
+    /// Connections that do nothing: what each costs the server.
+    Idle {
+        /// How many.
+        #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+        connections: u32,
+        /// The server's process, for its memory before and after.
+        #[arg(long)]
+        pid: Option<u32>,
+        /// How long to hold them, in seconds.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Which server.
+        #[command(flatten)]
+        server: BenchServer,
+    },
+}
+
+/// Which server is measured.
+#[derive(Clone, Debug, Args)]
+pub struct BenchServer {
+    /// The access gateway's address.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8081/ws", env = "FLARE_URL")]
+    pub url: String,
+    /// Folder of the server's data, to make tokens with its key.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `flare verify`.
+#[derive(Clone, Debug, Args)]
+pub struct Verify {
+    /// Folder of a stopped server's data: its log is checked against its store.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    pub data: PathBuf,
+    /// A client's history, to be checked too; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub history: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `flare explain`.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// The message's id.
+    pub message_id: String,
+    /// core-gateway's address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "FLARE_API")]
+    pub api: String,
+    /// An API key with the scope `admin`.
+    #[arg(long, env = "FLARE_API_KEY", hide_env_values = true)]
+    pub api_key: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `flare config` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say every mistake of the configuration, with file and key.
+    Check {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Print the whole configuration, secrets masked.
+    Print {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

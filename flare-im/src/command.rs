@@ -1,0 +1,30 @@
+//! What each subcommand does.
+
+pub mod apikey;
+pub mod bench;
+pub mod config;
+pub mod explain;
+pub mod process;
+pub mod run;
+pub mod token;
+pub mod up;
+pub mod verify;
+
+use crate::cli::{Cli, Command};
+
+/// Does what the command line says.
+pub async fn execute(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Up(args) => up::run(&args).await,
+        Command::Run(args) => run::run(&args).await,
+        Command::Token(args) => token::run(&args),
+        Command::Apikey(args) => apikey::run(&args).await,
+        Command::Chat(_) => anyhow::bail!("not in this build"),
+        Command::Send(_) => anyhow::bail!("not in this build"),
+        Command::Tail(_) => anyhow::bail!("not in this build"),
+        Command::Bench(args) => bench::run(&args).await,
+        Command::Verify(args) => verify::run(&args).await,
+        Command::Explain(args) => explain::run(&args).await,
+        Command::Config(args) => config::run(&args),
+    }
+}

@@ -1,0 +1,97 @@
+//! `flare apikey`: works on the data folder, beside a running server or without one.
+
+use std::{path::Path, sync::Arc};
+
+use flare_core_gateway::api_keys::{self, ApiKey, ApiKeys};
+use flare_server_core::clock::{IdSource, SystemClock};
+use serde::Serialize;
+
+use super::process;
+use crate::cli;
+
+/// The largest page of keys.
+const PAGE: u32 = 200;
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    key_id: String,
+    name: String,
+    tenant: String,
+    scopes: String,
+    created_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+impl From<ApiKey> for Shown {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            key_id: key.id.to_string(),
+            name: key.name,
+            tenant: key.tenant,
+            scopes: key.scopes.to_string(),
+            created_ms: key.created_ms,
+            revoked_ms: key.revoked_ms,
+            secret: None,
+        }
+    }
+}
+
+async fn open(data: &Path) -> anyhow::Result<ApiKeys> {
+    let (folder, _) = process::data_folder(data)?;
+    Ok(api_keys::open(&folder, Arc::new(SystemClock), Arc::new(IdSource::from_os())).await?)
+}
+
+/// Makes, lists or revokes.
+pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
+    match args {
+        cli::ApiKey::Create { name, scopes, tenant, store } => {
+            let keys = open(&store.data).await?;
+            let (key, secret) = keys.create(tenant, name, scopes.iter().map(String::as_str)).await?;
+            let shown = Shown { secret: Some(secret.expose().to_owned()), ..Shown::from(key) };
+            if store.json {
+                println!("{}", serde_json::to_string(&shown)?);
+            } else {
+                println!("key id  {}", shown.key_id);
+                println!("secret  {}", shown.secret.unwrap_or_default());
+                println!("The secret is shown this once: keep it where secrets are kept.");
+            }
+        }
+        cli::ApiKey::List { tenant, store } => {
+            let keys = open(&store.data).await?;
+            let mut page_token = String::new();
+            loop {
+                let page = keys.list(tenant, Some(PAGE), &page_token).await?;
+                for key in page.keys {
+                    print(Shown::from(key), store.json)?;
+                }
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        cli::ApiKey::Revoke { key_id, tenant, store } => {
+            open(&store.data).await?.revoke(tenant, key_id).await?;
+            if store.json {
+                println!("{}", serde_json::json!({ "key_id": key_id, "revoked": true }));
+            } else {
+                println!("{key_id} is worthless from now on");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line a key.
+fn print(key: Shown, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(&key)?);
+    } else {
+        let state = if key.revoked_ms.is_some() { "revoked" } else { "good" };
+        println!("{}  {state:<7}  {:<24}  {}", key.key_id, key.name, key.scopes);
+    }
+    Ok(())
+}

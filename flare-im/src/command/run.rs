@@ -1,0 +1,23 @@
+//! `flare run`.
+
+use super::process;
+use crate::{
+    cli,
+    compose::{self, DevelopmentSignIn, Ground},
+    plugins::Plugins,
+};
+
+/// Starts some roles, and serves until a signal.
+pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
+    let loaded = process::load(&args.config, &args.roles, None)?;
+    let telemetry = process::begin(&loaded.config, "flare")?;
+    let (data, _) = process::data_folder(&args.data)?;
+    let ground = Ground { data, telemetry: telemetry.clone(), development_sign_in: DevelopmentSignIn::Off };
+    let process = compose::start(&loaded.config, &ground, &args.roles, Plugins::default()).await?;
+    let addresses = process.addresses().clone();
+    if args.json {
+        println!("{}", serde_json::to_string(&addresses)?);
+    }
+    tracing::info!(roles = ?args.roles, ?addresses, "ready");
+    process::serve(process, telemetry).await
+}

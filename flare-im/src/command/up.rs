@@ -1,0 +1,133 @@
+//! `flare up`.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+use flare_proto::{
+    common::{Actor, ActorKind, RequestContext, TenantContext},
+    message::HistoryVisibility,
+    session::{CreateConversationRequest, session_service_client::SessionServiceClient},
+};
+use flare_server_core::{platform::Platform, registry::service};
+use serde::Serialize;
+
+use super::{process, token};
+use crate::{
+    cli,
+    compose::{self, Addresses, DevelopmentSignIn, Ground},
+    listen::Listen,
+    plugins::Plugins,
+    role::Role,
+};
+
+/// Who a fresh data folder has.
+const DEMO_USERS: [&str; 3] = ["alice", "bob", "carol"];
+const DEMO_TENANT: &str = "default";
+/// The group that they share.
+const DEMO_GROUP: &str = "welcome";
+/// How long a development link is good.
+const LINK_TTL: Duration = Duration::from_secs(7 * 86_400);
+
+/// The line that `--json` prints.
+#[derive(Debug, Serialize)]
+struct Started<'a> {
+    #[serde(flatten)]
+    addresses: &'a Addresses,
+    data: &'a Path,
+    links: &'a [Link],
+}
+
+/// Signs a demo user in.
+#[derive(Debug, Serialize)]
+struct Link {
+    user: &'static str,
+    url: String,
+}
+
+/// Starts every role, and serves until a signal.
+pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
+    let listen = Listen::parse(&args.listen)?;
+    let loaded = process::load(&args.config, &Role::ALL, Some(("flare up", listen.preset())))?;
+    let telemetry = process::begin(&loaded.config, "flare")?;
+    let ephemeral = args.ephemeral.then(tempfile::tempdir).transpose().context("temporary data folder")?;
+    let (data, used) = process::data_folder(ephemeral.as_ref().map_or(args.data.as_path(), |it| it.path()))?;
+    let development_sign_in = if args.dev { DevelopmentSignIn::On } else { DevelopmentSignIn::OnLoopback };
+    let ground = Ground { data: data.clone(), telemetry: telemetry.clone(), development_sign_in };
+    let process = compose::start(&loaded.config, &ground, &Role::ALL, Plugins::default()).await?;
+
+    if !used {
+        make_demo_group(process.platform()).await?;
+    }
+    let links = if development_sign_in.exists(process.addresses()) && loaded.config.identity.local_key {
+        links(&data, process.addresses())?
+    } else {
+        Vec::new()
+    };
+    let started = Started { addresses: process.addresses(), data: &data, links: &links };
+    if args.json {
+        println!("{}", serde_json::to_string(&started)?);
+    } else {
+        welcome(&started);
+    }
+    process::serve(process, telemetry).await
+}
+
+async fn make_demo_group(platform: &Platform) -> anyhow::Result<()> {
+    let mut session = SessionServiceClient::new(platform.channels.get(service::SESSION));
+    let request = CreateConversationRequest {
+        context: Some(RequestContext {
+            actor: Some(Actor { kind: ActorKind::System.into(), ..Actor::default() }),
+            tenant: Some(TenantContext { tenant_id: DEMO_TENANT.to_owned() }),
+            ..RequestContext::default()
+        }),
+        client_id: format!("up-{DEMO_GROUP}"),
+        conversation_id: DEMO_GROUP.to_owned(),
+        title: "Welcome".to_owned(),
+        member_ids: DEMO_USERS.iter().skip(1).map(|it| (*it).to_owned()).collect(),
+        history_visibility: HistoryVisibility::All.into(),
+        owner_id: DEMO_USERS[0].to_owned(),
+    };
+    session.create_conversation(request).await.context("the group of the demo users")?;
+    Ok(())
+}
+
+fn links(data: &Path, addresses: &Addresses) -> anyhow::Result<Vec<Link>> {
+    let Some(page) = addresses.core_gateway else {
+        return Ok(Vec::new());
+    };
+    DEMO_USERS
+        .into_iter()
+        .map(|user| {
+            let token = token::mint(data, DEMO_TENANT, user, None, LINK_TTL)?;
+            // Behind the hash: a browser sends it to nobody.
+            Ok(Link { user, url: format!("http://{page}/#token={token}") })
+        })
+        .collect()
+}
+
+fn welcome(started: &Started<'_>) {
+    println!("Flare IM Core {} is up. Data: {}", env!("CARGO_PKG_VERSION"), started.data.display());
+    let Addresses { access_gateway, core_gateway, peer, ops } = started.addresses;
+    if let Some(at) = core_gateway {
+        println!("  page, HTTP, gRPC   http://{at}   (API: http://{at}/api/docs)");
+    }
+    if let Some(at) = access_gateway {
+        println!("  clients            ws://{at}/ws");
+    }
+    if let Some(at) = peer {
+        println!("  other processes    http://{at}");
+    }
+    if let Some(at) = ops {
+        println!("  health, metrics    http://{at}/readyz, /metrics");
+    }
+    if started.links.is_empty() {
+        println!("A listener is reachable from other machines: there are no development links (--dev makes them).");
+        println!("Make a token:  flare token --user alice --data {}", started.data.display());
+    } else {
+        println!("Sign in as one of the demo users, each in a tab of his own:");
+        for link in started.links {
+            println!("  {:<6} {}", link.user, link.url);
+        }
+    }
+    println!("Stop with Ctrl-C.");
+}

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cli;
+pub mod command;
+pub mod compose;
+pub mod config;
+pub mod history;
+pub mod listen;
+pub mod listeners;
+pub mod plugins;
+pub mod role;
+mod services;

@@ -1,0 +1,169 @@
+//! Heads: from memory where they moved of late, else from storage-reader.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use flare_server_core::error::Refusal;
+use flare_storage_model::ConversationKey;
+
+use super::ports::{StorageReader, StoredHead};
+use crate::domain::{
+    head::{Head, StreamEvent},
+    recent_heads::RecentHeads,
+};
+
+/// How many conversations storage-reader is asked for at once.
+const HEADS_A_CALL: usize = 200;
+/// When to ask again if the store lags behind the stream.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Heads of conversations.
+pub struct Heads {
+    recent: Mutex<RecentHeads>,
+    reader: Arc<dyn StorageReader>,
+}
+
+impl Heads {
+    /// Heads over memory that begins empty.
+    pub fn new(recent: RecentHeads, reader: Arc<dyn StorageReader>) -> Self {
+        Self { recent: Mutex::new(recent), reader }
+    }
+
+    /// Takes events of the stream in, in their order.
+    pub fn observe(&self, events: &[StreamEvent]) {
+        let mut recent = self.recent();
+        let taken = events.iter().filter(|event| recent.observe(event)).count();
+        let repeated = events.len() - taken;
+        metrics::counter!("flare_session_events_total", "outcome" => "taken").increment(taken as u64);
+        if repeated > 0 {
+            metrics::counter!("flare_session_events_total", "outcome" => "repeated").increment(repeated as u64);
+        }
+        metrics::gauge!("flare_session_recent_heads").set(recent.len() as f64);
+    }
+
+    /// What is told of the conversation beside its events has changed, and is in the store.
+    pub fn touch(&self, key: &ConversationKey) {
+        self.recent().touch(key);
+    }
+
+    /// Epoch, position and horizon of the memory, taken together.
+    pub fn stream(&self) -> (u64, u64, u64) {
+        let recent = self.recent();
+        (recent.epoch(), recent.position(), recent.horizon())
+    }
+
+    /// Which of these conversations moved after the position; None if that is not known any more.
+    pub fn moved_since<'a>(
+        &self,
+        tenant: &Arc<str>,
+        conversations: &'a [Arc<str>],
+        position: u64,
+    ) -> Option<Vec<&'a Arc<str>>> {
+        let recent = self.recent();
+        if position < recent.horizon() {
+            return None;
+        }
+        let moved = |it: &&Arc<str>| recent.moved_since(&key(tenant, it), position);
+        Some(conversations.iter().filter(moved).collect())
+    }
+
+    /// Heads with their last messages whole. A conversation without committed events has the empty head.
+    pub async fn whole(
+        &self,
+        tenant: &Arc<str>,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Head>, Refusal> {
+        let mut heads = HashMap::with_capacity(conversations.len());
+        let mut missing = Vec::new();
+        {
+            let recent = self.recent();
+            for id in conversations {
+                let whole = |head: &&Head| head.last_message.as_ref().is_none_or(|it| it.encoded.is_some());
+                match recent.get(&key(tenant, id)).filter(whole) {
+                    Some(head) => drop(heads.insert(Arc::clone(id), head.clone())),
+                    None => missing.push(Arc::clone(id)),
+                }
+            }
+        }
+        for chunk in missing.chunks(HEADS_A_CALL) {
+            let known: Vec<_> = {
+                let recent = self.recent();
+                chunk.iter().map(|id| recent.newest(&key(tenant, id)).map_or(0, |(seq, _)| seq)).collect()
+            };
+            let mut stored = self.ask(tenant, chunk).await?;
+            for (id, known) in chunk.iter().zip(known) {
+                let head = stored.remove(id).map(|it| it.head).unwrap_or_default();
+                if head.seq < known {
+                    // An event that came by is in the store: this answer is of a store that lags behind.
+                    let message = format!("the store's head of {id} is {}, the stream is at {known}", head.seq);
+                    return Err(Refusal::unavailable(message, RETRY_AFTER));
+                }
+                heads.insert(Arc::clone(id), head);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// A head that is at `seq` or beyond if the conversation is: memory is asked first, then the store. The last message may lack its bytes.
+    pub async fn reaching(&self, key: &ConversationKey, seq: u64) -> Result<Head, Refusal> {
+        if let Some(head) = self.recent().get(key).filter(|it| it.seq >= seq) {
+            return Ok(head.clone());
+        }
+        self.committed(key).await.map(|it| it.map(|it| it.head).unwrap_or_default())
+    }
+
+    /// The seq of the newest event that memory knows of the conversation.
+    pub fn newest_seq(&self, key: &ConversationKey) -> Option<u64> {
+        self.recent().newest(key).map(|(seq, _)| seq)
+    }
+
+    /// The ordinal at a seq near the head, if memory knows it.
+    pub fn ordinal_at(&self, key: &ConversationKey, seq: u64) -> Option<u64> {
+        self.recent().ordinal_at(key, seq)
+    }
+
+    /// The head in the store, with a direct conversation's users; None: it has no events.
+    pub async fn committed(&self, key: &ConversationKey) -> Result<Option<StoredHead>, Refusal> {
+        let stored = self.ask(&key.tenant, std::slice::from_ref(&key.conversation)).await?;
+        Ok(stored.into_values().next())
+    }
+
+    /// The seqs of the newest committed events of several conversations; what has none is left out.
+    pub async fn committed_seqs(
+        &self,
+        tenant: &Arc<str>,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, u64>, Refusal> {
+        let mut seqs = HashMap::with_capacity(conversations.len());
+        for chunk in conversations.chunks(HEADS_A_CALL) {
+            let stored = self.ask(tenant, chunk).await?;
+            seqs.extend(stored.into_iter().map(|(id, stored)| (id, stored.head.seq)));
+        }
+        Ok(seqs)
+    }
+
+    async fn ask(
+        &self,
+        tenant: &Arc<str>,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
+        let stored = self.reader.heads(tenant, conversations).await?;
+        let mut recent = self.recent();
+        for (id, stored) in &stored {
+            recent.fill(&key(tenant, id), &stored.head);
+        }
+        drop(recent);
+        Ok(stored)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, RecentHeads> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(tenant: &Arc<str>, conversation: &Arc<str>) -> ConversationKey {
+    ConversationKey::new(Arc::clone(tenant), Arc::clone(conversation))
+}

@@ -1,0 +1,95 @@
+//! Takes the public stream of events in: heads, mentions, direct conversations, and the read positions of who sends.
+
+use std::{collections::HashSet, sync::Arc};
+
+use flare_server_core::error::Refusal;
+use flare_storage_model::ConversationKey;
+
+use super::{
+    heads::Heads,
+    outbox::Outbox,
+    ports::{DirectConversation, InboxStore, RosterStore, StreamEffects, StreamStart},
+    positions::Positions,
+};
+use crate::domain::{
+    head::StreamEvent,
+    inbox::ReadPosition,
+    role::Class,
+};
+
+/// The stream's consumer. A batch may come again: everything it does is idempotent.
+pub struct Stream {
+    pub(crate) inboxes: Arc<dyn InboxStore>,
+    pub(crate) rosters: Arc<dyn RosterStore>,
+    pub(crate) heads: Arc<Heads>,
+    pub(crate) positions: Arc<Positions>,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+impl Stream {
+    /// Takes a batch in. On an error it is to come again.
+    ///
+    /// The order matters to who syncs an inbox in between: rows first, then positions, heads last. A head that is seen to have moved has its
+    /// mentions counted; and whatever was seen without them moves afterwards, so it is handed out again.
+    pub async fn take(&self, events: &[StreamEvent]) -> Result<(), Refusal> {
+        let effects = self.effects(events).await?;
+        if !effects.is_empty() {
+            for direct in self.inboxes.record(&effects).await? {
+                self.rosters.forget(&direct.key);
+            }
+        }
+        let mut reads = Vec::new();
+        let mut activity: Vec<(ConversationKey, i64)> = Vec::new();
+        for event in events {
+            if event.countable && event.from_device && !event.sender.is_empty() {
+                let position = ReadPosition { seq: event.seq, ordinal: event.ordinal };
+                reads.push((event.key.clone(), Arc::clone(&event.sender), position));
+            }
+            match activity.last_mut() {
+                Some((key, time_ms)) if *key == event.key => *time_ms = event.time_ms,
+                _ => activity.push((event.key.clone(), event.time_ms)),
+            }
+        }
+        self.positions.from_stream(&reads, &activity).await?;
+        self.heads.observe(events);
+        for event in events.iter().filter(|it| it.is_change) {
+            self.outbox.landed(&event.key);
+        }
+        Ok(())
+    }
+
+    /// The stream came to a clean end: nothing is taken in any more. What waits is written, and the count of positions kept, so that
+    /// tokens stay good across the restart.
+    pub async fn end(&self) -> Result<(), Refusal> {
+        self.positions.flush().await?;
+        let (epoch, position, _) = self.heads.stream();
+        self.inboxes.stream_ended(StreamStart { epoch, position }).await?;
+        Ok(())
+    }
+
+    async fn effects(&self, events: &[StreamEvent]) -> Result<StreamEffects, Refusal> {
+        let mut effects = StreamEffects::default();
+        let mut looked_at = HashSet::new();
+        for event in events {
+            if let (Class::Direct, [low, high]) = (event.class, &event.participants[..])
+                && looked_at.insert(&event.key)
+                && self.heads.newest_seq(&event.key).is_none()
+                && self.rosters.roster(&event.key).await?.is_none()
+            {
+                effects.directs.push(DirectConversation {
+                    key: event.key.clone(),
+                    participants: [Arc::clone(low), Arc::clone(high)],
+                    time_ms: event.time_ms,
+                });
+            }
+            let mentioned: Vec<_> = event.mentions.iter().filter(|it| **it != event.sender).cloned().collect();
+            if !mentioned.is_empty() {
+                effects.mentions.push((event.key.clone(), event.seq, mentioned));
+            }
+            if let Some(target) = event.recalls {
+                effects.recalls.push((event.key.clone(), target));
+            }
+        }
+        Ok(effects)
+    }
+}

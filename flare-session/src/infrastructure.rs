@@ -1,0 +1,12 @@
+//! Adapters of the ports.
+
+pub mod cached_rosters;
+mod change_codec;
+pub mod grpc_orchestrator;
+pub mod grpc_signal_sink;
+pub mod grpc_storage_reader;
+pub mod sqlite;
+pub mod sqlite_conversations;
+pub mod sqlite_inbox;
+pub mod sqlite_positions;
+pub mod sqlite_rosters;

@@ -1,0 +1,136 @@
+//! The message orchestrator over gRPC.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flare_proto::{
+    common::{Actor, ActorKind, ErrorCode},
+    message::{
+        ConversationChange, ConversationClass, SubmitBatch, SubmitItem,
+        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt, submit_item,
+    },
+};
+use flare_server_core::{
+    channels::ServiceChannel,
+    error::{Refusal, is_retryable},
+};
+
+use super::change_codec::{encode_body, kind};
+use crate::{
+    application::ports::{MessageOrchestrator, OutboxLine, Placed, SubmitError},
+    domain::ids::SERVICE_PREFIX,
+};
+
+/// Submits lines one by one: changes of conversations are rare.
+pub struct GrpcOrchestrator {
+    client: MessageOrchestratorServiceClient<ServiceChannel>,
+    timeout: Duration,
+}
+
+impl GrpcOrchestrator {
+    /// Over the channel; after `timeout` an outcome counts as unknown.
+    pub fn new(channel: ServiceChannel, timeout: Duration) -> Self {
+        Self { client: MessageOrchestratorServiceClient::new(channel), timeout }
+    }
+}
+
+#[async_trait]
+impl MessageOrchestrator for GrpcOrchestrator {
+    async fn submit(&self, line: &OutboxLine) -> Result<Placed, SubmitError> {
+        let batch = SubmitBatch { items: vec![item(line)] };
+        let mut client = self.client.clone();
+        let receipts = match tokio::time::timeout(self.timeout, client.submit_once(batch)).await {
+            Ok(Ok(response)) => response.into_inner().receipts,
+            // Whatever was said of the call says nothing of the line.
+            Ok(Err(status)) => return Err(SubmitError::Unknown(status.into())),
+            Err(_) => {
+                let message = format!("no receipt within {} ms", self.timeout.as_millis());
+                return Err(SubmitError::Unknown(Refusal::unavailable(message, self.timeout)));
+            }
+        };
+        match receipts.into_iter().next().and_then(|it| it.result) {
+            Some(receipt::Result::Placed(it)) => {
+                Ok(Placed { seq: it.seq, ordinal: it.ordinal, time_ms: it.time_ms })
+            }
+            Some(receipt::Result::Error(error)) => Err(judge(error.into())),
+            None => Err(SubmitError::Unknown(Refusal::internal(format!(
+                "the orchestrator answered line {} without a receipt",
+                line.line
+            )))),
+        }
+    }
+}
+
+/// A receipt that says no for good means that the line is not in the log: one that was there before is found by its id first. What may be
+/// said differently later, or says that something broke, leaves it open.
+fn judge(refusal: Refusal) -> SubmitError {
+    let open = is_retryable(refusal.code)
+        || matches!(refusal.code, ErrorCode::Unspecified | ErrorCode::Internal | ErrorCode::ClientIdInFuture);
+    if open { SubmitError::Unknown(refusal) } else { SubmitError::Refused(refusal) }
+}
+
+fn item(line: &OutboxLine) -> SubmitItem {
+    SubmitItem {
+        correlation: 1,
+        tenant_id: line.key.tenant.to_string(),
+        actor: Some(Actor {
+            kind: ActorKind::Service.into(),
+            user_id: line.sender.to_string(),
+            device_id: String::new(),
+        }),
+        conversation_id: line.key.conversation.to_string(),
+        client_id: format!("{SERVICE_PREFIX}{}", line.line),
+        command: Some(submit_item::Command::Change(ConversationChange {
+            kind: kind(&line.change).into(),
+            class: ConversationClass::Group.into(),
+            body: encode_body(&line.change).into(),
+        })),
+        ..SubmitItem::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flare_proto::message::EventKind;
+    use flare_storage_model::ConversationKey;
+
+    use super::*;
+    use crate::domain::change::Change;
+
+    #[test]
+    fn a_line_is_submitted_in_the_name_of_its_sender_and_under_its_own_id() {
+        let line = OutboxLine {
+            line: "01J".into(),
+            key: ConversationKey::new("t", "g"),
+            sender: "alice".into(),
+            change: Change::Renamed { title: "new".into() },
+        };
+        let item = item(&line);
+        assert_eq!(item.client_id, "flare:01J");
+        let actor = item.actor.expect("has one");
+        assert_eq!((actor.kind(), actor.user_id.as_str()), (ActorKind::Service, "alice"));
+        let Some(submit_item::Command::Change(change)) = item.command else {
+            panic!("a line is a change");
+        };
+        assert_eq!(change.kind(), EventKind::ConversationRenamed);
+    }
+
+    #[test]
+    fn only_a_final_no_takes_a_line_back() {
+        let judged = |code| matches!(judge(Refusal::new(code, "no")), SubmitError::Refused(_));
+        for code in [ErrorCode::InvalidArgument, ErrorCode::AlreadyExists, ErrorCode::StoppedByHook] {
+            assert!(judged(code), "{code:?}");
+        }
+        for code in [
+            ErrorCode::Unavailable,
+            ErrorCode::NotOwner,
+            ErrorCode::RetryInOrder,
+            ErrorCode::RateLimited,
+            ErrorCode::DeadlineExceeded,
+            ErrorCode::Internal,
+            ErrorCode::ClientIdInFuture,
+        ] {
+            assert!(!judged(code), "{code:?}");
+        }
+    }
+}

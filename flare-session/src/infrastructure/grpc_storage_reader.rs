@@ -1,0 +1,125 @@
+//! storage-reader over gRPC.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flare_proto::{
+    common::{Actor, ActorKind, RequestContext, TenantContext},
+    message::{Event, EventHeader},
+    storage::{
+        self, HeadsRequest, HistoryRequest, ReadRange, ReadRangesRequest, history_request,
+        storage_reader_service_client::StorageReaderServiceClient,
+    },
+};
+use flare_server_core::{channels::ServiceChannel, error::Refusal};
+use prost::Message;
+
+use crate::{
+    application::ports::{StorageReader, StoredHead},
+    domain::{
+        caller::UserKey,
+        head::{Head, LastMessage},
+    },
+};
+
+/// Asks storage-reader.
+pub struct GrpcStorageReader {
+    client: StorageReaderServiceClient<ServiceChannel>,
+}
+
+impl GrpcStorageReader {
+    /// Over the channel.
+    pub fn new(channel: ServiceChannel) -> Self {
+        Self { client: StorageReaderServiceClient::new(channel) }
+    }
+}
+
+#[async_trait]
+impl StorageReader for GrpcStorageReader {
+    async fn heads(&self, tenant: &str, conversations: &[Arc<str>]) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
+        let request = HeadsRequest {
+            context: Some(context(tenant, ActorKind::Service, "")),
+            conversation_ids: conversations.iter().map(ToString::to_string).collect(),
+        };
+        let response = self.client.clone().heads(request).await?.into_inner();
+        response.heads.into_iter().map(|head| Ok((Arc::from(head.conversation_id.as_str()), stored(head)?))).collect()
+    }
+
+    async fn ordinal_at(&self, user: &UserKey, conversation: &str, seq: u64) -> Result<Option<u64>, Refusal> {
+        let request = ReadRangesRequest {
+            context: Some(context(&user.tenant, ActorKind::User, &user.user)),
+            ranges: vec![ReadRange {
+                conversation_id: conversation.to_owned(),
+                after_seq: seq.saturating_sub(1),
+                limit: Some(1),
+            }],
+        };
+        let response = self.client.clone().read_ranges(request).await?.into_inner();
+        let Some(range) = response.ranges.into_iter().next() else {
+            return Ok(None);
+        };
+        if let Some(error) = range.error {
+            return Err(error.into());
+        }
+        let Some(event) = range.events.first() else {
+            return Ok(None);
+        };
+        let header = header_of(event)?;
+        Ok((header.seq == seq).then_some(header.ordinal))
+    }
+
+    async fn last_message(&self, user: &UserKey, conversation: &str, seq: u64) -> Result<Bytes, Refusal> {
+        let request = HistoryRequest {
+            context: Some(context(&user.tenant, ActorKind::User, &user.user)),
+            conversation_id: conversation.to_owned(),
+            position: Some(history_request::Position::BeforeSeq(seq + 1)),
+            page_size: Some(1),
+            page_token: String::new(),
+        };
+        let response = self.client.clone().history(request).await?.into_inner();
+        Ok(response.messages.into_iter().next_back().map(|it| it.event).unwrap_or_default())
+    }
+}
+
+fn context(tenant: &str, kind: ActorKind, user: &str) -> RequestContext {
+    RequestContext {
+        actor: Some(Actor { kind: kind.into(), user_id: user.to_owned(), device_id: String::new() }),
+        tenant: Some(TenantContext { tenant_id: tenant.to_owned() }),
+        ..RequestContext::default()
+    }
+}
+
+fn stored(head: storage::Head) -> Result<StoredHead, Refusal> {
+    let last_message = match head.last_message.is_empty() {
+        true => None,
+        false => {
+            let header = header_of(&head.last_message)?;
+            Some(LastMessage {
+                seq: header.seq,
+                sender: header.sender_id.into(),
+                from_device: !header.sender_device_id.is_empty(),
+                encoded: Some(head.last_message),
+            })
+        }
+    };
+    Ok(StoredHead {
+        head: Head {
+            seq: head.seq,
+            ordinal: head.ordinal,
+            time_ms: head.time_ms,
+            recalled: head.recalled_seqs,
+            recalled_complete_from: head.recalled_complete_from_seq,
+            mention_all_seq: head.mention_all_seq,
+            last_message,
+        },
+        participants: head.participants.into_iter().map(Arc::from).collect(),
+    })
+}
+
+fn header_of(event: &Bytes) -> Result<EventHeader, Refusal> {
+    Event::decode(event.clone())
+        .map_err(|error| Refusal::internal(format!("an event of the store does not decode: {error}")))?
+        .header
+        .ok_or_else(|| Refusal::internal("an event of the store has no header"))
+}

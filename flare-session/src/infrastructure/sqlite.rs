@@ -1,0 +1,141 @@
+//! The SQLite file of this service, with its one writer.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sqlx::{
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    application::ports::StoreError,
+    domain::role::{Class, History, Role},
+};
+
+/// The database. Clones share one state.
+///
+/// All writes go through one connection, so a transaction never waits for another process or fails for a lock. A commit returns when
+/// it is on disk (WAL, `synchronous=FULL`).
+#[derive(Clone, Debug)]
+pub struct SqliteSession {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteSession {
+    /// Opens the file, makes it if it is not there, and brings its tables up to this version.
+    pub async fn open(file: &Path, readers: u32) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let named = |error: sqlx::Error| StoreError::Failed(format!("{}: {error}", file.display()));
+        let writer =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(named)?;
+        sqlx::migrate!().run(&writer).await.map_err(|error| named(error.into()))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(readers.max(1))
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(named)?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Closes the file; what was committed is on disk before.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin().await?)
+    }
+
+    /// A transaction that sees one state of the database.
+    pub(super) async fn read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.readers.begin().await?)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Raises a user's version and answers it. `joins`: it is the version at which he joined or left.
+pub(super) async fn bump(
+    connection: &mut SqliteConnection,
+    tenant: &str,
+    user: &str,
+    joins: bool,
+) -> Result<i64, StoreError> {
+    let (version,): (i64,) = sqlx::query_as(
+        "INSERT INTO user_state (tenant, user, version, memberships, conversations) VALUES (?1, ?2, 1, ?3, 0)
+         ON CONFLICT (tenant, user) DO UPDATE SET version = version + 1, memberships = iif(?3, version + 1, memberships)
+         RETURNING version",
+    )
+    .bind(tenant)
+    .bind(user)
+    .bind(joins)
+    .fetch_one(connection)
+    .await?;
+    Ok(version)
+}
+
+/// Seqs, ordinals, versions and positions are below 2^63.
+pub(super) fn to_db(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn from_db(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+/// A list of ids, for `json_each`.
+pub(super) fn json_list(ids: &[Arc<str>]) -> Result<String, StoreError> {
+    serde_json::to_string(&ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
+        .map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+pub(super) const fn role_to_db(role: Role) -> i64 {
+    match role {
+        Role::Owner => 1,
+        Role::Admin => 2,
+        Role::Member => 3,
+    }
+}
+
+pub(super) fn role_from_db(role: i64) -> Result<Role, StoreError> {
+    match role {
+        1 => Ok(Role::Owner),
+        2 => Ok(Role::Admin),
+        3 => Ok(Role::Member),
+        _ => Err(StoreError::Failed(format!("role {role} in a row is none"))),
+    }
+}
+
+pub(super) fn class_from_db(class: i64) -> Result<Class, StoreError> {
+    match class {
+        1 => Ok(Class::Direct),
+        2 => Ok(Class::Group),
+        _ => Err(StoreError::Failed(format!("class {class} in a row is none"))),
+    }
+}
+
+pub(super) const fn history_to_db(history: History) -> i64 {
+    match history {
+        History::All => 1,
+        History::SinceJoin => 2,
+    }
+}
+
+pub(super) fn history_from_db(history: i64) -> Result<History, StoreError> {
+    match history {
+        1 => Ok(History::All),
+        2 => Ok(History::SinceJoin),
+        _ => Err(StoreError::Failed(format!("history {history} in a row is none"))),
+    }
+}

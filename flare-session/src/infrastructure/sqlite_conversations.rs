@@ -1,0 +1,417 @@
+//! Groups and the outbox in SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flare_storage_model::ConversationKey;
+use sqlx::SqliteConnection;
+
+use super::{
+    change_codec::{decode_row, encode_row},
+    sqlite::{SqliteSession, bump, from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db},
+};
+use crate::{
+    application::ports::{Answered, CommandId, ConversationStore, OutboxLine, Placed, StoreError},
+    domain::{
+        change::{Change, NamedMember},
+        conversation::Conversation,
+        role::Role,
+    },
+};
+
+type Line = (String, String, String, String, Vec<u8>);
+
+#[async_trait]
+impl ConversationStore for SqliteSession {
+    async fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, StoreError> {
+        let mut tx = self.read().await?;
+        let row: Option<(String, i64, bool)> = sqlx::query_as(
+            "SELECT title, history, disbanded_seq > 0 FROM conversation
+             WHERE tenant = ? AND conversation = ? AND class = 2 AND created_seq > 0",
+        )
+        .bind(&*key.tenant)
+        .bind(&*key.conversation)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some((title, history, disbanded)) = row else {
+            return Ok(None);
+        };
+        let members: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT user, role FROM member
+             WHERE tenant = ? AND conversation = ? AND joined_seq > 0 AND left_seq = 0",
+        )
+        .bind(&*key.tenant)
+        .bind(&*key.conversation)
+        .fetch_all(&mut *tx)
+        .await?;
+        Ok(Some(Conversation {
+            id: Arc::clone(&key.conversation),
+            title,
+            history: history_from_db(history)?,
+            disbanded,
+            members: members
+                .into_iter()
+                .map(|(user, role)| Ok((user.into(), role_from_db(role)?)))
+                .collect::<Result<_, StoreError>>()?,
+        }))
+    }
+
+    async fn exists(&self, key: &ConversationKey) -> Result<bool, StoreError> {
+        let mut tx = self.read().await?;
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT class FROM conversation WHERE tenant = ? AND conversation = ?")
+                .bind(&*key.tenant)
+                .bind(&*key.conversation)
+                .fetch_optional(&mut *tx)
+                .await?;
+        Ok(row.is_some())
+    }
+
+    async fn answered(
+        &self,
+        key: &ConversationKey,
+        sender: &str,
+        client_id: &str,
+    ) -> Result<Option<Answered>, StoreError> {
+        let mut tx = self.read().await?;
+        let row: Option<(Vec<u8>, Option<i64>)> = sqlx::query_as(
+            "SELECT fingerprint, seq FROM outbox
+             WHERE tenant = ? AND conversation = ? AND sender = ? AND client_id = ?",
+        )
+        .bind(&*key.tenant)
+        .bind(&*key.conversation)
+        .bind(sender)
+        .bind(client_id)
+        .fetch_optional(&mut *tx)
+        .await?;
+        row.map(|(fingerprint, seq)| {
+            let fingerprint = fingerprint
+                .try_into()
+                .map_err(|_| StoreError::Failed(format!("the fingerprint of {client_id} has not 16 bytes")))?;
+            Ok(Answered { fingerprint, seq: seq.map(from_db) })
+        })
+        .transpose()
+    }
+
+    async fn commit(&self, line: &OutboxLine, command: &CommandId, max_conversations: u32) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        insert_line(&mut tx, &line.key, &line.sender, &line.line, command, Some(&line.change)).await?;
+        if let Change::Created { title, members, history } = &line.change {
+            let owner = members.iter().find(|it| it.role == Role::Owner).map_or("", |it| &*it.user);
+            sqlx::query(
+                "INSERT INTO conversation (tenant, conversation, class, title, owner, history, created_seq, created_ms,
+                     as_of, disbanded_seq, member_count, active_ms, user_low, user_high)
+                 VALUES (?, ?, 2, ?, ?, ?, 0, 0, 0, 0, 0, 0, '', '')",
+            )
+            .bind(&*line.key.tenant)
+            .bind(&*line.key.conversation)
+            .bind(title)
+            .bind(owner)
+            .bind(history_to_db(*history))
+            .execute(&mut *tx)
+            .await?;
+        }
+        for member in line.change.joining() {
+            reserve(&mut tx, line, member, max_conversations).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn commit_nothing(
+        &self,
+        key: &ConversationKey,
+        sender: &str,
+        line: &str,
+        command: &CommandId,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        insert_line(&mut tx, key, sender, line, command, None).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn settle(&self, line: &OutboxLine, placed: &Placed) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        if !is_pending(&mut tx, &line.line).await? {
+            return Ok(());
+        }
+        apply(&mut tx, line, placed).await?;
+        sqlx::query(
+            "UPDATE conversation SET active_ms = max(active_ms, ?3), as_of = iif(?4, max(as_of, ?5), as_of)
+             WHERE tenant = ?1 AND conversation = ?2",
+        )
+        .bind(&*line.key.tenant)
+        .bind(&*line.key.conversation)
+        .bind(placed.time_ms)
+        .bind(line.change.is_membership())
+        .bind(to_db(placed.seq))
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("UPDATE outbox SET seq = ?, change = NULL WHERE line = ?")
+            .bind(to_db(placed.seq))
+            .bind(&line.line)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn withdraw(&self, line: &OutboxLine) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        if !is_pending(&mut tx, &line.line).await? {
+            return Ok(());
+        }
+        let (tenant, conversation) = (&*line.key.tenant, &*line.key.conversation);
+        for statement in [
+            "UPDATE user_state SET conversations = conversations - 1 WHERE tenant = ?1 AND user IN
+                 (SELECT user FROM member WHERE tenant = ?1 AND conversation = ?2 AND pending_line = ?3)",
+            "DELETE FROM member WHERE tenant = ?1 AND conversation = ?2 AND pending_line = ?3 AND joined_seq = 0",
+            "UPDATE member SET pending_line = NULL WHERE tenant = ?1 AND conversation = ?2 AND pending_line = ?3",
+            "DELETE FROM outbox WHERE tenant = ?1 AND conversation = ?2 AND line = ?3",
+        ] {
+            sqlx::query(statement).bind(tenant).bind(conversation).bind(&line.line).execute(&mut *tx).await?;
+        }
+        sqlx::query("DELETE FROM conversation WHERE tenant = ? AND conversation = ? AND created_seq = 0")
+            .bind(tenant)
+            .bind(conversation)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn pending(&self, key: &ConversationKey) -> Result<Vec<OutboxLine>, StoreError> {
+        let mut tx = self.read().await?;
+        let rows: Vec<Line> = sqlx::query_as(
+            "SELECT line, tenant, conversation, sender, change FROM outbox
+             WHERE tenant = ? AND conversation = ? AND seq IS NULL ORDER BY line",
+        )
+        .bind(&*key.tenant)
+        .bind(&*key.conversation)
+        .fetch_all(&mut *tx)
+        .await?;
+        rows.into_iter().map(line_from_row).collect()
+    }
+
+    async fn pending_conversations(&self) -> Result<Vec<ConversationKey>, StoreError> {
+        let mut tx = self.read().await?;
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT DISTINCT tenant, conversation FROM outbox WHERE seq IS NULL")
+                .fetch_all(&mut *tx)
+                .await?;
+        Ok(rows.into_iter().map(|(tenant, conversation)| ConversationKey::new(tenant, conversation)).collect())
+    }
+}
+
+fn line_from_row((line, tenant, conversation, sender, change): Line) -> Result<OutboxLine, StoreError> {
+    let change = decode_row(&change).map_err(|cause| StoreError::Failed(format!("outbox line {line}: {cause}")))?;
+    Ok(OutboxLine { line, key: ConversationKey::new(tenant, conversation), sender: sender.into(), change })
+}
+
+/// A line waits if it bears a change; without one it is the memory of a command that had nothing to change.
+async fn insert_line(
+    tx: &mut SqliteConnection,
+    key: &ConversationKey,
+    sender: &str,
+    line: &str,
+    command: &CommandId,
+    change: Option<&Change>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO outbox (line, tenant, conversation, sender, client_id, fingerprint, change, seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?7 IS NULL, 0, NULL))",
+    )
+    .bind(line)
+    .bind(&*key.tenant)
+    .bind(&*key.conversation)
+    .bind(sender)
+    .bind(&*command.client_id)
+    .bind(&command.fingerprint[..])
+    .bind(change.map(encode_row))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes the row of one who will join, and counts the group for him already: two commands at the same time cannot pass the limit.
+async fn reserve(
+    tx: &mut SqliteConnection,
+    line: &OutboxLine,
+    member: &NamedMember,
+    max_conversations: u32,
+) -> Result<(), StoreError> {
+    let (conversations,): (i64,) = sqlx::query_as(
+        "INSERT INTO user_state (tenant, user, version, memberships, conversations) VALUES (?, ?, 0, 0, 1)
+         ON CONFLICT (tenant, user) DO UPDATE SET conversations = conversations + 1 RETURNING conversations",
+    )
+    .bind(&*line.key.tenant)
+    .bind(&*member.user)
+    .fetch_one(&mut *tx)
+    .await?;
+    if conversations > i64::from(max_conversations) {
+        return Err(StoreError::TooManyConversations { user: Arc::clone(&member.user), max: max_conversations });
+    }
+    sqlx::query(
+        "INSERT INTO member (tenant, conversation, user, role, joined_seq, left_seq, pending_line, read_seq, read_ordinal,
+             mute_until_ms, pinned, hidden_at_seq, version, left_ordinal, left_ms, left_title, left_owner, left_member_count)
+         VALUES (?, ?, ?, ?, 0, 0, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', '', 0)
+         ON CONFLICT (tenant, conversation, user) DO UPDATE SET pending_line = excluded.pending_line",
+    )
+    .bind(&*line.key.tenant)
+    .bind(&*line.key.conversation)
+    .bind(&*member.user)
+    .bind(role_to_db(member.role))
+    .bind(&line.line)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn is_pending(tx: &mut SqliteConnection, line: &str) -> Result<bool, StoreError> {
+    let row: Option<(bool,)> =
+        sqlx::query_as("SELECT seq IS NULL FROM outbox WHERE line = ?").bind(line).fetch_optional(tx).await?;
+    Ok(row.is_some_and(|(pending,)| pending))
+}
+
+/// Makes the rows say what the placed event says.
+async fn apply(tx: &mut SqliteConnection, line: &OutboxLine, placed: &Placed) -> Result<(), StoreError> {
+    let (tenant, conversation) = (&*line.key.tenant, &*line.key.conversation);
+    match &line.change {
+        Change::Created { members, .. } => {
+            sqlx::query(
+                "UPDATE conversation SET created_seq = ?, created_ms = ?, member_count = ?
+                 WHERE tenant = ? AND conversation = ?",
+            )
+            .bind(to_db(placed.seq))
+            .bind(placed.time_ms)
+            .bind(to_db(members.len() as u64))
+            .bind(tenant)
+            .bind(conversation)
+            .execute(&mut *tx)
+            .await?;
+            join(tx, line, members, placed).await
+        }
+        Change::MembersAdded { members } => {
+            sqlx::query(
+                "UPDATE conversation SET member_count = member_count + ? WHERE tenant = ? AND conversation = ?",
+            )
+            .bind(to_db(members.len() as u64))
+            .bind(tenant)
+            .bind(conversation)
+            .execute(&mut *tx)
+            .await?;
+            join(tx, line, members, placed).await
+        }
+        Change::Renamed { title } => {
+            sqlx::query("UPDATE conversation SET title = ? WHERE tenant = ? AND conversation = ?")
+                .bind(title)
+                .bind(tenant)
+                .bind(conversation)
+                .execute(tx)
+                .await?;
+            Ok(())
+        }
+        Change::MemberRemoved { user } | Change::MemberLeft { user } => leave(tx, line, user, placed).await,
+        Change::RoleChanged { user, role } => set_role(tx, line, user, *role).await,
+        Change::OwnershipTransferred { from, to } => {
+            set_role(tx, line, from, Role::Admin).await?;
+            set_role(tx, line, to, Role::Owner).await?;
+            sqlx::query("UPDATE conversation SET owner = ? WHERE tenant = ? AND conversation = ?")
+                .bind(&**to)
+                .bind(tenant)
+                .bind(conversation)
+                .execute(tx)
+                .await?;
+            Ok(())
+        }
+        Change::Disbanded => {
+            sqlx::query("UPDATE conversation SET disbanded_seq = ? WHERE tenant = ? AND conversation = ?")
+                .bind(to_db(placed.seq))
+                .bind(tenant)
+                .bind(conversation)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(
+                "UPDATE user_state SET conversations = conversations - 1 WHERE tenant = ?1 AND user IN
+                     (SELECT user FROM member WHERE tenant = ?1 AND conversation = ?2 AND joined_seq > 0 AND left_seq = 0)",
+            )
+            .bind(tenant)
+            .bind(conversation)
+            .execute(tx)
+            .await?;
+            Ok(())
+        }
+    }
+}
+
+/// Who joins has read everything before: only what comes then is unread.
+async fn join(
+    tx: &mut SqliteConnection,
+    line: &OutboxLine,
+    members: &[NamedMember],
+    placed: &Placed,
+) -> Result<(), StoreError> {
+    for member in members {
+        let version = bump(tx, &line.key.tenant, &member.user, true).await?;
+        sqlx::query(
+            "UPDATE member SET role = ?4, joined_seq = ?5, left_seq = 0, pending_line = NULL,
+                 read_ordinal = iif(read_seq < ?5, ?6, read_ordinal), read_seq = max(read_seq, ?5),
+                 hidden_at_seq = 0, version = ?7, left_message = NULL
+             WHERE tenant = ?1 AND conversation = ?2 AND user = ?3",
+        )
+        .bind(&*line.key.tenant)
+        .bind(&*line.key.conversation)
+        .bind(&*member.user)
+        .bind(role_to_db(member.role))
+        .bind(to_db(placed.seq))
+        .bind(to_db(placed.ordinal))
+        .bind(version)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Who goes keeps the conversation as it was for him.
+async fn leave(
+    tx: &mut SqliteConnection,
+    line: &OutboxLine,
+    user: &str,
+    placed: &Placed,
+) -> Result<(), StoreError> {
+    let version = bump(tx, &line.key.tenant, user, true).await?;
+    sqlx::query(
+        "UPDATE member SET left_seq = ?4, left_ordinal = ?5, left_ms = ?6, left_message = NULL, version = ?7,
+             left_title = c.title, left_owner = c.owner, left_member_count = c.member_count - 1
+         FROM (SELECT title, owner, member_count FROM conversation WHERE tenant = ?1 AND conversation = ?2) AS c
+         WHERE tenant = ?1 AND conversation = ?2 AND user = ?3",
+    )
+    .bind(&*line.key.tenant)
+    .bind(&*line.key.conversation)
+    .bind(user)
+    .bind(to_db(placed.seq))
+    .bind(to_db(placed.ordinal))
+    .bind(placed.time_ms)
+    .bind(version)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE conversation SET member_count = member_count - 1 WHERE tenant = ? AND conversation = ?")
+        .bind(&*line.key.tenant)
+        .bind(&*line.key.conversation)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("UPDATE user_state SET conversations = conversations - 1 WHERE tenant = ? AND user = ?")
+        .bind(&*line.key.tenant)
+        .bind(user)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+async fn set_role(tx: &mut SqliteConnection, line: &OutboxLine, user: &str, role: Role) -> Result<(), StoreError> {
+    sqlx::query("UPDATE member SET role = ? WHERE tenant = ? AND conversation = ? AND user = ?")
+        .bind(role_to_db(role))
+        .bind(&*line.key.tenant)
+        .bind(&*line.key.conversation)
+        .bind(user)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! Users' rows in SQLite.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flare_storage_model::ConversationKey;
+use sqlx::{FromRow, SqliteConnection};
+
+use super::{
+    sqlite::{SqliteSession, bump, from_db, history_from_db, json_list, role_from_db, role_to_db, to_db},
+    sqlite_rosters::summary,
+};
+use crate::{
+    application::ports::{DirectConversation, InboxStore, StoreError, StreamEffects, StreamStart, UserVersion},
+    domain::{
+        caller::UserKey,
+        inbox::{Farewell, InboxRow, ReadPosition, Settings, SettingsPatch},
+        role::Role,
+    },
+};
+
+#[derive(FromRow)]
+struct Row {
+    conversation: String,
+    class: i64,
+    title: String,
+    owner: String,
+    history: i64,
+    created_ms: i64,
+    disbanded: bool,
+    member_count: i64,
+    user_low: String,
+    user_high: String,
+    role: i64,
+    left_seq: i64,
+    left_ordinal: i64,
+    left_ms: i64,
+    left_title: String,
+    left_owner: String,
+    left_member_count: i64,
+    left_message: Option<Vec<u8>>,
+    read_seq: i64,
+    read_ordinal: i64,
+    mute_until_ms: i64,
+    pinned: bool,
+    hidden_at_seq: i64,
+}
+
+#[async_trait]
+impl InboxStore for SqliteSession {
+    async fn version(&self, user: &UserKey) -> Result<UserVersion, StoreError> {
+        let mut tx = self.read().await?;
+        let row: Option<(i64, i64)> =
+            sqlx::query_as("SELECT version, memberships FROM user_state WHERE tenant = ? AND user = ?")
+                .bind(&*user.tenant)
+                .bind(&*user.user)
+                .fetch_optional(&mut *tx)
+                .await?;
+        Ok(row.map_or_else(UserVersion::default, |(version, memberships)| UserVersion {
+            version: from_db(version),
+            memberships: from_db(memberships),
+        }))
+    }
+
+    async fn changed_since(&self, user: &UserKey, version: u64) -> Result<Vec<Arc<str>>, StoreError> {
+        let mut tx = self.read().await?;
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT conversation FROM member
+             WHERE tenant = ? AND user = ? AND version > ? AND joined_seq > 0 ORDER BY conversation",
+        )
+        .bind(&*user.tenant)
+        .bind(&*user.user)
+        .bind(to_db(version))
+        .fetch_all(&mut *tx)
+        .await?;
+        Ok(rows.into_iter().map(|(conversation,)| conversation.into()).collect())
+    }
+
+    async fn activity(&self, user: &UserKey) -> Result<Vec<(Arc<str>, i64)>, StoreError> {
+        let mut tx = self.read().await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT m.conversation, iif(m.left_seq > 0, m.left_ms, c.active_ms)
+             FROM member AS m JOIN conversation AS c ON c.tenant = m.tenant AND c.conversation = m.conversation
+             WHERE m.tenant = ? AND m.user = ? AND m.joined_seq > 0",
+        )
+        .bind(&*user.tenant)
+        .bind(&*user.user)
+        .fetch_all(&mut *tx)
+        .await?;
+        Ok(rows.into_iter().map(|(conversation, time_ms)| (conversation.into(), time_ms)).collect())
+    }
+
+    async fn rows(&self, user: &UserKey, conversations: &[Arc<str>]) -> Result<Vec<InboxRow>, StoreError> {
+        let list = json_list(conversations)?;
+        let mut tx = self.read().await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT m.conversation, c.class, c.title, c.owner, c.history, c.created_ms, c.disbanded_seq > 0 AS disbanded,
+                 c.member_count, c.user_low, c.user_high, m.role, m.left_seq, m.left_ordinal, m.left_ms, m.left_title,
+                 m.left_owner, m.left_member_count, m.left_message, m.read_seq, m.read_ordinal, m.mute_until_ms,
+                 m.pinned, m.hidden_at_seq
+             FROM member AS m JOIN conversation AS c ON c.tenant = m.tenant AND c.conversation = m.conversation
+             WHERE m.tenant = ?1 AND m.user = ?2 AND m.joined_seq > 0
+                 AND m.conversation IN (SELECT value FROM json_each(?3))",
+        )
+        .bind(&*user.tenant)
+        .bind(&*user.user)
+        .bind(&list)
+        .fetch_all(&mut *tx)
+        .await?;
+        let mentioned: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT conversation, seq FROM mention
+             WHERE tenant = ?1 AND user = ?2 AND conversation IN (SELECT value FROM json_each(?3))
+             ORDER BY conversation, seq",
+        )
+        .bind(&*user.tenant)
+        .bind(&*user.user)
+        .bind(&list)
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut mentions: HashMap<String, Vec<u64>> = HashMap::new();
+        for (conversation, seq) in mentioned {
+            mentions.entry(conversation).or_default().push(from_db(seq));
+        }
+        rows.into_iter().map(|row| row.into_domain(&mut mentions)).collect()
+    }
+
+    async fn recalled_between(&self, key: &ConversationKey, after: u64, up_to: u64) -> Result<u64, StoreError> {
+        let mut tx = self.read().await?;
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT count(*) FROM recall WHERE tenant = ? AND conversation = ? AND seq > ? AND seq <= ?",
+        )
+        .bind(&*key.tenant)
+        .bind(&*key.conversation)
+        .bind(to_db(after))
+        .bind(to_db(up_to))
+        .fetch_one(&mut *tx)
+        .await?;
+        Ok(from_db(count))
+    }
+
+    async fn update_settings(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        patch: &SettingsPatch,
+    ) -> Result<Option<Settings>, StoreError> {
+        let mut tx = self.write().await?;
+        let row: Option<(i64, bool, i64)> = sqlx::query_as(
+            "SELECT mute_until_ms, pinned, hidden_at_seq FROM member
+             WHERE tenant = ? AND conversation = ? AND user = ? AND joined_seq > 0",
+        )
+        .bind(&*user.tenant)
+        .bind(conversation)
+        .bind(&*user.user)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some((mute_until_ms, pinned, hidden_at_seq)) = row else {
+            return Ok(None);
+        };
+        let before = Settings { mute_until_ms, pinned, hidden_at_seq: from_db(hidden_at_seq) };
+        let settings = before.patched(patch);
+        if settings == before {
+            return Ok(Some(settings));
+        }
+        let version = bump(&mut tx, &user.tenant, &user.user, false).await?;
+        sqlx::query(
+            "UPDATE member SET mute_until_ms = ?, pinned = ?, hidden_at_seq = ?, version = ?
+             WHERE tenant = ? AND conversation = ? AND user = ?",
+        )
+        .bind(settings.mute_until_ms)
+        .bind(settings.pinned)
+        .bind(to_db(settings.hidden_at_seq))
+        .bind(version)
+        .bind(&*user.tenant)
+        .bind(conversation)
+        .bind(&*user.user)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Some(settings))
+    }
+
+    async fn keep_farewell(&self, user: &UserKey, conversation: &str, last_message: &Bytes) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE member SET left_message = ?
+             WHERE tenant = ? AND conversation = ? AND user = ? AND left_seq > 0 AND left_message IS NULL",
+        )
+        .bind(&last_message[..])
+        .bind(&*user.tenant)
+        .bind(conversation)
+        .bind(&*user.user)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn record(&self, effects: &StreamEffects) -> Result<Vec<DirectConversation>, StoreError> {
+        let mut tx = self.write().await?;
+        let mut new = Vec::new();
+        for direct in &effects.directs {
+            if begin_direct(&mut tx, direct).await? {
+                new.push(direct.clone());
+            }
+        }
+        for (key, seq, users) in &effects.mentions {
+            // Also for one whose joining has its event but not yet its rows.
+            sqlx::query(
+                "INSERT OR IGNORE INTO mention (tenant, conversation, user, seq)
+                 SELECT tenant, conversation, user, ?3 FROM member
+                 WHERE tenant = ?1 AND conversation = ?2 AND user IN (SELECT value FROM json_each(?4))
+                     AND ((joined_seq > 0 AND left_seq = 0) OR pending_line IS NOT NULL) AND read_seq < ?3",
+            )
+            .bind(&*key.tenant)
+            .bind(&*key.conversation)
+            .bind(to_db(*seq))
+            .bind(json_list(users)?)
+            .execute(&mut *tx)
+            .await?;
+        }
+        for (key, seq) in &effects.recalls {
+            for statement in [
+                "INSERT OR IGNORE INTO recall (tenant, conversation, seq) VALUES (?1, ?2, ?3)",
+                "DELETE FROM mention WHERE tenant = ?1 AND conversation = ?2 AND seq = ?3",
+            ] {
+                sqlx::query(statement)
+                    .bind(&*key.tenant)
+                    .bind(&*key.conversation)
+                    .bind(to_db(*seq))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(new)
+    }
+
+    async fn stream_begins(&self, new_epoch: u64) -> Result<StreamStart, StoreError> {
+        let mut tx = self.write().await?;
+        let row: Option<(i64, i64)> =
+            sqlx::query_as("SELECT epoch, position FROM stream WHERE one = 1 AND clean = 1")
+                .fetch_optional(&mut *tx)
+                .await?;
+        let start = match row {
+            Some((epoch, position)) => StreamStart { epoch: from_db(epoch), position: from_db(position) },
+            None => StreamStart { epoch: new_epoch, position: 0 },
+        };
+        put_stream(&mut tx, start, false).await?;
+        tx.commit().await?;
+        Ok(start)
+    }
+
+    async fn stream_ended(&self, at: StreamStart) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        put_stream(&mut tx, at, true).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+impl Row {
+    fn into_domain(self, mentions: &mut HashMap<String, Vec<u64>>) -> Result<InboxRow, StoreError> {
+        let left = self.left_seq > 0;
+        let (title, owner, member_count) = match left {
+            true => (self.left_title, self.left_owner, self.left_member_count),
+            false => (self.title, self.owner, self.member_count),
+        };
+        let read = ReadPosition { seq: from_db(self.read_seq), ordinal: from_db(self.read_ordinal) };
+        let mut mentions = mentions.remove(&self.conversation).unwrap_or_default();
+        mentions.retain(|seq| *seq > read.seq);
+        Ok(InboxRow {
+            summary: summary(self.class, title, owner, member_count, self.created_ms, self.user_low, self.user_high)?,
+            conversation: self.conversation.into(),
+            history: history_from_db(self.history)?,
+            disbanded: self.disbanded && !left,
+            role: role_from_db(self.role)?,
+            farewell: left.then(|| Farewell {
+                seq: from_db(self.left_seq),
+                ordinal: from_db(self.left_ordinal),
+                time_ms: self.left_ms,
+                last_message: self.left_message.map(Bytes::from),
+            }),
+            read,
+            settings: Settings {
+                mute_until_ms: self.mute_until_ms,
+                pinned: self.pinned,
+                hidden_at_seq: from_db(self.hidden_at_seq),
+            },
+            mentions,
+        })
+    }
+}
+
+/// Makes the rows of a direct conversation; false: they were there.
+async fn begin_direct(tx: &mut SqliteConnection, direct: &DirectConversation) -> Result<bool, StoreError> {
+    let [low, high] = &direct.participants;
+    let members = if low == high { 1 } else { 2 };
+    let inserted = sqlx::query(
+        "INSERT INTO conversation (tenant, conversation, class, title, owner, history, created_seq, created_ms, as_of,
+             disbanded_seq, member_count, active_ms, user_low, user_high)
+         VALUES (?1, ?2, 1, '', '', 1, 1, ?3, 0, 0, ?4, ?3, ?5, ?6)
+         ON CONFLICT (tenant, conversation) DO NOTHING",
+    )
+    .bind(&*direct.key.tenant)
+    .bind(&*direct.key.conversation)
+    .bind(direct.time_ms)
+    .bind(members)
+    .bind(&**low)
+    .bind(&**high)
+    .execute(&mut *tx)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    for user in &direct.participants[..usize::try_from(members).unwrap_or(1)] {
+        let version = bump(tx, &direct.key.tenant, user, true).await?;
+        sqlx::query(
+            "INSERT INTO member (tenant, conversation, user, role, joined_seq, left_seq, pending_line, read_seq, read_ordinal,
+                 mute_until_ms, pinned, hidden_at_seq, version, left_ordinal, left_ms, left_title, left_owner,
+                 left_member_count)
+             VALUES (?, ?, ?, ?, 1, 0, NULL, 0, 0, 0, 0, 0, ?, 0, 0, '', '', 0)",
+        )
+        .bind(&*direct.key.tenant)
+        .bind(&*direct.key.conversation)
+        .bind(&**user)
+        .bind(role_to_db(Role::Member))
+        .bind(version)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(true)
+}
+
+async fn put_stream(tx: &mut SqliteConnection, at: StreamStart, clean: bool) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO stream (one, epoch, position, clean) VALUES (1, ?1, ?2, ?3)
+         ON CONFLICT (one) DO UPDATE SET epoch = ?1, position = ?2, clean = ?3",
+    )
+    .bind(to_db(at.epoch))
+    .bind(to_db(at.position))
+    .bind(clean)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

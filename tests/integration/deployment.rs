@@ -1,0 +1,250 @@
+//! A server as somebody would run it: the real binary, in one process or split in two, reached through its public interfaces only.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context, bail};
+use tokio::sync::Mutex;
+
+use crate::process::{self, Addresses, Process};
+
+/// How a deployment is cut into processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `flare up`: everything in one process.
+    Embedded,
+    /// The two gateways in a process of their own; loopback gRPC and a static registry between the two.
+    Split,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Embedded, Self::Split];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Split => "split",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|it| it.to_string() == name)
+            .ok_or_else(|| format!("no deployment {name:?}: there are embedded and split"))
+    }
+}
+
+/// A part of a deployment that starts and ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Whatever keeps the data. Embedded, that is all of it.
+    Core,
+    /// Whatever clients and backends connect to. Embedded, that is all of it.
+    Edge,
+}
+
+/// Roles of the process that keeps the data.
+const CORE_ROLES: &str = "storage-writer,storage-reader,signaling-online,message-orchestrator,session,push-server";
+/// Roles of the process that clients reach.
+const EDGE_ROLES: &str = "access-gateway,core-gateway";
+/// Services that the edge finds in the core's process.
+const CORE_SERVICES: [&str; 5] =
+    ["flare-signaling-online", "flare-message-orchestrator", "flare-storage-reader", "flare-session", "flare-push-server"];
+const ANY_PORT: &str = "127.0.0.1:0";
+const PEER_SECRET: &str = "the-integration-tests-share-this-secret";
+
+/// Settings of every process: clients come back soon, and a slow reader is noticed after little.
+const SETTINGS: [&str; 2] = ["access_gateway.reconnect_spread_ms=200", "access_gateway.outbound_bytes=262144"];
+
+/// One process of the deployment, or the place of one that was killed.
+struct Slot {
+    running: Option<Process>,
+    /// Of the first start: it comes back where it was.
+    addresses: Addresses,
+}
+
+/// A running server.
+pub struct Deployment {
+    kind: Kind,
+    folder: PathBuf,
+    core: Slot,
+    /// Split only.
+    edge: Option<Slot>,
+    tokens: Mutex<HashMap<(String, Option<String>), String>>,
+}
+
+impl Deployment {
+    /// Starts one whose data and logs are kept below `folder`; ready when this returns.
+    pub async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder.join("logs"))?;
+        let first = Addresses::default();
+        let core = start(kind, Part::Core, folder, &first, None).await?;
+        let core = Slot { addresses: core.addresses, running: Some(core) };
+        let edge = match kind {
+            Kind::Embedded => None,
+            Kind::Split => {
+                let edge = start(kind, Part::Edge, folder, &first, Some(&core.addresses)).await?;
+                Some(Slot { addresses: edge.addresses, running: Some(edge) })
+            }
+        };
+        Ok(Self { kind, folder: folder.to_owned(), core, edge, tokens: Mutex::default() })
+    }
+
+    /// How it is cut.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn outside(&self) -> &Addresses {
+        &self.edge.as_ref().unwrap_or(&self.core).addresses
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> anyhow::Result<String> {
+        let address = self.outside().access_gateway.context("no access gateway")?;
+        Ok(format!("ws://{address}/ws"))
+    }
+
+    /// Where backends connect, by gRPC and HTTP.
+    pub fn api(&self) -> anyhow::Result<String> {
+        let address = self.outside().core_gateway.context("no core gateway")?;
+        Ok(format!("http://{address}"))
+    }
+
+    /// Where the data is kept.
+    pub fn data(&self) -> PathBuf {
+        data(&self.folder, Part::Core)
+    }
+
+    /// A token of a user, made once; of one device alone if it is named.
+    pub async fn token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
+        let mut tokens = self.tokens.lock().await;
+        let key = (user.to_owned(), device.map(str::to_owned));
+        if let Some(token) = tokens.get(&key) {
+            return Ok(token.clone());
+        }
+        let token = self.new_token(user, device).await?;
+        tokens.insert(key, token.clone());
+        Ok(token)
+    }
+
+    /// A token of a user, made now.
+    pub async fn new_token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
+        let data = text(&self.data())?;
+        let mut arguments = vec!["token", "--user", user, "--data", &data];
+        arguments.extend(device.into_iter().flat_map(|it| ["--device", it]));
+        Ok(process::run(&arguments).await?.trim().to_owned())
+    }
+
+    /// A new API key's secret.
+    pub async fn api_key(&self, scopes: &[&str]) -> anyhow::Result<String> {
+        let data = text(&data(&self.folder, self.owner_of(Part::Edge)))?;
+        let scopes = scopes.join(",");
+        let line = process::run(&["apikey", "create", "--name", "test", "--scope", &scopes, "--data", &data, "--json"]).await?;
+        let key: serde_json::Value = serde_json::from_str(&line)?;
+        let secret = key.get("secret").and_then(|it| it.as_str());
+        Ok(secret.with_context(|| format!("no secret in {line}"))?.to_owned())
+    }
+
+    /// Which part really has what the asked-for one stands for.
+    fn owner_of(&self, part: Part) -> Part {
+        if self.kind == Kind::Embedded { Part::Core } else { part }
+    }
+
+    fn slot(&mut self, part: Part) -> &mut Slot {
+        match (part, &mut self.edge) {
+            (Part::Edge, Some(edge)) => edge,
+            _ => &mut self.core,
+        }
+    }
+
+    /// Kills a part with signal 9.
+    pub async fn kill9(&mut self, part: Part) -> anyhow::Result<()> {
+        let running = self.slot(part).running.take();
+        running.with_context(|| format!("{part:?} does not run"))?.kill9().await
+    }
+
+    /// Stops a part, and demands that it ends cleanly.
+    pub async fn stop(&mut self, part: Part) -> anyhow::Result<()> {
+        let running = self.slot(part).running.take();
+        running.with_context(|| format!("{part:?} does not run"))?.stop().await
+    }
+
+    /// Starts a part again that was killed or stopped, at the addresses that it had.
+    pub async fn start_again(&mut self, part: Part) -> anyhow::Result<()> {
+        let part = self.owner_of(part);
+        let (kind, folder, core) = (self.kind, self.folder.clone(), self.core.addresses);
+        let slot = self.slot(part);
+        if slot.running.is_some() {
+            bail!("{part:?} runs");
+        }
+        slot.running = Some(start(kind, part, &folder, &slot.addresses, Some(&core)).await?);
+        Ok(())
+    }
+
+    /// Stops all that runs, cleanly.
+    pub async fn stop_all(&mut self) -> anyhow::Result<()> {
+        for slot in self.edge.iter_mut().chain([&mut self.core]) {
+            if let Some(running) = slot.running.take() {
+                running.stop().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn start(kind: Kind, part: Part, folder: &Path, at: &Addresses, core: Option<&Addresses>) -> anyhow::Result<Process> {
+    let name = match (kind, part) {
+        (Kind::Embedded, _) => "flare",
+        (Kind::Split, Part::Core) => "core",
+        (Kind::Split, Part::Edge) => "edge",
+    };
+    let mut arguments = match (kind, part) {
+        (Kind::Embedded, _) => vec!["up".to_owned(), "--listen".to_owned(), ANY_PORT.to_owned()],
+        (Kind::Split, Part::Core) => vec!["run".to_owned(), "--role".to_owned(), CORE_ROLES.to_owned()],
+        (Kind::Split, Part::Edge) => vec!["run".to_owned(), "--role".to_owned(), EDGE_ROLES.to_owned()],
+    };
+    arguments.extend(["--json".to_owned(), "--data".to_owned(), text(&data(folder, part))?]);
+    let mut settings: Vec<String> = SETTINGS.map(str::to_owned).into();
+    let address = |it: Option<std::net::SocketAddr>| it.map_or_else(|| ANY_PORT.to_owned(), |it| it.to_string());
+    settings.push(format!("process.ops_listen={}", address(at.ops)));
+    if kind == Kind::Embedded || part == Part::Edge {
+        settings.push(format!("access_gateway.listen={}", address(at.access_gateway)));
+        settings.push(format!("core_gateway.listen={}", address(at.core_gateway)));
+    }
+    if kind == Kind::Split {
+        let key = text(&data(folder, Part::Core).join("token.key"))?;
+        settings.push(format!("peer.listen={}", address(at.peer)));
+        settings.push(format!("peer.secret={PEER_SECRET}"));
+        settings.push(format!("identity.local_key_file={key}"));
+    }
+    if kind == Kind::Split && part == Part::Edge {
+        let peer = core.and_then(|it| it.peer).context("the core has no peer address")?;
+        settings.extend(CORE_SERVICES.map(|service| format!("registry.services.{service}=[\"http://{peer}\"]")));
+    }
+    arguments.extend(settings.into_iter().flat_map(|it| ["--set".to_owned(), it]));
+    Process::start(name, &arguments, folder, &folder.join("logs").join(format!("{name}.log"))).await
+}
+
+fn data(folder: &Path, part: Part) -> PathBuf {
+    folder.join(match part {
+        Part::Core => "data",
+        Part::Edge => "edge-data",
+    })
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    Ok(path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?.to_owned())
+}

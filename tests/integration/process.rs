@@ -1,0 +1,134 @@
+//! One server process: started from the real binary, watched, killed, stopped.
+
+use std::{
+    fs::{File, OpenOptions},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
+    time::{Instant, timeout},
+};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_flare");
+/// A process that is not ready by then never will be.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A process that was asked to stop has stopped by then.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+/// For so long a port may be taken by a connection that is on its way out.
+const PORT_FREE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where a process answers, as it says itself.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Addresses {
+    pub access_gateway: Option<SocketAddr>,
+    pub core_gateway: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
+    pub ops: Option<SocketAddr>,
+}
+
+/// A server process that is ready.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    /// Open as long as the process, so that it can write.
+    _stdout: BufReader<ChildStdout>,
+    pub addresses: Addresses,
+}
+
+impl Process {
+    /// Starts `flare` with these arguments and waits for the line that says where it answers. What it logs goes to `log`.
+    pub async fn start(name: &str, arguments: &[String], folder: &Path, log: &Path) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + PORT_FREE_WITHIN;
+        loop {
+            match Self::try_start(name, arguments, folder, log).await {
+                // A port that was bound before may be somebody's outgoing one for a moment.
+                Err(error) if Instant::now() < deadline && format!("{error:#}").contains("in use") => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_start(name: &str, arguments: &[String], folder: &Path, log: &Path) -> anyhow::Result<Self> {
+        let written_before = std::fs::metadata(log).map_or(0, |it| it.len());
+        let mut child = Command::new(BINARY)
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(append(log)?)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{BINARY} {}", arguments.join(" ")))?;
+        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+        let mut line = String::new();
+        let read = timeout(READY_WITHIN, stdout.read_line(&mut line)).await;
+        let read = read.with_context(|| format!("{name} was not ready within {READY_WITHIN:?}"))??;
+        if read == 0 {
+            let status = child.wait().await?;
+            let said = tail_from(log, written_before);
+            bail!("{name} ended with {status} before it was ready:\n{said}");
+        }
+        let addresses = serde_json::from_str(&line).with_context(|| format!("{name} said {line:?}"))?;
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), _stdout: stdout, addresses })
+    }
+
+    /// Kills it with signal 9 and waits for its end.
+    pub async fn kill9(mut self) -> anyhow::Result<()> {
+        ensure!(self.child.try_wait()?.is_none(), "{} had ended by itself:\n{}", self.name, tail(&self.log));
+        self.child.start_kill()?;
+        self.child.wait().await?;
+        Ok(())
+    }
+
+    /// Asks it to end (SIGTERM), and demands that it does so cleanly.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = self.child.id().with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))?;
+        terminate(pid).await?;
+        let ended = timeout(STOPPED_WITHIN, self.child.wait()).await;
+        let status: ExitStatus = ended.with_context(|| format!("{} did not stop within {STOPPED_WITHIN:?}", self.name))??;
+        ensure!(status.success(), "{} stopped with {status}:\n{}", self.name, tail(&self.log));
+        Ok(())
+    }
+}
+
+async fn terminate(pid: u32) -> anyhow::Result<()> {
+    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+    ensure!(status.success(), "kill -TERM {pid}: {status}");
+    Ok(())
+}
+
+/// Runs a command of the binary to its end and gives what it printed.
+pub async fn run(arguments: &[&str]) -> anyhow::Result<String> {
+    let done = Command::new(BINARY).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "flare {}: {}\n{said}", arguments.join(" "), done.status);
+    Ok(String::from_utf8(done.stdout)?)
+}
+
+fn append(log: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(log)
+}
+
+/// The last lines of a log.
+pub fn tail(log: &Path) -> String {
+    tail_from(log, 0)
+}
+
+fn tail_from(log: &Path, offset: u64) -> String {
+    const LINES: usize = 40;
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let from = usize::try_from(offset).unwrap_or_default().min(bytes.len());
+    let text = String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

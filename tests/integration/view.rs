@@ -1,0 +1,151 @@
+//! What a person's device has seen so far.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use flare_core_sdk::{Cursors, DisconnectReason, Event, Via};
+use flare_proto::{
+    client::Signal,
+    message::{EventBody, EventKind, event_body::Body},
+    session::{InboxEntry, MembershipState},
+};
+use prost::Message;
+
+/// Texts up to this many bytes are kept; of longer ones the length is.
+const KEPT_TEXT_BYTES: usize = 512;
+/// Signals and connections are remembered as far back as this.
+const KEPT_NEWS: usize = 1_000;
+
+/// An event of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub kind: EventKind,
+    pub sender: String,
+    pub message_id: String,
+    pub via: Via,
+    /// A message's text, if it is short.
+    pub text: Option<String>,
+    /// A message's text in bytes.
+    pub text_bytes: usize,
+    /// What it recalls.
+    pub target_seq: u64,
+    /// What it changed, if it is no message.
+    pub change: Option<Body>,
+}
+
+/// A device's view. It outlives connections, and the device's being away.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub events: BTreeMap<String, BTreeMap<u64, Seen>>,
+    pub inbox: BTreeMap<String, InboxEntry>,
+    pub signals: VecDeque<Signal>,
+    /// Why connections ended, and attempts at them failed.
+    pub ends: VecDeque<DisconnectReason>,
+    /// Conversations that were refused to it.
+    pub unreadable: BTreeMap<String, String>,
+    pub floors: BTreeMap<String, u64>,
+    pub cursors: Cursors,
+    pub is_online: bool,
+    /// Nothing follows.
+    pub has_ended: bool,
+    /// How many connections there were.
+    pub connections: u64,
+    /// The inbox was told to its end on the present connection.
+    pub inbox_synced: bool,
+}
+
+impl View {
+    /// Takes in what the client told.
+    pub fn take(&mut self, event: Event) {
+        match event {
+            Event::Connected(_) => {
+                self.connections += 1;
+                self.is_online = true;
+                self.inbox_synced = false;
+            }
+            Event::Disconnected { reason, retry_in } => {
+                self.is_online = false;
+                self.inbox_synced = false;
+                self.has_ended |= retry_in.is_none();
+                keep(&mut self.ends, reason);
+            }
+            Event::Conversation(event) => {
+                let text = event.text();
+                let change = match event.kind() {
+                    EventKind::MessageCreated | EventKind::MessageRecalled => None,
+                    _ => EventBody::decode(event.body.clone()).ok().and_then(|it| it.body),
+                };
+                let seen = Seen {
+                    kind: event.kind(),
+                    sender: event.header.sender_id.clone(),
+                    message_id: event.header.message_id.clone(),
+                    via: event.via,
+                    text_bytes: text.as_deref().map_or(0, str::len),
+                    text: text.filter(|it| it.len() <= KEPT_TEXT_BYTES),
+                    target_seq: event.header.target_seq,
+                    change,
+                };
+                self.events.entry(event.header.conversation_id.clone()).or_default().insert(event.header.seq, seen);
+            }
+            Event::Snapshot { .. } | Event::SyncedTo { .. } => {}
+            Event::Floor { conversation_id, floor_seq } => {
+                self.floors.insert(conversation_id, floor_seq);
+            }
+            Event::Unreadable { conversation_id, refusal } => {
+                self.unreadable.insert(conversation_id, refusal.code.as_str_name().to_owned());
+            }
+            Event::InboxChanged(entry) => {
+                if let Some(conversation) = &entry.conversation {
+                    self.inbox.insert(conversation.conversation_id.clone(), *entry);
+                }
+            }
+            Event::InboxSynced => self.inbox_synced = true,
+            Event::Signal(signal) => keep(&mut self.signals, *signal),
+        }
+    }
+
+    /// All that it heard of, on the connection that it has, it has read.
+    pub fn is_in_step(&self) -> bool {
+        let is_read = |it: &flare_core_sdk::Cursor| it.seq.unwrap_or_default() >= it.heard_seq;
+        self.is_online && self.inbox_synced && self.cursors.conversations.values().all(is_read)
+    }
+
+    /// The last seq up to which it has read a conversation.
+    pub fn read_to(&self, conversation: &str) -> u64 {
+        self.cursors.seq(conversation).unwrap_or_default()
+    }
+
+    /// Conversations of which its user is a member, as far as it knows.
+    pub fn memberships(&self) -> impl Iterator<Item = &str> {
+        self.inbox
+            .iter()
+            .filter(|(_, entry)| entry.state() == MembershipState::Active)
+            .map(|(conversation, _)| conversation.as_str())
+    }
+
+    /// The events of a conversation, by seq.
+    pub fn events_of(&self, conversation: &str) -> impl Iterator<Item = (u64, &Seen)> {
+        self.events.get(conversation).into_iter().flatten().map(|(seq, seen)| (*seq, seen))
+    }
+
+    /// The messages of a conversation that are short, by seq.
+    pub fn texts(&self, conversation: &str) -> Vec<&str> {
+        self.events_of(conversation).filter_map(|(_, it)| it.text.as_deref()).collect()
+    }
+
+    /// The seq of a message by its text.
+    pub fn find(&self, conversation: &str, text: &str) -> Option<u64> {
+        self.events_of(conversation).find(|(_, it)| it.text.as_deref() == Some(text)).map(|(seq, _)| seq)
+    }
+
+    /// The seq of the first event of a kind after `after`.
+    pub fn find_kind(&self, conversation: &str, kind: EventKind, after: u64) -> Option<u64> {
+        self.events_of(conversation).find(|(seq, it)| *seq > after && it.kind == kind).map(|(seq, _)| seq)
+    }
+}
+
+fn keep<T>(news: &mut VecDeque<T>, item: T) {
+    if news.len() == KEPT_NEWS {
+        news.pop_front();
+    }
+    news.push_back(item);
+}
