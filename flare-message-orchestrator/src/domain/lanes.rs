@@ -1,0 +1,91 @@
+//! The callers' ordered lanes: after a retryable refusal, what comes behind it waits until the caller has taken note.
+
+use std::collections::BTreeMap;
+
+/// The lanes that are broken. A lane is known here from a refusal on, until an item of a higher generation comes or its stream ends.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// (stream, lane) → the highest generation that is refused.
+    broken: BTreeMap<(u64, u64), u32>,
+    limit: usize,
+}
+
+/// There is no room to remember one more broken lane: its stream must end, or its order would be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+impl Lanes {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { broken: BTreeMap::new(), limit }
+    }
+
+    /// Whether an item may pass. One of a higher generation mends the lane.
+    pub(crate) fn admits(&mut self, stream: u64, lane: u64, generation: u32) -> bool {
+        match self.broken.get(&(stream, lane)) {
+            Some(broken) if lane != 0 && generation <= *broken => false,
+            Some(_) => {
+                self.broken.remove(&(stream, lane));
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// An item was refused and may be tried again: all behind it up to `generation` must not overtake it.
+    pub(crate) fn break_up_to(&mut self, stream: u64, lane: u64, generation: u32) -> Result<(), NoRoom> {
+        if lane == 0 {
+            return Ok(());
+        }
+        if let Some(broken) = self.broken.get_mut(&(stream, lane)) {
+            *broken = generation.max(*broken);
+            return Ok(());
+        }
+        if self.broken.len() >= self.limit {
+            return Err(NoRoom);
+        }
+        self.broken.insert((stream, lane), generation);
+        Ok(())
+    }
+
+    /// Forgets the lanes of a stream that has ended.
+    pub(crate) fn forget(&mut self, stream: u64) {
+        let mut behind = self.broken.split_off(&(stream, 0));
+        if let Some(next) = stream.checked_add(1) {
+            self.broken.append(&mut behind.split_off(&(next, 0)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_lane_refuses_up_to_its_generation_and_is_mended_by_a_higher_one() {
+        let mut lanes = Lanes::new(10);
+        lanes.break_up_to(1, 7, 3).expect("room");
+        assert!(!lanes.admits(1, 7, 3) && !lanes.admits(1, 7, 2));
+        assert!(lanes.admits(1, 8, 3) && lanes.admits(2, 7, 3), "other lanes and streams are whole");
+        assert!(lanes.admits(1, 7, 4));
+        assert!(lanes.admits(1, 7, 4));
+    }
+
+    #[test]
+    fn no_lane_means_no_order() {
+        let mut lanes = Lanes::new(10);
+        lanes.break_up_to(1, 0, 3).expect("nothing to keep");
+        assert!(lanes.admits(1, 0, 0));
+    }
+
+    #[test]
+    fn lanes_end_with_their_stream_and_are_bounded() {
+        let mut lanes = Lanes::new(2);
+        lanes.break_up_to(1, 1, 0).expect("room");
+        lanes.break_up_to(2, 1, 0).expect("room");
+        assert_eq!(lanes.break_up_to(3, 1, 0), Err(NoRoom));
+        lanes.forget(1);
+        assert!(lanes.admits(1, 1, 0));
+        assert!(!lanes.admits(2, 1, 0));
+        lanes.break_up_to(3, 1, 0).expect("room again");
+    }
+}

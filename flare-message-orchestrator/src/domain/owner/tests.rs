@@ -1,0 +1,11 @@
+mod adversity;
+mod bounds;
+mod claiming;
+mod direct;
+mod groups_of_events;
+mod hooks;
+mod lanes;
+mod membership;
+mod memory;
+mod once;
+mod recall;

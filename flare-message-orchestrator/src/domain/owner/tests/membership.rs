@@ -1,0 +1,123 @@
+use flare_proto::common::ErrorCode;
+
+use crate::domain::owner::{testing::*, *};
+
+fn asked(world: &World) -> usize {
+    world.count(|it| matches!(it, Output::Authorise { .. }))
+}
+
+#[test]
+fn only_members_send_to_a_group() {
+    let mut world = World::with_group();
+    assert_eq!(world.place(say("alice", "general", "1")).seq, 2);
+    for (standing, code) in [
+        (Standing::Stranger, ErrorCode::NotAMember),
+        (Standing::Former, ErrorCode::NotAMember),
+        (Standing::NoConversation, ErrorCode::ConversationNotFound),
+    ] {
+        world.join("mallory", standing, 1);
+        let refusal = world.refusal(say("mallory", "general", "1"));
+        assert_eq!((refusal.code, refusal.field.as_ref()), (code, "conversation_id"));
+    }
+    assert_eq!(world.code(say("alice", "nowhere", "1")), ErrorCode::ConversationNotFound);
+}
+
+#[test]
+fn a_membership_is_asked_for_once_and_a_refusal_each_time() {
+    let mut world = World::with_group();
+    for id in ["1", "2", "3"] {
+        world.place(say("alice", "general", id));
+    }
+    assert_eq!(asked(&world), 1);
+    world.join("mallory", Standing::Stranger, 1);
+    world.code(say("mallory", "general", "1"));
+    world.join("mallory", Standing::Active(Role::Member), 1);
+    world.place(say("mallory", "general", "2"));
+}
+
+#[test]
+fn after_removed_at_seq_k_no_later_seq_is_from_that_user() {
+    let mut world = World::with_group();
+    world.place(say("alice", "general", "1"));
+    world.join("alice", Standing::Former, 3);
+    world.submit([change("general", EventKind::MemberRemoved, "1"), say("alice", "general", "2")]);
+    assert_eq!(world.answered.last().expect("answered").1.as_ref().expect_err("refused").code, ErrorCode::NotAMember);
+    assert_eq!(world.events().len(), 3);
+}
+
+#[test]
+fn an_answer_older_than_the_last_member_event_is_asked_for_again_and_then_unavailable() {
+    let mut world = World::with_group();
+    world.place(say("alice", "general", "1"));
+    world.place(change("general", EventKind::MembersAdded, "1"));
+    let before = asked(&world);
+    let refusal = world.refusal(say("alice", "general", "2"));
+    assert_eq!(refusal.code, ErrorCode::Unavailable);
+    assert!(refusal.retry_after.is_some());
+    assert_eq!(asked(&world) - before, 3, "the configured attempts");
+    world.join("alice", Standing::Active(Role::Member), 3);
+    assert_eq!(world.place(say("alice", "general", "2")).seq, 4);
+}
+
+#[test]
+fn a_member_event_in_the_group_that_gathers_makes_older_answers_stale() {
+    let mut world = World::with_group();
+    world.place(say("alice", "general", "1"));
+    world.hold = |it| matches!(it, Output::Append { events: 1.., .. });
+    world.submit([say("bob", "general", "1")]);
+    // Both wait for the same group: the change is decided first.
+    world.submit([change("general", EventKind::MemberRemoved, "1"), say("alice", "general", "2")]);
+    world.join("alice", Standing::Former, 4);
+    world.release();
+    let last = world.answered.last().expect("answered");
+    assert_eq!(last.1.as_ref().expect_err("refused").code, ErrorCode::NotAMember);
+    assert_eq!(world.events().len(), 4);
+}
+
+#[test]
+fn nothing_is_sent_to_a_disbanded_conversation() {
+    let mut world = World::with_group();
+    world.place(say("alice", "general", "1"));
+    world.place(change("general", EventKind::ConversationDisbanded, "1"));
+    let end = Membership { standing: Standing::Former, disbanded: true, as_of: 3 };
+    for user in ["alice", ""] {
+        world.members.insert((key("general"), user.into()), end);
+    }
+    assert_eq!(world.code(say("alice", "general", "2")), ErrorCode::ConversationDisbanded);
+    let system = Actor { kind: ActorKind::System, user: "".into(), device: "".into() };
+    let by_system = Command { actor: system, ..say("", "general", "2") };
+    assert_eq!(world.code(by_system), ErrorCode::ConversationDisbanded);
+    world.join("mallory", Standing::Stranger, 3);
+    assert_eq!(world.code(say("mallory", "general", "2")), ErrorCode::NotAMember, "strangers learn nothing");
+}
+
+#[test]
+fn the_system_sends_without_being_a_member() {
+    let mut world = World::with_group();
+    world.members.insert((key("general"), "".into()), member(Standing::Stranger, 1));
+    let system = Actor { kind: ActorKind::System, user: "".into(), device: "".into() };
+    let by_system = Command { actor: system, ..say("", "general", "1") };
+    assert_eq!(world.place(by_system).seq, 2);
+}
+
+#[test]
+fn a_session_that_does_not_answer_is_no_permission() {
+    let mut world = World::with_group();
+    world.hold = |it| matches!(it, Output::Authorise { .. });
+    world.submit([say("alice", "general", "1")]);
+    let Some(Output::Authorise { ask, .. }) = world.held.pop() else { panic!("nobody is asked") };
+    world.step(Input::Authorised { ask, answers: None });
+    assert_eq!(world.answered.last().expect("answered").1.as_ref().expect_err("refused").code, ErrorCode::Unavailable);
+}
+
+#[test]
+fn services_change_conversations_without_being_asked_for() {
+    let mut world = World::with_group();
+    let before = asked(&world);
+    assert_eq!(world.place(change("general", EventKind::MembersAdded, "1")).seq, 2);
+    assert_eq!(asked(&world), before);
+    assert_eq!(world.code(change("general", EventKind::ConversationCreated, "2")), ErrorCode::AlreadyExists);
+    assert_eq!(world.code(change("nowhere", EventKind::MembersAdded, "3")), ErrorCode::ConversationNotFound);
+    let again = world.answer(change("general", EventKind::ConversationCreated, "created")).expect("known");
+    assert!(again.duplicate, "the outbox sends until it has a receipt");
+}

@@ -1,0 +1,8 @@
+//! gRPC in, domain inside: the only place that knows both.
+
+mod content;
+mod convert;
+mod grpc;
+
+pub use content::Contents;
+pub use grpc::OrchestratorHandler;

@@ -1,0 +1,93 @@
+//! Composes the service.
+
+use std::{sync::Arc, time::Duration};
+
+use flare_proto::message::message_orchestrator_service_server::MessageOrchestratorServiceServer;
+use flare_server_core::{
+    platform::Platform,
+    registry::service,
+    service::{Parts, ServiceError, Task},
+};
+use flare_storage_model::open::open_store;
+use tokio::sync::mpsc;
+use tonic::service::Routes;
+
+use crate::{
+    application::{
+        hooks::HookChain,
+        partition::{Partition, Surroundings},
+        ports::{ContentRules, PreSendHook},
+        rate_limits::RateLimits,
+        streams::Streams,
+    },
+    config::OrchestratorConfig,
+    domain::owner::Owner,
+    handler::{Contents, OrchestratorHandler},
+    infrastructure::session_authority::SessionAuthority,
+};
+
+/// Batches of commands that wait for a partition's task; then their streams are not read.
+const INBOX_BATCHES: usize = 1_024;
+/// The largest batch on the wire: full of the largest contents, a stream's batch may well pass tonic's 4 MiB.
+const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// Builds the service without hooks.
+pub async fn build(config: &OrchestratorConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+    build_with_hooks(config, platform, Vec::new()).await
+}
+
+/// Builds the service; each message is shown to the hooks, in this order, before it gets its place.
+pub async fn build_with_hooks(
+    config: &OrchestratorConfig,
+    platform: &Platform,
+    hooks: Vec<Arc<dyn PreSendHook>>,
+) -> Result<Parts, ServiceError> {
+    let rules: Arc<dyn ContentRules> =
+        Arc::new(Contents { max_bytes: config.max_content_bytes, max_mentions: config.max_mentions });
+    let hooks = HookChain::new(hooks, Arc::clone(&rules), Duration::from_millis(config.hook_timeout_ms));
+    let call_timeout = Duration::from_millis(config.call_timeout_ms);
+    let owner_config = config.owner(owner_name(platform), !hooks.is_empty());
+    let around = Arc::new(Surroundings {
+        log: platform.message_log().await?,
+        store: open_store(platform).await?,
+        authority: Arc::new(SessionAuthority::new(platform.channels.get(service::SESSION), call_timeout)),
+        hooks,
+        clock: Arc::clone(&platform.clock),
+        ids: Arc::clone(&platform.ids),
+        shutdown: platform.shutdown.clone(),
+        call_timeout,
+    });
+    if let Some(beyond) = around.log.assignments().borrow().iter().find(|it| **it >= config.partitions) {
+        let partitions = config.partitions;
+        return Err(format!("partition {beyond} is assigned, orchestrator.partitions is {partitions}").into());
+    }
+    let mut inboxes = Vec::new();
+    let mut tasks = Vec::new();
+    for number in 0..config.partitions {
+        let (inbox, deliveries) = mpsc::channel(INBOX_BATCHES);
+        let owner = Owner::new(owner_config.clone(), platform.ids.random_u64());
+        let ready = platform.readiness.register(format!("message-orchestrator partition {number}"));
+        let partition = Partition::new(number, owner, Arc::clone(&around), deliveries, ready);
+        tasks.push(Task::new("message-orchestrator.partition", partition.run()));
+        inboxes.push(inbox);
+    }
+    let streams = Streams::new(inboxes, RateLimits::new(&config.rate), config.max_stream_items);
+    let handler = OrchestratorHandler::new(streams, rules);
+    let server = MessageOrchestratorServiceServer::new(handler)
+        .max_decoding_message_size(MAX_BATCH_BYTES)
+        .max_encoding_message_size(MAX_BATCH_BYTES);
+    Ok(Parts {
+        routes: vec![Routes::new(server)],
+        services: vec![service::ORCHESTRATOR],
+        tasks,
+        edges: Vec::new(),
+    })
+}
+
+/// What the log calls this process.
+fn owner_name(platform: &Platform) -> &str {
+    match platform.endpoint() {
+        "" => "in process",
+        endpoint => endpoint,
+    }
+}
