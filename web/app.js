@@ -44,7 +44,9 @@ async function findUrl() {
   try {
     const answer = await fetch('api/v1/client-config', { cache: 'no-store' });
     const config = await answer.json();
-    websocketUrl = config.websocketUrl ?? websocketUrl;
+    // The page's security policy names the address, so that another one needs the page anew.
+    if (websocketUrl && config.websocketUrl && config.websocketUrl !== websocketUrl) location.reload();
+    websocketUrl = config.websocketUrl || websocketUrl;
     signIn.explain(config.developmentSignIn === true);
   } catch (error) {
     if (!websocketUrl) throw error;

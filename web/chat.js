@@ -85,9 +85,11 @@ export class Chat {
 
   /** Opens a conversation by its id, a direct one by the other user, or none. */
   select({ id, user }) {
+    const wanted = user ? (this.conversations.directWith(user) ?? this.conversations.draft(user)) : (this.conversations.get(id) ?? null);
+    if (wanted === this.open) return;
     if (this.open) this.receipts.typing(this.open, false);
     this.open?.timeline.trim();
-    this.open = user ? (this.conversations.directWith(user) ?? this.conversations.draft(user)) : (this.conversations.get(id) ?? null);
+    this.open = wanted;
     if (this.open) {
       this.open.newFromSeq = this.open.unread > 0 ? this.open.readSeq + 1 : Infinity;
       this.#lookAt(this.open);

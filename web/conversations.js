@@ -167,6 +167,8 @@ export class Conversations {
     if (event.sender === this.#me) {
       this.read(it, event.seq);
     } else {
+      // Who writes has read what is before; there is no signal for that.
+      if (event.isFromDevice) it.positions.set(event.sender, event.seq);
       it.unread += 1;
       if (mentionsUser(event, this.#me)) it.mentions += 1;
     }

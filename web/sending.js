@@ -41,7 +41,9 @@ export class Sending {
   }
 
   async #send(item) {
-    const body = { ...item.to, clientId: item.clientId, abandons: this.#outbox.takeAbandoned(item.lane) };
+    const body = { ...item.to, clientId: item.clientId };
+    const abandons = this.#outbox.takeAbandoned(item.lane);
+    if (abandons) body.abandons = abandons;
     const isRecall = item.recallSeq > 0;
     if (isRecall) body.recall = { seq: String(item.recallSeq) };
     else body.content = item.content;

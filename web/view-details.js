@@ -60,7 +60,7 @@ export class DetailsView {
           avatar(userId),
           el('span', { class: 'name', dir: 'auto' }, userId === chat.me ? `${userId} (you)` : userId),
           el('span', { class: 'role' }, ROLES[role] ?? ''),
-          acts.length > 0 && el('div', { class: 'buttons', role: 'group', 'aria-label': userId }, ...acts.map(([text, act]) => button(text, act, { 'data-action': text }))),
+          acts.length > 0 && el('div', { class: 'buttons', role: 'group', 'aria-label': userId }, ...acts.map(actButton)),
         );
       return { key: `${it.id} ${userId}`, look: { role, acts: acts.map(([text]) => text) }, build };
     });
@@ -82,20 +82,25 @@ export class DetailsView {
   }
 
   #group(chat, it) {
-    const allowed = ['rename', 'add', 'leave', 'disband'].filter((action) => may(it, action));
-    const acts = {
+    const leave = () => this.#leave(chat, it);
+    const disband = () => chat.change(it, 'DisbandConversation');
+    const acts = Object.entries({
       rename: ['Rename', () => rename(chat, it)],
       add: ['Add members', () => add(chat, it)],
-      leave: ['Leave', () => confirm('Leave the group?', 'You keep what you have read so far.', 'Leave', () => this.#leave(chat, it))],
-      disband: ['Disband', () => confirm('Disband the group?', 'Nobody can write in it any more.', 'Disband', () => chat.change(it, 'DisbandConversation'))],
-    };
-    const build = () => el('li', { class: 'buttons' }, ...allowed.map((action) => button(acts[action][0], acts[action][1], { 'data-action': action })));
-    return { key: `${it.id} group`, look: allowed, build };
+      leave: ['Leave', () => confirm('Leave the group?', 'You keep what you have read so far.', 'Leave', leave)],
+      disband: ['Disband', () => confirm('Disband the group?', 'Nobody can write in it any more.', 'Disband', disband)],
+    }).filter(([action]) => may(it, action));
+    const build = () => el('li', { class: 'buttons' }, ...acts.map(([, act]) => actButton(act)));
+    return { key: `${it.id} group`, look: acts.map(([action]) => action), build };
   }
 
   async #leave(chat, it) {
     if (await chat.change(it, 'LeaveConversation')) this.onLeft();
   }
+}
+
+function actButton([text, act]) {
+  return button(text, act, { 'data-action': text });
 }
 
 function toggle(text, isOn, act) {

@@ -66,7 +66,7 @@ function row(it, { name, line, time, unread, mentions, isMuted, isPinned, isFade
         'aria-current': isOpen ? 'true' : null,
         'data-action': 'open',
       },
-      avatar(name, it.id),
+      avatar(name, it.peer || it.id),
       el('span', { class: 'name', dir: 'auto' }, name),
       el('span', { class: 'marks', title: marks }, isPinned && icon(PIN), isMuted && icon(BELL_OFF)),
       el('span', { class: 'when' }, time),

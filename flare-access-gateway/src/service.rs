@@ -69,6 +69,7 @@ pub async fn build(
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
         lane_ids: Arc::new(LaneIds::default()),
+        spans: platform.spans.clone(),
         shutdown: platform.shutdown.clone(),
     });
 

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use flare_server_core::clock::{Clock, IdSource};
 
+use crate::infrastructure::sqlite_api_key_store::SqliteApiKeyStore;
 pub use crate::{
     application::{
         api_keys::{ApiKeys, Page},
@@ -14,7 +15,6 @@ pub use crate::{
         scope::{Scope, Scopes},
     },
 };
-use crate::infrastructure::sqlite_api_key_store::SqliteApiKeyStore;
 
 /// The folder, inside that of all data, in which the keys are.
 pub const FOLDER: &str = "gateway";
@@ -24,14 +24,19 @@ const FILE: &str = "api_keys.sqlite";
 ///
 /// # Errors
 /// Says what the folder or the file does not allow.
-pub async fn open(data: &Path, clock: Arc<dyn Clock>, ids: Arc<IdSource>) -> Result<ApiKeys, ApiKeyStoreError> {
+pub async fn open(
+    data: &Path,
+    clock: Arc<dyn Clock>,
+    ids: Arc<IdSource>,
+) -> Result<ApiKeys, ApiKeyStoreError> {
     let store = store_in(&data.join(FOLDER)).await?;
     Ok(ApiKeys::new(Arc::new(store), clock, ids))
 }
 
 /// The store in its own folder, made if it is not there.
 pub(crate) async fn store_in(folder: &Path) -> Result<SqliteApiKeyStore, ApiKeyStoreError> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| ApiKeyStoreError { why: format!("{}: {error}", folder.display()) })?;
+    std::fs::create_dir_all(folder).map_err(|error| ApiKeyStoreError {
+        why: format!("{}: {error}", folder.display()),
+    })?;
     SqliteApiKeyStore::open(&folder.join(FILE)).await
 }

@@ -50,7 +50,9 @@ flare_server_core::section! {
 
 fn is_ws_url(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|it| {
-        matches!(it.scheme_str(), Some("ws" | "wss")) && it.host().is_some() && !text.contains([';', ',', '\''])
+        matches!(it.scheme_str(), Some("ws" | "wss"))
+            && it.host().is_some()
+            && !text.contains([';', ',', '\''])
     })
 }
 
@@ -58,7 +60,10 @@ fn is_origin(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|it| {
         matches!(it.scheme_str(), Some("http" | "https"))
             && it.host().is_some()
-            && !text.trim_start_matches("https://").trim_start_matches("http://").contains('/')
+            && !text
+                .trim_start_matches("https://")
+                .trim_start_matches("http://")
+                .contains('/')
     })
 }
 
@@ -88,7 +93,10 @@ mod tests {
             api_key_requests_per_s: 0,
             api_key_burst: 0,
         };
-        let keys: Vec<_> = mistakes_of(&wrong).into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<_> = mistakes_of(&wrong)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
         assert_eq!(
             keys,
             [

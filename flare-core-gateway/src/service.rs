@@ -43,7 +43,9 @@ pub async fn build(
     validator: Arc<dyn TokenValidator>,
     link: ClientLink,
 ) -> Result<Parts, ServiceError> {
-    let listener = platform.listener(LISTENER).ok_or("no listener is bound for flare-core-gateway")?;
+    let listener = platform
+        .listener(LISTENER)
+        .ok_or("no listener is bound for flare-core-gateway")?;
     let folder = platform.data_folder(api_keys::FOLDER)?;
     let store: Arc<dyn ApiKeyStore> = Arc::new(api_keys::store_in(&folder).await?);
     let users = rate(config.user_requests_per_s, config.user_burst);
@@ -62,27 +64,51 @@ pub async fn build(
         max_mentions: config.max_mentions,
         ..Limits::default()
     };
-    let keys = ApiKeys::new(store, Arc::clone(&platform.clock), Arc::clone(&platform.ids));
+    let keys = ApiKeys::new(
+        store,
+        Arc::clone(&platform.clock),
+        Arc::clone(&platform.ids),
+    );
     let deadline = Duration::from_millis(config.timeout_ms);
-    let calls = Arc::new(Calls::new(&platform.channels, Arc::clone(&admission), keys, limits, deadline));
-    let grpc = Grpc { admission: Arc::clone(&admission), calls: Arc::clone(&calls) };
+    let calls = Arc::new(Calls::new(
+        &platform.channels,
+        Arc::clone(&admission),
+        keys,
+        limits,
+        deadline,
+    ));
+    let grpc = Grpc {
+        admission: Arc::clone(&admission),
+        calls: Arc::clone(&calls),
+    };
     let (grpc, health) = grpc::router(grpc, config.max_body_bytes)?;
     let http = Http {
         admission: Arc::clone(&admission),
         calls,
-        links: ClientLinks { link, public_ws_url: config.public_ws_url.clone() },
+        links: ClientLinks {
+            link,
+            public_ws_url: config.public_ws_url.clone(),
+        },
         max_body_bytes: config.max_body_bytes,
     };
-    let router = observe::layer(http::router(http, &config.allowed_origins)?.merge(grpc), platform);
+    let router = observe::layer(
+        http::router(http, &config.allowed_origins)?.merge(grpc),
+        platform,
+    );
 
     let (shutdown, max_connections) = (platform.shutdown.clone(), config.max_connections);
     let serve = Task::new("core-gateway.serve", async move {
         health.set_serving::<CoreGatewayServiceServer<Grpc>>().await;
         let draining = async {
             shutdown.draining().await;
-            health.set_not_serving::<CoreGatewayServiceServer<Grpc>>().await;
+            health
+                .set_not_serving::<CoreGatewayServiceServer<Grpc>>()
+                .await;
         };
-        tokio::join!(listener::serve(listener, router, max_connections, shutdown.clone()), draining);
+        tokio::join!(
+            listener::serve(listener, router, max_connections, shutdown.clone()),
+            draining
+        );
         Ok(())
     });
     let shutdown = platform.shutdown.clone();
@@ -93,11 +119,19 @@ pub async fn build(
         }
         Ok(())
     });
-    Ok(Parts { routes: Vec::new(), services: Vec::new(), tasks: vec![forget], edges: vec![serve] })
+    Ok(Parts {
+        routes: Vec::new(),
+        services: Vec::new(),
+        tasks: vec![forget],
+        edges: vec![serve],
+    })
 }
 
 /// The configuration has no zero; one would be taken for 1.
 fn rate(per_second: u32, burst: u32) -> Rate {
     let above_zero = |it: u32| NonZeroU32::new(it).unwrap_or(NonZeroU32::MIN);
-    Rate { per_second: above_zero(per_second), burst: above_zero(burst) }
+    Rate {
+        per_second: above_zero(per_second),
+        burst: above_zero(burst),
+    }
 }

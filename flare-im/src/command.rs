@@ -2,10 +2,14 @@
 
 pub mod apikey;
 pub mod bench;
+pub mod chat;
 pub mod config;
 pub mod explain;
 pub mod process;
 pub mod run;
+pub mod send;
+pub mod sign_in;
+pub mod tail;
 pub mod token;
 pub mod up;
 pub mod verify;
@@ -19,9 +23,9 @@ pub async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args).await,
         Command::Token(args) => token::run(&args),
         Command::Apikey(args) => apikey::run(&args).await,
-        Command::Chat(_) => anyhow::bail!("not in this build"),
-        Command::Send(_) => anyhow::bail!("not in this build"),
-        Command::Tail(_) => anyhow::bail!("not in this build"),
+        Command::Chat(args) => chat::run(&args).await,
+        Command::Send(args) => send::run(&args).await,
+        Command::Tail(args) => tail::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Verify(args) => verify::run(&args).await,
         Command::Explain(args) => explain::run(&args).await,

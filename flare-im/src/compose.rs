@@ -299,10 +299,13 @@ impl Process {
         }
         tracing::info!(deadline = ?self.drain, "draining");
         self.platform.shutdown.drain();
-        let work = &mut self.work;
+        let (work, platform) = (&mut self.work, &self.platform);
         let drained = async {
             while let Some(ended) = work.next().await {
                 ended?;
+            }
+            for Task { name, run } in platform.endings() {
+                run.await.map_err(|source| RunError::Task { task: name, source })?;
             }
             Ok(())
         };

@@ -1,4 +1,4 @@
-//! The section `orchestrator`.
+//! The section `message_orchestrator`.
 
 use std::time::Duration;
 

@@ -32,7 +32,10 @@ const INBOX_BATCHES: usize = 1_024;
 const MAX_BATCH_BYTES: usize = 64 << 20;
 
 /// Builds the service without hooks.
-pub async fn build(config: &OrchestratorConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+pub async fn build(
+    config: &OrchestratorConfig,
+    platform: &Platform,
+) -> Result<Parts, ServiceError> {
     build_with_hooks(config, platform, Vec::new()).await
 }
 
@@ -42,36 +45,61 @@ pub async fn build_with_hooks(
     platform: &Platform,
     hooks: Vec<Arc<dyn PreSendHook>>,
 ) -> Result<Parts, ServiceError> {
-    let rules: Arc<dyn ContentRules> =
-        Arc::new(Contents { max_bytes: config.max_content_bytes, max_mentions: config.max_mentions });
-    let hooks = HookChain::new(hooks, Arc::clone(&rules), Duration::from_millis(config.hook_timeout_ms));
+    let rules: Arc<dyn ContentRules> = Arc::new(Contents {
+        max_bytes: config.max_content_bytes,
+        max_mentions: config.max_mentions,
+    });
+    let hooks = HookChain::new(
+        hooks,
+        Arc::clone(&rules),
+        Duration::from_millis(config.hook_timeout_ms),
+    );
     let call_timeout = Duration::from_millis(config.call_timeout_ms);
     let owner_config = config.owner(owner_name(platform), !hooks.is_empty());
     let around = Arc::new(Surroundings {
         log: platform.message_log().await?,
         store: open_store(platform).await?,
-        authority: Arc::new(SessionAuthority::new(platform.channels.get(service::SESSION), call_timeout)),
+        authority: Arc::new(SessionAuthority::new(
+            platform.channels.get(service::SESSION),
+            call_timeout,
+        )),
         hooks,
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
         shutdown: platform.shutdown.clone(),
+        spans: platform.spans.clone(),
         call_timeout,
     });
-    if let Some(beyond) = around.log.assignments().borrow().iter().find(|it| **it >= config.partitions) {
+    if let Some(beyond) = around
+        .log
+        .assignments()
+        .borrow()
+        .iter()
+        .find(|it| **it >= config.partitions)
+    {
         let partitions = config.partitions;
-        return Err(format!("partition {beyond} is assigned, orchestrator.partitions is {partitions}").into());
+        return Err(format!(
+            "partition {beyond} is assigned, message_orchestrator.partitions is {partitions}"
+        )
+        .into());
     }
     let mut inboxes = Vec::new();
     let mut tasks = Vec::new();
     for number in 0..config.partitions {
         let (inbox, deliveries) = mpsc::channel(INBOX_BATCHES);
         let owner = Owner::new(owner_config.clone(), platform.ids.random_u64());
-        let ready = platform.readiness.register(format!("message-orchestrator partition {number}"));
+        let ready = platform
+            .readiness
+            .register(format!("message-orchestrator partition {number}"));
         let partition = Partition::new(number, owner, Arc::clone(&around), deliveries, ready);
         tasks.push(Task::new("message-orchestrator.partition", partition.run()));
         inboxes.push(inbox);
     }
-    let streams = Streams::new(inboxes, RateLimits::new(&config.rate), config.max_stream_items);
+    let streams = Streams::new(
+        inboxes,
+        RateLimits::new(&config.rate),
+        config.max_stream_items,
+    );
     let handler = OrchestratorHandler::new(streams, rules);
     let server = MessageOrchestratorServiceServer::new(handler)
         .max_decoding_message_size(MAX_BATCH_BYTES)

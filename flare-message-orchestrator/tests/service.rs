@@ -23,7 +23,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 async fn submit(deployment: &Deployment, items: Vec<SubmitItem>) -> Vec<Receipt> {
-    let answer = deployment.client().submit_once(SubmitBatch { items }).await.expect("receipts");
+    let answer = deployment
+        .client()
+        .submit_once(SubmitBatch { items })
+        .await
+        .expect("receipts");
     answer.into_inner().receipts
 }
 
@@ -35,7 +39,9 @@ async fn submit_one(deployment: &Deployment, item: SubmitItem) -> Receipt {
 async fn receipts(stream: &mut Streaming<ReceiptBatch>, count: usize) -> Vec<Receipt> {
     let mut all = Vec::new();
     while all.len() < count {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.expect("in time");
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.message())
+            .await
+            .expect("in time");
         all.extend(next.expect("no error").expect("not the end").receipts);
     }
     all
@@ -43,7 +49,11 @@ async fn receipts(stream: &mut Streaming<ReceiptBatch>, count: usize) -> Vec<Rec
 
 async fn open(deployment: &Deployment) -> (mpsc::Sender<SubmitBatch>, Streaming<ReceiptBatch>) {
     let (sender, receiver) = mpsc::channel(16);
-    let stream = deployment.client().submit(ReceiverStream::new(receiver)).await.expect("a stream");
+    let stream = deployment
+        .client()
+        .submit(ReceiverStream::new(receiver))
+        .await
+        .expect("a stream");
     (sender, stream.into_inner())
 }
 
@@ -54,14 +64,23 @@ async fn a_stream_gets_a_receipt_for_each_item_and_ends_after_the_last() {
     let mut all = Vec::new();
     for batch in 0..20_u64 {
         let batch = (0..50)
-            .map(|it| SubmitItem { correlation: batch * 50 + it, ..text("alice", "bob", &format!("{batch}-{it}")) })
+            .map(|it| SubmitItem {
+                correlation: batch * 50 + it,
+                ..text("alice", "bob", &format!("{batch}-{it}"))
+            })
             .collect();
-        items.send(SubmitBatch { items: batch }).await.expect("read");
+        items
+            .send(SubmitBatch { items: batch })
+            .await
+            .expect("read");
         all.extend(receipts(&mut answers, 50).await);
     }
     drop(items);
     assert!(answers.message().await.expect("no error").is_none());
-    let seqs: Vec<_> = all.iter().map(|it| (it.correlation, placed(it).seq)).collect();
+    let seqs: Vec<_> = all
+        .iter()
+        .map(|it| (it.correlation, placed(it).seq))
+        .collect();
     assert_eq!(seqs, (0..1_000).map(|it| (it, it + 1)).collect::<Vec<_>>());
     deployment.stop().await;
 }
@@ -72,12 +91,18 @@ async fn what_is_wrong_in_form_is_refused_beside_what_is_right() {
     let items = vec![
         text("alice", "bob", "1"),
         text("alice", "alice", "2"),
-        SubmitItem { client_id: "flare:3".into(), ..text("alice", "bob", "3") },
+        SubmitItem {
+            client_id: "flare:3".into(),
+            ..text("alice", "bob", "3")
+        },
         text("alice", "bob", "1"),
     ];
     let receipts = submit(&deployment, items).await;
     assert_eq!(placed(&receipts[0]).seq, 1);
-    assert_eq!((code(&receipts[1]), code(&receipts[2])), (ErrorCode::InvalidArgument, ErrorCode::InvalidArgument));
+    assert_eq!(
+        (code(&receipts[1]), code(&receipts[2])),
+        (ErrorCode::InvalidArgument, ErrorCode::InvalidArgument)
+    );
     assert!(placed(&receipts[3]).duplicate);
     deployment.stop().await;
 }
@@ -89,34 +114,66 @@ async fn after_a_restart_a_retry_gets_its_first_receipt_and_a_recall_finds_its_m
     let folder = deployment.stop().await;
     let deployment = Deployment::start_in(folder, config(), Vec::new()).await;
     let again = placed(&submit_one(&deployment, text("alice", "bob", "1")).await);
-    assert_eq!((&again.message_id, again.seq, again.duplicate), (&first.message_id, 1, true));
+    assert_eq!(
+        (&again.message_id, again.seq, again.duplicate),
+        (&first.message_id, 1, true)
+    );
     let item = |sender: &str, id: &str| SubmitItem {
         conversation_id: first.conversation_id.clone(),
         peer_user_id: String::new(),
         ..recall(sender, 1, id)
     };
-    assert_eq!(code(&submit_one(&deployment, item("bob", "2")).await), ErrorCode::PermissionDenied);
-    assert_eq!(code(&submit_one(&deployment, item("mallory", "2")).await), ErrorCode::NotAMember);
-    assert_eq!(placed(&submit_one(&deployment, item("alice", "2")).await).seq, 2);
+    assert_eq!(
+        code(&submit_one(&deployment, item("bob", "2")).await),
+        ErrorCode::PermissionDenied
+    );
+    assert_eq!(
+        code(&submit_one(&deployment, item("mallory", "2")).await),
+        ErrorCode::NotAMember
+    );
+    assert_eq!(
+        placed(&submit_one(&deployment, item("alice", "2")).await).seq,
+        2
+    );
     deployment.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_rate_limit_a_lane_waits_for_the_refused_item() {
-    let rate = RateConfig { user_per_s: 10, user_burst: 1, ..RateConfig::default() };
+    let rate = RateConfig {
+        user_per_s: 10,
+        user_burst: 1,
+        ..RateConfig::default()
+    };
     let deployment = Deployment::start(OrchestratorConfig { rate, ..config() }).await;
     let (items, mut answers) = open(&deployment).await;
-    let item = |id: &str, lane_generation| SubmitItem { lane: 9, lane_generation, ..text("alice", "bob", id) };
+    let item = |id: &str, lane_generation| SubmitItem {
+        lane: 9,
+        lane_generation,
+        ..text("alice", "bob", id)
+    };
     let batch = vec![item("1", 0), item("2", 0), item("3", 0)];
-    items.send(SubmitBatch { items: batch }).await.expect("read");
+    items
+        .send(SubmitBatch { items: batch })
+        .await
+        .expect("read");
     let all = receipts(&mut answers, 3).await;
-    let mut codes: Vec<_> = all.iter().filter(|it| !deployment::is_placed(it)).map(code).collect();
+    let mut codes: Vec<_> = all
+        .iter()
+        .filter(|it| !deployment::is_placed(it))
+        .map(code)
+        .collect();
     codes.sort();
     assert_eq!(codes, [ErrorCode::RateLimited, ErrorCode::RetryInOrder]);
     // Refused until its time comes, each time with a generation of its own.
     let resend = async {
         for generation in 1.. {
-            items.send(SubmitBatch { items: vec![item("2", generation)] }).await.expect("read");
+            items
+                .send(SubmitBatch {
+                    items: vec![item("2", generation)],
+                })
+                .await
+                .expect("read");
             let answer = receipts(&mut answers, 1).await.remove(0);
             if deployment::is_placed(&answer) {
                 return answer;
@@ -124,7 +181,9 @@ async fn behind_a_rate_limit_a_lane_waits_for_the_refused_item() {
         }
         unreachable!("generations do not end")
     };
-    let answer = tokio::time::timeout(Duration::from_secs(20), resend).await.expect("its time comes");
+    let answer = tokio::time::timeout(Duration::from_secs(20), resend)
+        .await
+        .expect("its time comes");
     assert_eq!(placed(&answer).seq, 2);
     deployment.stop().await;
 }
@@ -134,15 +193,30 @@ async fn a_group_is_created_by_a_service_and_its_sends_need_the_session() {
     let deployment = Deployment::start(config()).await;
     let create = deployment::created("general", "flare:1");
     assert_eq!(placed(&submit_one(&deployment, create).await).seq, 1);
-    assert_eq!(placed(&submit_one(&deployment, added("general", "flare:2")).await).seq, 2);
+    assert_eq!(
+        placed(&submit_one(&deployment, added("general", "flare:2")).await).seq,
+        2
+    );
     let speaks = SubmitItem {
         conversation_id: "general".into(),
         peer_user_id: String::new(),
         ..text("alice", "", "1")
     };
-    assert_eq!(code(&submit_one(&deployment, speaks).await), ErrorCode::Unavailable, "no session runs here");
-    let kinds: Vec<_> = deployment.events("general").await.iter().map(|it| it.kind()).collect();
-    assert_eq!(kinds, [EventKind::ConversationCreated, EventKind::MembersAdded]);
+    assert_eq!(
+        code(&submit_one(&deployment, speaks).await),
+        ErrorCode::Unavailable,
+        "no session runs here"
+    );
+    let kinds: Vec<_> = deployment
+        .events("general")
+        .await
+        .iter()
+        .map(|it| it.kind())
+        .collect();
+    assert_eq!(
+        kinds,
+        [EventKind::ConversationCreated, EventKind::MembersAdded]
+    );
     deployment.stop().await;
 }
 
@@ -156,7 +230,9 @@ impl PreSendHook for Censor {
 
     async fn handle(&self, _: &HookContext, msg: &mut MessageDraft) -> HookResult {
         if msg.content.windows(3).any(|it| it == b"bad") {
-            return HookResult::Stop { error: Refusal::new(ErrorCode::StoppedByHook, "mind your words") };
+            return HookResult::Stop {
+                error: Refusal::new(ErrorCode::StoppedByHook, "mind your words"),
+            };
         }
         HookResult::Continue
     }
@@ -166,7 +242,11 @@ impl PreSendHook for Censor {
 async fn a_hook_stops_a_message() {
     let folder = tempfile::tempdir().expect("a folder");
     let deployment = Deployment::start_in(folder, config(), vec![Arc::new(Censor)]).await;
-    let receipts = submit(&deployment, vec![text("alice", "bob", "bad"), text("alice", "bob", "good")]).await;
+    let receipts = submit(
+        &deployment,
+        vec![text("alice", "bob", "bad"), text("alice", "bob", "good")],
+    )
+    .await;
     assert_eq!(code(&receipts[0]), ErrorCode::StoppedByHook);
     assert_eq!(placed(&receipts[1]).seq, 1);
     deployment.stop().await;

@@ -17,7 +17,7 @@ use crate::{
     message_log::MessageLog,
     readiness::Readiness,
     registry::Registry,
-    service::ServiceError,
+    service::{ServiceError, Task},
     shutdown::Shutdown,
     telemetry::Spans,
 };
@@ -47,6 +47,7 @@ struct Shared {
     bus: OnceCell<Arc<dyn EventBus>>,
     once: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     listeners: Mutex<HashMap<String, TcpListener>>,
+    endings: Mutex<Vec<Task>>,
     endpoint: Option<String>,
 }
 
@@ -97,6 +98,7 @@ impl Platform {
                 bus: OnceCell::new(),
                 once: Mutex::default(),
                 listeners: Mutex::new(parts.listeners),
+                endings: Mutex::default(),
                 endpoint: parts.endpoint,
             }),
         }
@@ -143,6 +145,18 @@ impl Platform {
     /// Takes the listener bound under `name`; None if none was, or it is taken.
     pub fn listener(&self, name: &str) -> Option<TcpListener> {
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
+    /// Work that is done when every service's tasks have ended, such as the closing of a store that several services read.
+    pub fn at_end(&self, ending: Task) {
+        self.shared.endings.lock().unwrap_or_else(PoisonError::into_inner).push(ending);
+    }
+
+    /// Takes what was given to `at_end`, the latest first.
+    pub fn endings(&self) -> Vec<Task> {
+        let mut endings = std::mem::take(&mut *self.shared.endings.lock().unwrap_or_else(PoisonError::into_inner));
+        endings.reverse();
+        endings
     }
 
     /// Where this process's inner listener answers, as others reach it; empty: only in process.

@@ -82,6 +82,7 @@ CREATE TABLE recall (
     tenant       TEXT NOT NULL,
     conversation TEXT NOT NULL,
     seq          INTEGER NOT NULL,
+    by_seq       INTEGER NOT NULL,             -- the event that took it back
     PRIMARY KEY (tenant, conversation, seq)
 ) STRICT, WITHOUT ROWID;
 

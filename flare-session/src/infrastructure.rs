@@ -10,3 +10,5 @@ pub mod sqlite_conversations;
 pub mod sqlite_inbox;
 pub mod sqlite_positions;
 pub mod sqlite_rosters;
+mod sqlite_settlement;
+mod sqlite_stream;

@@ -20,8 +20,8 @@ use crate::{
         inbox::Inbox,
         outbox::Outbox,
         ports::{
-            ConversationStore, InboxStore, MessageOrchestrator, PositionStore, RosterStore, SignalSink,
-            StorageReader,
+            ConversationStore, InboxStore, MessageOrchestrator, PositionStore, RosterStore,
+            SignalSink, StorageReader,
         },
         positions::Positions,
         queries::Queries,
@@ -37,8 +37,9 @@ use crate::{
         grpc::SessionHandler,
     },
     infrastructure::{
-        cached_rosters::CachedRosters, grpc_orchestrator::GrpcOrchestrator, grpc_signal_sink::GrpcSignalSink,
-        grpc_storage_reader::GrpcStorageReader, sqlite::SqliteSession,
+        cached_rosters::CachedRosters, grpc_orchestrator::GrpcOrchestrator,
+        grpc_signal_sink::GrpcSignalSink, grpc_storage_reader::GrpcStorageReader,
+        sqlite::SqliteSession,
     },
 };
 
@@ -105,7 +106,10 @@ impl Session {
             Arc::clone(&heads),
             Arc::clone(&outbox),
         ));
-        let signals = Arc::new(Signals::new(adapters.signals, config.max_waiting_signals as usize));
+        let signals = Arc::new(Signals::new(
+            adapters.signals,
+            config.max_waiting_signals as usize,
+        ));
         let positions = Arc::new(Positions::new(
             Arc::clone(&adapters.positions),
             Arc::clone(&access),
@@ -160,7 +164,13 @@ impl Session {
             positions: Arc::clone(&positions),
             outbox: Arc::clone(&outbox),
         });
-        Ok(Self { handler, stream, outbox, positions, signals })
+        Ok(Self {
+            handler,
+            stream,
+            outbox,
+            positions,
+            signals,
+        })
     }
 }
 
@@ -171,21 +181,39 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
     let shutdown = platform.shutdown.clone();
     let adapters = Adapters {
         conversations: Arc::clone(&store) as _,
-        rosters: Arc::new(CachedRosters::new(Arc::clone(&store) as _, config.cached_members)),
+        rosters: Arc::new(CachedRosters::new(
+            Arc::clone(&store) as _,
+            config.cached_members,
+        )),
         inboxes: Arc::clone(&store) as _,
         positions: Arc::clone(&store) as _,
         orchestrator: Arc::new(GrpcOrchestrator::new(
             platform.channels.get(service::ORCHESTRATOR),
             config.submit_timeout(),
         )),
-        reader: Arc::new(GrpcStorageReader::new(platform.channels.get(service::STORAGE_READER))),
-        signals: Arc::new(GrpcSignalSink::new(platform.channels.get(service::PUSH_SERVER))),
+        reader: Arc::new(GrpcStorageReader::new(
+            platform.channels.get(service::STORAGE_READER),
+        )),
+        signals: Arc::new(GrpcSignalSink::new(
+            platform.channels.get(service::PUSH_SERVER),
+        )),
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
         shutdown: shutdown.clone(),
     };
-    let Session { handler, stream, outbox, positions, signals } = Session::new(config, adapters).await?;
+    let Session {
+        handler,
+        stream,
+        outbox,
+        positions,
+        signals,
+    } = Session::new(config, adapters).await?;
     let bus = platform.event_bus().await?;
+    let ready = platform.readiness.register("session");
+    platform.at_end(Task::new("session.database", async move {
+        store.close().await;
+        Ok(())
+    }));
 
     let sweeping = {
         let shutdown = shutdown.clone();
@@ -203,7 +231,10 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         Ok(())
     };
     let reading = async move {
-        let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(PersistedEvents(Arc::clone(&stream)))).await?;
+        let subscription = bus
+            .subscribe(TOPIC, GROUP, Arc::new(PersistedEvents(Arc::clone(&stream))))
+            .await?;
+        ready.set(true);
         shutdown.draining().await;
         subscription.shutdown().await;
         stream.end().await?;

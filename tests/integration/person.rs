@@ -178,7 +178,7 @@ impl Person {
     /// Ends for good: what it read is claimed to be all.
     pub async fn claims_all(self) -> anyhow::Result<()> {
         let read: Vec<(String, u64)> = self.look(|view| {
-            view.memberships().map(|conversation| (conversation.to_owned(), view.read_to(conversation))).collect()
+            view.memberships(self.user()).into_iter().map(|it| (it.clone(), view.read_to(&it))).collect()
         });
         for (conversation, read_to) in read {
             self.recorder.write(flare_checker::ClientEvent::End { conversation, read_to });
@@ -189,7 +189,7 @@ impl Person {
 
     /// Ends without a claim.
     pub async fn stop_recorded(self) -> anyhow::Result<()> {
-        let failure = self.recorder.failure();
+        let failure = self.recorder.finish();
         ensure!(failure.is_none(), "a history could not be written: {failure:?}");
         // The connection is dropped, not closed: no record follows the claims.
         self.consumer.abort();

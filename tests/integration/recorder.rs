@@ -27,6 +27,8 @@ struct State {
     connections: u64,
     is_connected: bool,
     declared: bool,
+    /// The claims are made: what the client does from here on proves nothing.
+    finished: bool,
     failed: Option<HistoryError>,
 }
 
@@ -35,7 +37,7 @@ impl Recorder {
     pub fn open(path: &Path, user: &str, device: &str) -> Result<Self, HistoryError> {
         let client = Client::new("default", user, device);
         let writer = HistoryWriter::open(path, client, Durability::Process)?;
-        let state = State { writer, connections: 0, is_connected: false, declared: false, failed: None };
+        let state = State { writer, connections: 0, is_connected: false, declared: false, finished: false, failed: None };
         Ok(Self { state: Mutex::new(state) })
     }
 
@@ -54,9 +56,11 @@ impl Recorder {
         }
     }
 
-    /// What kept it from writing, if anything did.
-    pub fn failure(&self) -> Option<HistoryError> {
-        self.lock().failed.take()
+    /// Ends the history. What kept it from being written, if anything did.
+    pub fn finish(&self) -> Option<HistoryError> {
+        let mut state = self.lock();
+        state.finished = true;
+        state.failed.take()
     }
 
     /// The intent to send these bytes.
@@ -74,6 +78,9 @@ impl Recorder {
 
 impl State {
     fn write(&mut self, event: ClientEvent) {
+        if self.finished {
+            return;
+        }
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         if let Err(error) = self.writer.append(i64::try_from(now_ms).unwrap_or(i64::MAX), event) {
             self.failed.get_or_insert(error);

@@ -1,10 +1,11 @@
 //! What a person's device has seen so far.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use flare_core_sdk::{Cursors, DisconnectReason, Event, Via};
 use flare_proto::{
     client::Signal,
+    ids,
     message::{EventBody, EventKind, event_body::Body},
     session::{InboxEntry, MembershipState},
 };
@@ -30,6 +31,19 @@ pub struct Seen {
     pub target_seq: u64,
     /// What it changed, if it is no message.
     pub change: Option<Body>,
+}
+
+impl Seen {
+    /// Whether the user belongs to the conversation after this event; `None` if it is not about that.
+    fn membership_of(&self, user: &str) -> Option<bool> {
+        match self.change.as_ref()? {
+            Body::ConversationCreated(it) => it.members.iter().any(|it| it.user_id == user).then_some(true),
+            Body::MembersAdded(it) => it.members.iter().any(|it| it.user_id == user).then_some(true),
+            Body::MemberRemoved(it) => (it.user_id == user).then_some(false),
+            Body::MemberLeft(it) => (it.user_id == user).then_some(false),
+            _ => None,
+        }
+    }
 }
 
 /// A device's view. It outlives connections, and the device's being away.
@@ -114,12 +128,17 @@ impl View {
         self.cursors.seq(conversation).unwrap_or_default()
     }
 
-    /// Conversations of which its user is a member, as far as it knows.
-    pub fn memberships(&self) -> impl Iterator<Item = &str> {
-        self.inbox
-            .iter()
-            .filter(|(_, entry)| entry.state() == MembershipState::Active)
-            .map(|(conversation, _)| conversation.as_str())
+    /// Conversations of which `user` is a member, as far as it knows: by the last event about him, else by the inbox.
+    pub fn memberships(&self, user: &str) -> Vec<String> {
+        let all: BTreeSet<&String> = self.events.keys().chain(self.inbox.keys()).collect();
+        all.into_iter().filter(|it| self.belongs_to(it, user)).cloned().collect()
+    }
+
+    fn belongs_to(&self, conversation: &str, user: &str) -> bool {
+        let events = self.events.get(conversation);
+        let told = events.into_iter().flatten().rev().find_map(|(_, seen)| seen.membership_of(user));
+        let listed = || self.inbox.get(conversation).is_some_and(|it| it.state() == MembershipState::Active);
+        told.unwrap_or_else(|| ids::is_direct(conversation) || listed())
     }
 
     /// The events of a conversation, by seq.

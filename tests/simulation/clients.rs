@@ -7,6 +7,7 @@ use flare_checker::{Acked, Client, ClientEvent, Intent, Kind, Refused, Target, b
 use flare_message_orchestrator::owner::{
     Action, Actor, ActorKind, Command, Membership, Origin, Placement, Role, Standing,
 };
+use flare_proto::common::ErrorCode;
 use flare_proto::message::{
     ConversationClass, ConversationCreated, EventBody, EventKind, EventMember, MemberRemoved, MembersAdded,
     MessageCreated, event_body::Body,
@@ -193,7 +194,9 @@ impl Session {
                 }
             }
             Err(refusal) => {
-                assert!(refusal.is_retryable(), "a change was refused for good: {refusal}");
+                // An owner that was deposed and does not know it yet refuses by what it last knew; the outbox submits the line again.
+                let deposed = refusal.code == ErrorCode::ConversationNotFound;
+                assert!(refusal.is_retryable() || deposed, "a change was refused for good: {refusal}");
                 self.under_way = Some((command, change));
             }
         }

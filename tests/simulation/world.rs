@@ -18,7 +18,7 @@ use super::{
 
 const BEGIN_MS: i64 = 1_700_000_000_000;
 /// Turns after which a client sends again what nobody answered.
-const PATIENCE: u32 = 30;
+const PATIENCE: u32 = 6;
 /// Turns in which everything comes to rest once the faults have stopped.
 const REST: u32 = 20_000;
 
@@ -116,15 +116,15 @@ impl World {
     pub(super) fn turn(&mut self) {
         self.clock_ms += self.rng.random_range(0..20);
         match self.rng.random_range(0..100) {
-            0..20 => self.clients_turn(),
-            20..24 => self.session_turn(),
-            24..60 => self.answer_somebody(),
-            60..80 => self.log_turn(),
+            0..25 => self.clients_turn(),
+            25..28 => self.session_turn(),
+            28..64 => self.answer_somebody(),
+            64..80 => self.log_turn(),
             80..92 => self.writer_turn(),
-            92..94 if self.faults.crashes => self.crash_owner(),
-            94..95 if self.faults.crashes => self.writer = Writer::new(self.store.cursor),
-            95..97 => self.reassign(),
-            97..98 if self.faults.clock => self.clock_ms += self.rng.random_range(-60_000..120_000),
+            92 if self.faults.crashes && self.rng.random_bool(0.25) => self.crash_owner(),
+            93 if self.faults.crashes => self.writer = Writer::new(self.store.cursor),
+            94 if self.rng.random_bool(0.4) => self.reassign(),
+            95 if self.faults.clock => self.clock_ms += self.rng.random_range(-60_000..120_000),
             _ => self.answer_somebody(),
         }
     }
@@ -138,7 +138,7 @@ impl World {
                 self.step(seat, Input::Revoked);
             }
         }
-        for _ in 0..REST {
+        for turn in 0..REST {
             self.clock_ms += 1;
             if !self.seats[0].assigned {
                 self.seats[0].assigned = true;
@@ -156,11 +156,9 @@ impl World {
                     self.wait_or_resend(index);
                 }
             }
-            if let Some((command, _)) = &self.session.under_way {
+            if let (Some((command, _)), true) = (&self.session.under_way, turn.is_multiple_of(PATIENCE)) {
                 let command = command.clone();
-                if !self.routes.values().any(Option::is_none) {
-                    self.submit(None, command);
-                }
+                self.submit(None, command);
             }
             let idle = self.senders.iter().all(|it| it.under_way.is_none())
                 && self.session.under_way.is_none()
@@ -352,8 +350,8 @@ impl World {
     fn reassign(&mut self) {
         let seat = self.rng.random_range(0..self.seats.len());
         let assigned = !self.seats[seat].assigned;
-        // One owner alone is assigned soon again.
-        if assigned || self.rng.random_bool(0.3) {
+        // Who is assigned stays so for a while.
+        if assigned || self.rng.random_bool(0.2) {
             self.seats[seat].assigned = assigned;
             self.step(seat, if assigned { Input::Assigned } else { Input::Revoked });
         }

@@ -52,6 +52,13 @@ test('writing reads what is before', () => {
   assert.deepEqual([team.unread, team.mentions, team.readSeq], [0, 0, 6]);
 });
 
+test('who writes on a device has read what is before', () => {
+  const [conversations, team] = withTeam();
+  conversations.apply(team, message(6, 'bob', { senderDeviceId: 'phone' }));
+  conversations.apply(team, message(7, 'carol'));
+  assert.deepEqual([...team.positions], [['bob', 6]]);
+});
+
 test('reading to the head on another device clears the counts, reading to the middle needs the inbox', () => {
   const [conversations, team] = withTeam();
   assert.equal(conversations.read(team, 4), false);

@@ -139,6 +139,7 @@ impl Connection {
     pub fn renew_token(&self, times: TokenTimes) {
         self.token_issued_s.store(times.issued_s, Ordering::Relaxed);
         self.token_expires_s.store(times.expires_s, Ordering::Relaxed);
+        self.wake.notify_one();
     }
 
     /// When the token expires, in Unix seconds.

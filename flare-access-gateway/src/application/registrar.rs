@@ -92,7 +92,10 @@ impl Registrar {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(pause) => {}
-                _ = self.queue.recv_many(&mut wishes, BATCH) => {}
+                count = self.queue.recv_many(&mut wishes, BATCH) => if count == 0 {
+                    // Nobody is left who could wish for anything.
+                    break;
+                },
                 () = closed.cancelled() => break,
             }
             self.grant(std::mem::take(&mut wishes)).await;

@@ -34,6 +34,8 @@ pub struct Taken {
     pub connection: Arc<Connection>,
     /// As the connection numbered it.
     pub ticket: u64,
+    /// When it came, by the clock of [`Connections`].
+    pub at_ms: u64,
 }
 
 impl Taken {
@@ -158,7 +160,7 @@ impl Submitter {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                taken = self.queue.recv(), if self.in_flight.room(self.max_in_flight) > 0 => self.take(taken),
+                Some(taken) = self.queue.recv(), if self.in_flight.room(self.max_in_flight) > 0 => self.take(taken),
                 () = until(self.connections.as_ref(), self.in_flight.next_deadline_ms()) => self.expire(),
             }
         }
@@ -197,7 +199,7 @@ impl Submitter {
                         return End::Closed;
                     }
                     for taken in taken.drain(..) {
-                        self.take(Some(taken));
+                        self.take(taken);
                     }
                 }
                 () = until(self.connections.as_ref(), self.in_flight.next_deadline_ms()) => self.expire(),
@@ -206,11 +208,9 @@ impl Submitter {
         }
     }
 
-    fn take(&mut self, taken: Option<Taken>) {
-        if let Some(taken) = taken {
-            let deadline_ms = self.connections.now_ms().saturating_add(self.patience_ms);
-            self.in_flight.push(taken, deadline_ms);
-        }
+    fn take(&mut self, taken: Taken) {
+        let deadline_ms = taken.at_ms.saturating_add(self.patience_ms);
+        self.in_flight.push(taken, deadline_ms);
     }
 
     /// What is to be sent next. A command of a lane that broke is refused here: a stream that began after the lane broke would place it.
@@ -261,7 +261,7 @@ impl Submitter {
 
     fn refuse_all(&mut self) {
         while let Ok(taken) = self.queue.try_recv() {
-            self.take(Some(taken));
+            self.take(taken);
         }
         while let Some(taken) = self.in_flight.pop() {
             taken.settle(Err(no_receipt("the server ends: send it again elsewhere")));

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 /// The places between the first and the last item, for each item that may wait.
 const PLACES_PER_ITEM: usize = 64;
 
-/// Items by correlation, which rises in the order in which they were taken. Every item waits equally long, so the first is the first to expire.
+/// Items by correlation, which rises in the order in which they were taken. Every item waits equally long from when it came, so the first is, but
+/// for moments, the first to expire.
 #[derive(Debug)]
 pub struct InFlight<T> {
     /// The first slot's correlation.
@@ -31,7 +32,7 @@ impl<T> Default for InFlight<T> {
 }
 
 impl<T> InFlight<T> {
-    /// Takes an item, to be sent after those before it. Deadlines never fall.
+    /// Takes an item, to be sent after those before it.
     pub fn push(&mut self, item: T, deadline_ms: u64) {
         self.slots.push_back(Some(Slot { item, deadline_ms }));
         self.filled += 1;

@@ -16,6 +16,7 @@ use flare_server_core::{
     clock::{Clock, IdSource},
     identity::TokenValidator,
     shutdown::Shutdown,
+    telemetry::Spans,
 };
 use tokio::time::{Duration, timeout};
 
@@ -65,6 +66,8 @@ pub struct Link {
     pub ids: Arc<IdSource>,
     /// Numbers lanes.
     pub lane_ids: Arc<LaneIds>,
+    /// Spans of sampled traces.
+    pub spans: Spans,
     /// When to drain.
     pub shutdown: Shutdown,
 }

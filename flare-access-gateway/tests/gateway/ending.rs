@@ -78,6 +78,36 @@ async fn a_frame_that_is_well_formed_but_unknown_is_refused_and_the_connection_s
 }
 
 #[tokio::test]
+async fn any_bytes_at_all_leave_the_gateway_standing() {
+    let gateway = Gateway::start().await;
+    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for round in 0..60 {
+        let mut client = gateway.client(Codec::Proto, "alice", &format!("d{round}")).await;
+        for _ in 0..20 {
+            // A known kind of frame with anything in it, more often than not.
+            let kind = u8::try_from(random() % 10).expect("small");
+            let body: Vec<u8> = (0..random() % 40).map(|_| random().to_le_bytes()[0]).collect();
+            let mut bytes = vec![kind << 3 | 2, u8::try_from(body.len()).expect("small")];
+            bytes.extend(body);
+            let payload = flare_core::codec::Payload { bytes: bytes.into(), text: false };
+            use flare_core::transport::TransportExt;
+            if client.socket.send(payload).await.is_err() {
+                break;
+            }
+        }
+    }
+    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
+    client.send(ClientFrame::Ping(Ping { id: 5 })).await;
+    assert!(matches!(client.frame().await, ServerFrame::Pong(_)));
+}
+
+#[tokio::test]
 async fn a_drain_says_so_finishes_what_is_under_way_and_closes() {
     let mut gateway = Gateway::start().await;
     let orchestrator = std::sync::Arc::clone(&gateway.world.orchestrator);

@@ -36,7 +36,7 @@ use tonic::service::Routes;
 
 use crate::services::{self, World, code};
 
-pub const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 struct NoAdapters;
 
@@ -77,24 +77,24 @@ impl TokenValidator for Plain {
 }
 
 /// A token that is good for long.
-pub fn token(user: &str, device: &str) -> String {
+pub(crate) fn token(user: &str, device: &str) -> String {
     format!("default/{user}/{device}/1000/99999999999")
 }
 
-pub struct Gateway {
-    pub world: Arc<World>,
-    pub platform: Platform,
-    pub url: String,
-    pub tasks: JoinSet<()>,
+pub(crate) struct Gateway {
+    pub(crate) world: Arc<World>,
+    pub(crate) platform: Platform,
+    pub(crate) url: String,
+    pub(crate) tasks: JoinSet<()>,
     _data: tempfile::TempDir,
 }
 
 impl Gateway {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(configure: impl FnOnce(&mut AccessGatewayConfig)) -> Self {
+    pub(crate) async fn with(configure: impl FnOnce(&mut AccessGatewayConfig)) -> Self {
         let world = Arc::new(World::default());
         world.orchestrator.answers.send_replace(true);
         world.calls_go_on.send_replace(true);
@@ -120,25 +120,25 @@ impl Gateway {
         platform.channels.serve_local(Routes::from(router), names, None);
         let mut tasks = JoinSet::new();
         for task in parts.tasks.into_iter().chain(parts.edges) {
-            tasks.spawn(async move { task.run.await.expect("ends well"); eprintln!("ended {}", task.name); });
+            tasks.spawn(async move { task.run.await.expect("ends well") });
         }
         Self { world, platform, url, tasks, _data: data }
     }
 
     /// The inner side.
-    pub fn inner(&self) -> AccessGatewayServiceClient<ServiceChannel> {
+    pub(crate) fn inner(&self) -> AccessGatewayServiceClient<ServiceChannel> {
         AccessGatewayServiceClient::new(self.platform.channels.endpoint(""))
     }
 
-    pub fn incarnation(&self) -> String {
+    pub(crate) fn incarnation(&self) -> String {
         self.world.online.gateway.lock().expect("locks").incarnation.clone()
     }
 
-    pub async fn open(&self, codec: Codec) -> Client {
+    pub(crate) async fn open(&self, codec: Codec) -> Client {
         self.open_from(codec, None).await.expect("connects")
     }
 
-    pub async fn open_from(&self, codec: Codec, origin: Option<&str>) -> Result<Client, ConnectError> {
+    pub(crate) async fn open_from(&self, codec: Codec, origin: Option<&str>) -> Result<Client, ConnectError> {
         let options = ConnectOptions {
             url: self.url.clone(),
             codec,
@@ -150,47 +150,47 @@ impl Gateway {
     }
 
     /// A client that has connected.
-    pub async fn client(&self, codec: Codec, user: &str, device: &str) -> Client {
+    pub(crate) async fn client(&self, codec: Codec, user: &str, device: &str) -> Client {
         let mut client = self.open(codec).await;
         client.connect(&token(user, device), device).await;
         client
     }
 
-    pub async fn until_gone(&self, connection_id: u64) {
+    pub(crate) async fn until_gone(&self, connection_id: u64) {
         let registered = &self.world.online.registered;
         services::until("unregistered", || !registered.lock().expect("locks").contains_key(&connection_id)).await;
     }
 
-    pub fn submit_streams(&self) -> usize {
+    pub(crate) fn submit_streams(&self) -> usize {
         self.world.orchestrator.streams.load(Ordering::SeqCst)
     }
 }
 
-pub struct Client {
-    pub socket: WebSocket<TcpStream>,
-    pub codec: Codec,
-    pub connection_id: u64,
+pub(crate) struct Client {
+    pub(crate) socket: WebSocket<TcpStream>,
+    pub(crate) codec: Codec,
+    pub(crate) connection_id: u64,
 }
 
 /// What comes to a client.
 #[derive(Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     Frame(ServerFrame),
     Closed(Option<CloseReason>),
 }
 
 impl Client {
-    pub async fn send(&mut self, frame: ClientFrame) {
+    pub(crate) async fn send(&mut self, frame: ClientFrame) {
         let payload = encode_client(self.codec, &frame).expect("encodes");
         self.send_raw(&payload.bytes).await;
     }
 
-    pub async fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         let payload = Payload { bytes: bytes.to_vec().into(), text: self.codec.is_text() };
         timeout(SOON, self.socket.send(payload)).await.expect("in time").expect("sends");
     }
 
-    pub async fn hear(&mut self) -> Heard {
+    pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             match timeout(SOON, self.socket.recv()).await.expect("in time") {
                 Some(Ok(Incoming::Frame(bytes))) => {
@@ -203,14 +203,14 @@ impl Client {
         }
     }
 
-    pub async fn frame(&mut self) -> ServerFrame {
+    pub(crate) async fn frame(&mut self) -> ServerFrame {
         match self.hear().await {
             Heard::Frame(frame) => frame,
             closed => panic!("a frame, not {closed:?}"),
         }
     }
 
-    pub async fn connect(&mut self, token: &str, device: &str) -> Connected {
+    pub(crate) async fn connect(&mut self, token: &str, device: &str) -> Connected {
         let connect = Connect { id: 1, token: token.to_owned(), device_id: device.to_owned(), ..Connect::default() };
         self.send(ClientFrame::Connect(connect)).await;
         match self.frame().await {
@@ -224,7 +224,7 @@ impl Client {
     }
 
     /// The refusal that comes next.
-    pub async fn refusal(&mut self) -> (u32, ErrorCode, String) {
+    pub(crate) async fn refusal(&mut self) -> (u32, ErrorCode, String) {
         match self.frame().await {
             ServerFrame::Error(error) => {
                 (error.id, code(error.error.as_ref()), error.error.map(|it| it.field).unwrap_or_default())
@@ -234,7 +234,7 @@ impl Client {
     }
 
     /// Expects the typed close: the frame, and the transport's code.
-    pub async fn closed_for(&mut self, reason: CloseReason) {
+    pub(crate) async fn closed_for(&mut self, reason: CloseReason) {
         match self.frame().await {
             ServerFrame::Kicked(kicked) => assert_eq!(kicked.reason(), reason, "{}", kicked.message),
             other => panic!("kicked for {reason:?}, not {other:?}"),
@@ -245,13 +245,13 @@ impl Client {
         }
     }
 
-    pub async fn say(&mut self, id: u32, conversation: &str, client_id: &str) {
+    pub(crate) async fn say(&mut self, id: u32, conversation: &str, client_id: &str) {
         self.send(ClientFrame::Send(text(id, conversation, client_id))).await;
     }
 }
 
 /// A text message.
-pub fn text(id: u32, conversation: &str, client_id: &str) -> Send {
+pub(crate) fn text(id: u32, conversation: &str, client_id: &str) -> Send {
     let content = Content {
         kind: Some(message::content::Kind::Text(message::Text { text: "hello".to_owned() })),
         ..Content::default()

@@ -32,31 +32,33 @@ use tonic::{
 
 /// What the played services know and were told.
 #[derive(Default)]
-pub struct World {
-    pub online: Online,
-    pub orchestrator: Arc<Orchestrator>,
-    pub calls: Mutex<Vec<(String, Bytes)>>,
-    pub answers: Mutex<HashMap<String, Bytes>>,
+pub(crate) struct World {
+    pub(crate) online: Online,
+    pub(crate) orchestrator: Arc<Orchestrator>,
+    pub(crate) calls: Mutex<Vec<(String, Bytes)>>,
+    pub(crate) answers: Mutex<HashMap<String, Bytes>>,
     /// Calls of services wait until this is true.
-    pub calls_go_on: watch::Sender<bool>,
-    pub positions: Mutex<Vec<session::DeliveredPosition>>,
-    pub signals: Mutex<Vec<push::SignalItem>>,
-    pub session_is_away: AtomicBool,
+    pub(crate) calls_go_on: watch::Sender<bool>,
+    pub(crate) positions: Mutex<Vec<session::DeliveredPosition>>,
+    pub(crate) signals: Mutex<Vec<push::SignalItem>>,
+    pub(crate) session_is_away: AtomicBool,
 }
 
 #[derive(Default)]
-pub struct Online {
-    pub registered: Mutex<HashMap<u64, signaling::Connection>>,
-    pub gateway: Mutex<signaling::Gateway>,
-    pub revoked_up_to_s: Mutex<HashMap<String, i64>>,
-    pub is_away: AtomicBool,
-    pub full: AtomicBool,
-    pub forgets: AtomicBool,
-    pub registrations: AtomicUsize,
+pub(crate) struct Online {
+    pub(crate) registered: Mutex<HashMap<u64, signaling::Connection>>,
+    pub(crate) gateway: Mutex<signaling::Gateway>,
+    pub(crate) revoked_up_to_s: Mutex<HashMap<String, i64>>,
+    pub(crate) is_away: AtomicBool,
+    pub(crate) full: AtomicBool,
+    pub(crate) forgets: AtomicBool,
+    pub(crate) registrations: AtomicUsize,
+    /// Registrations stand, and their answers wait while this is true.
+    pub(crate) holds_registrations: watch::Sender<bool>,
 }
 
 impl Online {
-    fn answer(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+    async fn answer(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
         if self.is_away.load(Ordering::SeqCst) {
             return Err(Status::unavailable("online is away"));
         }
@@ -72,6 +74,8 @@ impl Online {
                 let request = signaling::RegisterBatchRequest::decode(request).expect("decodes");
                 *self.gateway.lock().expect("locks") = request.gateway.expect("named");
                 let outcomes = request.connections.into_iter().map(|it| self.register(it)).collect();
+                let mut held = self.holds_registrations.subscribe();
+                let _ = held.wait_for(|held| !held).await;
                 Ok(signaling::RegisterBatchResponse { outcomes }.encode_to_vec().into())
             }
             "UnregisterBatch" => {
@@ -103,20 +107,20 @@ impl Online {
 
 /// Places commands as they come, unless told otherwise; keeps lanes and duplicates as the real one does.
 #[derive(Default)]
-pub struct Orchestrator {
+pub(crate) struct Orchestrator {
     /// Every item that came, by stream.
-    pub seen: Mutex<Vec<(usize, SubmitItem)>>,
+    pub(crate) seen: Mutex<Vec<(usize, SubmitItem)>>,
     /// Client ids to be refused once, with a code.
-    pub refuse_once: Mutex<HashMap<String, ErrorCode>>,
+    pub(crate) refuse_once: Mutex<HashMap<String, ErrorCode>>,
     /// What is placed: (conversation, sender, client id) → seq.
-    pub placed: Mutex<HashMap<(String, String, String), u64>>,
-    pub order: Mutex<Vec<String>>,
+    pub(crate) placed: Mutex<HashMap<(String, String, String), u64>>,
+    pub(crate) order: Mutex<Vec<String>>,
     /// Receipts wait until this is true.
-    pub answers: watch::Sender<bool>,
+    pub(crate) answers: watch::Sender<bool>,
     /// The stream breaks, before any receipt, when it has seen this client id.
-    pub breaks_at: Mutex<HashSet<String>>,
-    pub streams: AtomicUsize,
-    pub is_away: AtomicBool,
+    pub(crate) breaks_at: Mutex<HashSet<String>>,
+    pub(crate) streams: AtomicUsize,
+    pub(crate) is_away: AtomicBool,
 }
 
 impl Orchestrator {
@@ -153,7 +157,7 @@ impl Orchestrator {
     }
 }
 
-pub struct OrchestratorService(pub Arc<Orchestrator>);
+pub(crate) struct OrchestratorService(pub(crate) Arc<Orchestrator>);
 
 #[tonic::async_trait]
 impl MessageOrchestratorService for OrchestratorService {
@@ -206,7 +210,7 @@ impl World {
         let (service, name) = method.split_once('/').expect("a method");
         match (service, name) {
             ("flare.signaling.v1.SignalingService", "RenewLease" | "RegisterBatch" | "UnregisterBatch") => {
-                self.online.answer(name, request)
+                self.online.answer(name, request).await
             }
             ("flare.session.v1.SessionService", "PutPositions") => {
                 if self.session_is_away.load(Ordering::SeqCst) {
@@ -233,7 +237,7 @@ impl World {
 }
 
 /// Everything that the gateway calls.
-pub fn routes(world: &Arc<World>) -> Routes {
+pub(crate) fn routes(world: &Arc<World>) -> Routes {
     let mut router = Routes::new(MessageOrchestratorServiceServer::new(OrchestratorService(Arc::clone(&world.orchestrator))))
         .into_axum_router();
     for service in [
@@ -255,7 +259,7 @@ pub fn routes(world: &Arc<World>) -> Routes {
 }
 
 /// The registry names of what [`routes`] serves.
-pub fn names() -> Vec<&'static str> {
+pub(crate) fn names() -> Vec<&'static str> {
     vec![service::ONLINE, service::ORCHESTRATOR, service::STORAGE_READER, service::SESSION, service::PUSH_SERVER]
 }
 
@@ -312,7 +316,7 @@ impl Decoder for Raw {
 }
 
 /// An event's bytes.
-pub fn event(conversation: &str, seq: u64, body: usize) -> Bytes {
+pub(crate) fn event(conversation: &str, seq: u64, body: usize) -> Bytes {
     let text = message::Content {
         kind: Some(message::content::Kind::Text(message::Text { text: "x".repeat(body) })),
         ..message::Content::default()
@@ -327,7 +331,7 @@ pub fn event(conversation: &str, seq: u64, body: usize) -> Bytes {
 }
 
 /// What the reader answers for one event.
-pub fn one_event(conversation: &str) -> Bytes {
+pub(crate) fn one_event(conversation: &str) -> Bytes {
     let range = storage::RangeResult {
         conversation_id: conversation.to_owned(),
         events: vec![event(conversation, 1, 5)],
@@ -338,7 +342,7 @@ pub fn one_event(conversation: &str) -> Bytes {
 }
 
 /// Waits until something holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -348,6 +352,6 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The code of an error.
-pub fn code(error: Option<&common::Error>) -> ErrorCode {
+pub(crate) fn code(error: Option<&common::Error>) -> ErrorCode {
     error.map_or(ErrorCode::Unspecified, common::Error::code)
 }

@@ -56,17 +56,27 @@ impl ApiKeys {
         name: &str,
         scopes: impl IntoIterator<Item = &str>,
     ) -> Result<(ApiKey, Secret), Refusal> {
-        ids::check_tenant_id(tenant).map_err(|error| Refusal::invalid("tenant_id", error.to_string()))?;
+        ids::check_tenant_id(tenant)
+            .map_err(|error| Refusal::invalid("tenant_id", error.to_string()))?;
         if !is_name(name) {
-            let message = format!("{:?}: 1 to {MAX_NAME_CHARS} characters, no control characters", shortened(name));
+            let message = format!(
+                "{:?}: 1 to {MAX_NAME_CHARS} characters, no control characters",
+                shortened(name)
+            );
             return Err(Refusal::invalid("name", message));
         }
-        let scopes = Scopes::parse(scopes).map_err(|error| Refusal::invalid("scopes", error.to_string()))?;
+        let scopes =
+            Scopes::parse(scopes).map_err(|error| Refusal::invalid("scopes", error.to_string()))?;
         if scopes.is_empty() {
-            return Err(Refusal::invalid("scopes", "a key without a scope may do nothing: name at least one"));
+            return Err(Refusal::invalid(
+                "scopes",
+                "a key without a scope may do nothing: name at least one",
+            ));
         }
         if self.store.count_good(tenant).await? >= MAX_KEYS {
-            let message = format!("tenant {tenant} has {MAX_KEYS} good API keys, the most that it may: revoke one");
+            let message = format!(
+                "tenant {tenant} has {MAX_KEYS} good API keys, the most that it may: revoke one"
+            );
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
         let now_ms = self.clock.now_ms();
@@ -87,10 +97,18 @@ impl ApiKeys {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a page size of 0 or above [`MAX_PAGE`]; `INVALID_PAGE_TOKEN`; `UNAVAILABLE`.
-    pub async fn list(&self, tenant: &str, page_size: Option<u32>, page_token: &str) -> Result<Page, Refusal> {
+    pub async fn list(
+        &self,
+        tenant: &str,
+        page_size: Option<u32>,
+        page_token: &str,
+    ) -> Result<Page, Refusal> {
         let size = page_size.unwrap_or(DEFAULT_PAGE);
         if !(1..=MAX_PAGE).contains(&size) {
-            return Err(Refusal::invalid("page_size", format!("{size}: 1 to {MAX_PAGE}, or absent")));
+            return Err(Refusal::invalid(
+                "page_size",
+                format!("{size}: 1 to {MAX_PAGE}, or absent"),
+            ));
         }
         let after = match page_token {
             "" => None,
@@ -103,9 +121,15 @@ impl ApiKeys {
         let mut keys = self.store.list(tenant, after, size + 1).await?;
         let has_more = keys.len() > size;
         keys.truncate(size);
-        let next_page_token =
-            keys.last().filter(|_| has_more).map(|it| it.id.to_string()).unwrap_or_default();
-        Ok(Page { keys, next_page_token })
+        let next_page_token = keys
+            .last()
+            .filter(|_| has_more)
+            .map(|it| it.id.to_string())
+            .unwrap_or_default();
+        Ok(Page {
+            keys,
+            next_page_token,
+        })
     }
 
     /// Makes a key worthless at once. Again: nothing changes.

@@ -53,10 +53,16 @@ impl Credentials {
     /// `PERMISSION_DENIED` for a token that would act for another user; `UNAVAILABLE` where it cannot be told just now.
     pub async fn identify(&self, presented: Presented<'_>) -> Result<Caller, Refusal> {
         match (presented.authorization, presented.api_key) {
-            ("", "") => Err(unauthenticated("", "who asks? send authorization: Bearer <token>, or x-api-key")),
+            ("", "") => Err(unauthenticated(
+                "",
+                "who asks? send authorization: Bearer <token>, or x-api-key",
+            )),
             ("", secret) => self.by_key(secret, presented.acting_user).await,
             (authorization, "") => self.by_token(authorization, presented.acting_user).await,
-            _ => Err(unauthenticated(API_KEY_HEADER, "a token and an API key exclude each other: send one")),
+            _ => Err(unauthenticated(
+                API_KEY_HEADER,
+                "a token and an API key exclude each other: send one",
+            )),
         }
     }
 
@@ -69,32 +75,59 @@ impl Credentials {
             .ok_or_else(|| unauthenticated(TOKEN_HEADER, "want authorization: Bearer <token>"))?;
         let claims = self.validator.validate(token, self.clock.now_ms()).await?;
         let device = claims.device.as_deref().unwrap_or_default();
-        let not_before_s = self.revocations.not_before_s(&claims.tenant, &claims.user, device).await?;
+        let not_before_s = self
+            .revocations
+            .not_before_s(&claims.tenant, &claims.user, device)
+            .await?;
         if is_dead(claims.issued_s, not_before_s) {
-            let refusal = Refusal::new(ErrorCode::TokenRevoked, "the token was revoked: sign in again");
+            let refusal = Refusal::new(
+                ErrorCode::TokenRevoked,
+                "the token was revoked: sign in again",
+            );
             return Err(refusal.with_field("token"));
         }
         if !acting_user.is_empty() && acting_user != claims.user {
-            return Err(Refusal::new(ErrorCode::PermissionDenied, "a token acts for its own user alone")
-                .with_field(ACTING_USER_HEADER));
+            return Err(Refusal::new(
+                ErrorCode::PermissionDenied,
+                "a token acts for its own user alone",
+            )
+            .with_field(ACTING_USER_HEADER));
         }
-        let actor = Actor::User { user: claims.user, device: claims.device };
-        Ok(Caller { tenant: claims.tenant, actor, proof: Proof::Token })
+        let actor = Actor::User {
+            user: claims.user,
+            device: claims.device,
+        };
+        Ok(Caller {
+            tenant: claims.tenant,
+            actor,
+            proof: Proof::Token,
+        })
     }
 
     async fn by_key(&self, secret: &str, acting_user: &str) -> Result<Caller, Refusal> {
         let unknown = || unauthenticated(API_KEY_HEADER, "no such API key, or it was revoked");
         let secret = Secret::parse(secret).ok_or_else(unknown)?;
         let found = self.keys.find(secret.digest()).await?;
-        let key = found.filter(|it| it.revoked_ms.is_none()).ok_or_else(unknown)?;
+        let key = found
+            .filter(|it| it.revoked_ms.is_none())
+            .ok_or_else(unknown)?;
         let actor = if acting_user.is_empty() {
             Actor::System
         } else {
             ids::check_user_id(acting_user)
                 .map_err(|error| Refusal::invalid(ACTING_USER_HEADER, error.to_string()))?;
-            Actor::ForUser { user: acting_user.to_owned() }
+            Actor::ForUser {
+                user: acting_user.to_owned(),
+            }
         };
-        Ok(Caller { tenant: key.tenant, actor, proof: Proof::ApiKey { id: key.id, scopes: key.scopes } })
+        Ok(Caller {
+            tenant: key.tenant,
+            actor,
+            proof: Proof::ApiKey {
+                id: key.id,
+                scopes: key.scopes,
+            },
+        })
     }
 }
 

@@ -30,7 +30,12 @@ pub trait ApiKeyStore: Send + Sync + 'static {
     /// The key with this digest, revoked ones too; None: there is none.
     async fn find(&self, digest: SecretDigest) -> Result<Option<ApiKey>, ApiKeyStoreError>;
     /// At most `limit` keys of the tenant with ids above `after`, revoked ones too.
-    async fn list(&self, tenant: &str, after: Option<Ulid>, limit: usize) -> Result<Vec<ApiKey>, ApiKeyStoreError>;
+    async fn list(
+        &self,
+        tenant: &str,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Vec<ApiKey>, ApiKeyStoreError>;
     /// How many keys of the tenant are good.
     async fn count_good(&self, tenant: &str) -> Result<usize, ApiKeyStoreError>;
     /// Makes a key worthless from `now_ms` on. False: the tenant has no such key.

@@ -49,7 +49,9 @@ impl RateLimits {
     /// `RATE_LIMITED`, with the time to wait.
     pub fn charge(&self, caller: &Caller, requests: u32) -> Result<(), Refusal> {
         match (&caller.proof, caller.user()) {
-            (Proof::ApiKey { id, .. }, _) => self.take(&self.keys, id, requests, self.key_burst, "api_key"),
+            (Proof::ApiKey { id, .. }, _) => {
+                self.take(&self.keys, id, requests, self.key_burst, "api_key")
+            }
             (Proof::Token, user) => {
                 let user = (caller.tenant.clone(), user.unwrap_or_default().to_owned());
                 self.take(&self.users, &user, requests, self.user_burst, "user")
@@ -84,7 +86,10 @@ impl RateLimits {
         };
         metrics::counter!("flare_core_gateway_rate_limited_total", "by" => by).increment(1);
         let wait = wait.max(Duration::from_millis(1));
-        Err(Refusal::new(ErrorCode::RateLimited, "too many requests: slow down").with_retry_after(wait))
+        Err(
+            Refusal::new(ErrorCode::RateLimited, "too many requests: slow down")
+                .with_retry_after(wait),
+        )
     }
 }
 
@@ -101,13 +106,27 @@ mod tests {
     }
 
     fn user(tenant: &str, name: &str) -> Caller {
-        let actor = Actor::User { user: name.to_owned(), device: None };
-        Caller { tenant: tenant.to_owned(), actor, proof: Proof::Token }
+        let actor = Actor::User {
+            user: name.to_owned(),
+            device: None,
+        };
+        Caller {
+            tenant: tenant.to_owned(),
+            actor,
+            proof: Proof::Token,
+        }
     }
 
     fn key(id: u128) -> Caller {
-        let proof = Proof::ApiKey { id: Ulid::from(id), scopes: crate::domain::scope::Scopes::default() };
-        Caller { tenant: "default".to_owned(), actor: Actor::System, proof }
+        let proof = Proof::ApiKey {
+            id: Ulid::from(id),
+            scopes: crate::domain::scope::Scopes::default(),
+        };
+        Caller {
+            tenant: "default".to_owned(),
+            actor: Actor::System,
+            proof,
+        }
     }
 
     #[test]
@@ -117,8 +136,15 @@ mod tests {
         assert!(limits.charge(&alice, 1).is_ok() && limits.charge(&alice, 1).is_ok());
         let refusal = limits.charge(&alice, 1).expect_err("the bucket is empty");
         assert_eq!(refusal.code, ErrorCode::RateLimited);
-        assert!(refusal.retry_after.is_some_and(|it| it > Duration::ZERO && it <= Duration::from_secs(1)));
-        assert!(limits.charge(&user("other", "alice"), 1).is_ok(), "another tenant's");
+        assert!(
+            refusal
+                .retry_after
+                .is_some_and(|it| it > Duration::ZERO && it <= Duration::from_secs(1))
+        );
+        assert!(
+            limits.charge(&user("other", "alice"), 1).is_ok(),
+            "another tenant's"
+        );
         assert!(limits.charge(&user("default", "bob"), 1).is_ok());
         assert!(limits.charge(&key(1), 3).is_ok() && limits.charge(&key(1), 1).is_err());
         assert!(limits.charge(&key(2), 1).is_ok());

@@ -43,12 +43,17 @@ pub struct Secret(String);
 impl Secret {
     /// The secret of some random bytes.
     pub fn of(bytes: &[u8; SECRET_BYTES]) -> Self {
-        Self(format!("{SECRET_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+        Self(format!(
+            "{SECRET_PREFIX}{}",
+            BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        ))
     }
 
     /// Takes what a caller presents; None: no secret looks like this.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix(SECRET_PREFIX)?).ok()?;
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(text.strip_prefix(SECRET_PREFIX)?)
+            .ok()?;
         (bytes.len() == SECRET_BYTES).then(|| Self(text.to_owned()))
     }
 
@@ -85,7 +90,14 @@ mod tests {
         assert!(secret.expose().starts_with(SECRET_PREFIX));
         assert!(!format!("{secret:?}").contains(secret.expose()));
         let short = &secret.expose()[..40];
-        for text in ["", "flare_", "flare_AAAA", short, &secret.expose().replace("flare_", "flame_"), "flare_ä"] {
+        for text in [
+            "",
+            "flare_",
+            "flare_AAAA",
+            short,
+            &secret.expose().replace("flare_", "flame_"),
+            "flare_ä",
+        ] {
             assert_eq!(Secret::parse(text), None, "{text}");
         }
     }

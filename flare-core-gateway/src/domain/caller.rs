@@ -90,7 +90,9 @@ impl Caller {
         let scope = access.scope;
         match &self.proof {
             Proof::Token if access.callers == Callers::System => {
-                let message = format!("not for users' tokens: call it with an API key that has the scope {scope}");
+                let message = format!(
+                    "not for users' tokens: call it with an API key that has the scope {scope}"
+                );
                 return Err(Refusal::new(ErrorCode::PermissionDenied, message));
             }
             Proof::ApiKey { id, scopes } if !scopes.contains(scope) => {
@@ -101,12 +103,14 @@ impl Caller {
         }
         match (access.callers, self.user()) {
             // In a user's name it would be refused further in, for want of rights.
-            (Callers::System, Some(_)) => {
-                Err(Refusal::invalid(ACTING_USER_HEADER, "administration is done by the key itself: name no user"))
-            }
-            (Callers::AsUser, None) => {
-                Err(Refusal::invalid(ACTING_USER_HEADER, "this is about one user's own: say for whom the key acts"))
-            }
+            (Callers::System, Some(_)) => Err(Refusal::invalid(
+                ACTING_USER_HEADER,
+                "administration is done by the key itself: name no user",
+            )),
+            (Callers::AsUser, None) => Err(Refusal::invalid(
+                ACTING_USER_HEADER,
+                "this is about one user's own: say for whom the key acts",
+            )),
             _ => Ok(()),
         }
     }
@@ -127,7 +131,9 @@ impl Caller {
             (_, None) => {
                 flare_proto::ids::check_user_id(sender)
                     .map_err(|error| Refusal::invalid("sender_id", error.to_string()))?;
-                Ok(Actor::ForUser { user: sender.to_owned() })
+                Ok(Actor::ForUser {
+                    user: sender.to_owned(),
+                })
             }
         }
     }
@@ -145,21 +151,36 @@ mod tests {
     fn user() -> Caller {
         Caller {
             tenant: "default".to_owned(),
-            actor: Actor::User { user: "alice".to_owned(), device: None },
+            actor: Actor::User {
+                user: "alice".to_owned(),
+                device: None,
+            },
             proof: Proof::Token,
         }
     }
 
     fn key(scopes: &[Scope], actor: Actor) -> Caller {
-        let proof = Proof::ApiKey { id: Ulid::from_parts(1, 1), scopes: scopes.iter().copied().collect() };
-        Caller { tenant: "default".to_owned(), actor, proof }
+        let proof = Proof::ApiKey {
+            id: Ulid::from_parts(1, 1),
+            scopes: scopes.iter().copied().collect(),
+        };
+        Caller {
+            tenant: "default".to_owned(),
+            actor,
+            proof,
+        }
     }
 
     #[test]
     fn a_key_needs_the_scope_and_the_refusal_names_it() {
-        let access = Access { scope: Scope::Send, callers: Callers::Any };
+        let access = Access {
+            scope: Scope::Send,
+            callers: Callers::Any,
+        };
         assert_eq!(key(&[Scope::Send], Actor::System).may(access), Ok(()));
-        let refusal = key(&[Scope::Read, Scope::Admin], Actor::System).may(access).expect_err("refused");
+        let refusal = key(&[Scope::Read, Scope::Admin], Actor::System)
+            .may(access)
+            .expect_err("refused");
         assert_eq!(refusal.code, ErrorCode::ScopeMissing);
         assert!(refusal.message.contains("scope send"), "{refusal}");
         assert_eq!(user().may(access), Ok(()));
@@ -167,20 +188,51 @@ mod tests {
 
     #[test]
     fn administration_is_for_keys_that_act_for_themselves() {
-        let access = Access { scope: Scope::Admin, callers: Callers::System };
-        assert_eq!(user().may(access).expect_err("refused").code, ErrorCode::PermissionDenied);
+        let access = Access {
+            scope: Scope::Admin,
+            callers: Callers::System,
+        };
+        assert_eq!(
+            user().may(access).expect_err("refused").code,
+            ErrorCode::PermissionDenied
+        );
         assert_eq!(key(&[Scope::Admin], Actor::System).may(access), Ok(()));
-        let for_user = key(&[Scope::Admin], Actor::ForUser { user: "bob".to_owned() });
-        assert_eq!(for_user.may(access).expect_err("refused").field, ACTING_USER_HEADER);
+        let for_user = key(
+            &[Scope::Admin],
+            Actor::ForUser {
+                user: "bob".to_owned(),
+            },
+        );
+        assert_eq!(
+            for_user.may(access).expect_err("refused").field,
+            ACTING_USER_HEADER
+        );
     }
 
     #[test]
     fn what_is_one_user_s_own_needs_a_user() {
-        let access = Access { scope: Scope::Read, callers: Callers::AsUser };
+        let access = Access {
+            scope: Scope::Read,
+            callers: Callers::AsUser,
+        };
         assert_eq!(user().may(access), Ok(()));
-        assert_eq!(key(&[Scope::Read], Actor::ForUser { user: "bob".to_owned() }).may(access), Ok(()));
-        let refusal = key(&[Scope::Read], Actor::System).may(access).expect_err("refused");
-        assert_eq!((refusal.code, &*refusal.field), (ErrorCode::InvalidArgument, ACTING_USER_HEADER));
+        assert_eq!(
+            key(
+                &[Scope::Read],
+                Actor::ForUser {
+                    user: "bob".to_owned()
+                }
+            )
+            .may(access),
+            Ok(())
+        );
+        let refusal = key(&[Scope::Read], Actor::System)
+            .may(access)
+            .expect_err("refused");
+        assert_eq!(
+            (refusal.code, &*refusal.field),
+            (ErrorCode::InvalidArgument, ACTING_USER_HEADER)
+        );
     }
 
     #[test]
@@ -188,14 +240,24 @@ mod tests {
         assert_eq!(user().sending_as(""), Ok(user().actor));
         assert_eq!(user().sending_as("alice"), Ok(user().actor));
         let refusal = user().sending_as("bob").expect_err("refused");
-        assert_eq!((refusal.code, &*refusal.field), (ErrorCode::PermissionDenied, "sender_id"));
+        assert_eq!(
+            (refusal.code, &*refusal.field),
+            (ErrorCode::PermissionDenied, "sender_id")
+        );
 
         let system = key(&[Scope::Send], Actor::System);
-        let bob = Actor::ForUser { user: "bob".to_owned() };
+        let bob = Actor::ForUser {
+            user: "bob".to_owned(),
+        };
         assert_eq!(system.sending_as(""), Ok(Actor::System));
         assert_eq!(system.sending_as("bob"), Ok(bob.clone()));
-        assert_eq!(system.sending_as("b/b").expect_err("refused").code, ErrorCode::InvalidArgument);
-        let refusal = key(&[Scope::Send], bob).sending_as("carol").expect_err("refused");
+        assert_eq!(
+            system.sending_as("b/b").expect_err("refused").code,
+            ErrorCode::InvalidArgument
+        );
+        let refusal = key(&[Scope::Send], bob)
+            .sending_as("carol")
+            .expect_err("refused");
         assert_eq!(refusal.code, ErrorCode::PermissionDenied);
     }
 }

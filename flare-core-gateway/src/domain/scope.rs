@@ -27,7 +27,13 @@ pub struct UnknownScope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Send, Self::Conversations, Self::Read, Self::Presence, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::Send,
+        Self::Conversations,
+        Self::Read,
+        Self::Presence,
+        Self::Admin,
+    ];
 
     /// As it is written in requests, rows and refusals.
     pub const fn name(self) -> &'static str {
@@ -54,7 +60,9 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|it| it.name() == name)
-            .ok_or_else(|| UnknownScope { name: name.chars().take(40).collect() })
+            .ok_or_else(|| UnknownScope {
+                name: name.chars().take(40).collect(),
+            })
     }
 }
 
@@ -117,12 +125,19 @@ mod tests {
         }
         let all: Scopes = Scope::ALL.into_iter().collect();
         assert_eq!(Scopes::parse(all.to_string().split(' ')), Ok(all));
-        assert_eq!("Admin".parse::<Scope>(), Err(UnknownScope { name: "Admin".to_owned() }));
+        assert_eq!(
+            "Admin".parse::<Scope>(),
+            Err(UnknownScope {
+                name: "Admin".to_owned()
+            })
+        );
     }
 
     #[test]
     fn a_set_has_what_it_was_made_of_and_nothing_else() {
-        let set: Scopes = [Scope::Read, Scope::Send, Scope::Read].into_iter().collect();
+        let set: Scopes = [Scope::Read, Scope::Send, Scope::Read]
+            .into_iter()
+            .collect();
         assert_eq!(set.to_string(), "send read");
         assert!(set.contains(Scope::Send) && !set.contains(Scope::Admin));
         assert!(Scopes::default().is_empty() && !set.is_empty());

@@ -35,7 +35,12 @@ impl Admission {
     ///
     /// # Errors
     /// Whatever identity, scope or rate forbids.
-    pub async fn admit(&self, method: Method, headers: &HeaderMap, ids: RequestIds) -> Result<Call, Refusal> {
+    pub async fn admit(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        ids: RequestIds,
+    ) -> Result<Call, Refusal> {
         let presented = Presented {
             authorization: header(headers, TOKEN_HEADER)?,
             api_key: header(headers, API_KEY_HEADER)?,
@@ -53,10 +58,12 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Ref
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(""),
-        (Some(value), None) => value
-            .to_str()
-            .map_err(|_| Refusal::new(ErrorCode::Unauthenticated, "not visible ASCII").with_field(name)),
-        (Some(_), Some(_)) => Err(Refusal::new(ErrorCode::Unauthenticated, "sent twice").with_field(name)),
+        (Some(value), None) => value.to_str().map_err(|_| {
+            Refusal::new(ErrorCode::Unauthenticated, "not visible ASCII").with_field(name)
+        }),
+        (Some(_), Some(_)) => {
+            Err(Refusal::new(ErrorCode::Unauthenticated, "sent twice").with_field(name))
+        }
     }
 }
 
@@ -77,7 +84,9 @@ impl Call {
             request_id: self.ids.request_id.clone(),
             trace_id: self.ids.trace_id.to_string(),
             actor: Some(actor),
-            tenant: Some(TenantContext { tenant_id: self.caller.tenant.clone() }),
+            tenant: Some(TenantContext {
+                tenant_id: self.caller.tenant.clone(),
+            }),
         }
     }
 
@@ -92,7 +101,10 @@ impl Call {
             Proof::ApiKey { id, .. } => id.to_string(),
             Proof::Token => String::new(),
         };
-        let outcome = outcome.as_ref().err().map_or("OK", |refusal| refusal.code.as_str_name());
+        let outcome = outcome
+            .as_ref()
+            .err()
+            .map_or("OK", |refusal| refusal.code.as_str_name());
         let (tenant, trace_id) = (&self.caller.tenant, self.ids.trace_id);
         tracing::info!(target: "flare::audit", act, subject, outcome, key_id, tenant, %trace_id, "administrative act");
     }

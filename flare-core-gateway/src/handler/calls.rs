@@ -45,8 +45,15 @@ pub struct Calls {
 
 impl Calls {
     /// Over the channels of this process. A call is given up after `deadline`.
-    pub fn new(channels: &Channels, admission: Arc<Admission>, keys: ApiKeys, limits: Limits, deadline: Duration) -> Self {
-        let orchestrator = MessageOrchestratorServiceClient::new(channels.get(service::ORCHESTRATOR));
+    pub fn new(
+        channels: &Channels,
+        admission: Arc<Admission>,
+        keys: ApiKeys,
+        limits: Limits,
+        deadline: Duration,
+    ) -> Self {
+        let orchestrator =
+            MessageOrchestratorServiceClient::new(channels.get(service::ORCHESTRATOR));
         let reader = StorageReaderServiceClient::new(channels.get(service::STORAGE_READER));
         let session = SessionServiceClient::new(channels.get(service::SESSION));
         let signaling = SignalingServiceClient::new(channels.get(service::ONLINE));
@@ -66,11 +73,19 @@ impl Calls {
     ///
     /// # Errors
     /// `DEADLINE_EXCEEDED`, or the call's own.
-    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
-            let message = format!("not done after {:?}: whether it will be is unknown", self.deadline);
-            Err(Refusal::new(ErrorCode::DeadlineExceeded, message))
-        })
+    pub async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::time::timeout(self.deadline, work)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!(
+                    "not done after {:?}: whether it will be is unknown",
+                    self.deadline
+                );
+                Err(Refusal::new(ErrorCode::DeadlineExceeded, message))
+            })
     }
 }
 

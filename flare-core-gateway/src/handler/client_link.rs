@@ -73,7 +73,8 @@ impl ClientLinks {
 fn asked_host(headers: &HeaderMap) -> Option<String> {
     let authority: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
     let host = authority.host();
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':');
+    let fits =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':');
     (!host.is_empty() && host.bytes().all(fits)).then(|| host.to_owned())
 }
 
@@ -82,36 +83,69 @@ mod tests {
     use super::*;
 
     fn links(public: Option<&str>) -> ClientLinks {
-        let link = ClientLink { access_gateway: "127.0.0.1:8081".parse().ok(), development_sign_in: true };
-        ClientLinks { link, public_ws_url: public.map(str::to_owned) }
+        let link = ClientLink {
+            access_gateway: "127.0.0.1:8081".parse().ok(),
+            development_sign_in: true,
+        };
+        ClientLinks {
+            link,
+            public_ws_url: public.map(str::to_owned),
+        }
     }
 
     fn asked(host: &str) -> HeaderMap {
-        [(header::HOST, host.parse().expect("a header"))].into_iter().collect()
+        [(header::HOST, host.parse().expect("a header"))]
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn a_page_connects_to_the_host_that_it_came_from() {
         let links = links(None);
-        assert_eq!(links.config(&asked("chat.local:8080")).websocket_url, "ws://chat.local:8081/ws");
-        assert_eq!(links.config(&asked("[::1]:8080")).websocket_url, "ws://[::1]:8081/ws");
-        assert_eq!(links.websocket_origin(&asked("chat.local:8080")), "ws://chat.local:8081");
+        assert_eq!(
+            links.config(&asked("chat.local:8080")).websocket_url,
+            "ws://chat.local:8081/ws"
+        );
+        assert_eq!(
+            links.config(&asked("[::1]:8080")).websocket_url,
+            "ws://[::1]:8081/ws"
+        );
+        assert_eq!(
+            links.websocket_origin(&asked("chat.local:8080")),
+            "ws://chat.local:8081"
+        );
     }
 
     #[test]
     fn a_host_that_would_say_more_is_not_repeated() {
         for host in ["a;script-src *", "a b", "", "a,b", "a'b"] {
-            assert_eq!(links(None).config(&asked(host)).websocket_url, "ws://127.0.0.1:8081/ws", "{host}");
+            assert_eq!(
+                links(None).config(&asked(host)).websocket_url,
+                "ws://127.0.0.1:8081/ws",
+                "{host}"
+            );
         }
-        assert_eq!(links(None).config(&HeaderMap::new()).websocket_url, "ws://127.0.0.1:8081/ws");
+        assert_eq!(
+            links(None).config(&HeaderMap::new()).websocket_url,
+            "ws://127.0.0.1:8081/ws"
+        );
     }
 
     #[test]
     fn a_configured_url_stands_before_all() {
         let links = links(Some("wss://chat.example.com/ws"));
-        assert_eq!(links.config(&asked("other")).websocket_url, "wss://chat.example.com/ws");
-        assert_eq!(links.websocket_origin(&asked("other")), "wss://chat.example.com");
-        let nowhere = ClientLinks { link: ClientLink::default(), public_ws_url: None };
+        assert_eq!(
+            links.config(&asked("other")).websocket_url,
+            "wss://chat.example.com/ws"
+        );
+        assert_eq!(
+            links.websocket_origin(&asked("other")),
+            "wss://chat.example.com"
+        );
+        let nowhere = ClientLinks {
+            link: ClientLink::default(),
+            public_ws_url: None,
+        };
         assert_eq!(nowhere.config(&asked("x")).websocket_url, "");
         assert_eq!(nowhere.websocket_origin(&asked("x")), "");
     }

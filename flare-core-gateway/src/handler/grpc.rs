@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::Request, middleware::Next, response::Response};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
 use flare_proto::{
     FILE_DESCRIPTOR_SET,
     common::ErrorCode,
@@ -14,13 +19,14 @@ use tonic::{Code, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
 use super::{
-    admission::Admission,
+    admission::{Admission, Call},
     calls::Calls,
     method::{Method, SERVICE, for_each_method},
-    observe::RequestIds,
+    observe::ids_of,
 };
 
 /// The service's gRPC side.
+#[derive(Clone)]
 pub struct Grpc {
     /// Who is let in.
     pub admission: Arc<Admission>,
@@ -30,8 +36,11 @@ pub struct Grpc {
 
 type Answer<T> = Result<tonic::Response<T>, Status>;
 
-fn ids(extensions: &Extensions) -> Result<RequestIds, Refusal> {
-    extensions.get().cloned().ok_or_else(|| Refusal::internal("a request came in around the layer that gives it its ids"))
+fn call(extensions: &Extensions) -> Result<Call, Refusal> {
+    extensions
+        .get()
+        .cloned()
+        .ok_or_else(|| Refusal::internal("a call came in around the layer that admits it"))
 }
 
 macro_rules! service {
@@ -40,14 +49,10 @@ macro_rules! service {
         impl CoreGatewayService for Grpc {
             $(
                 async fn $call(&self, request: tonic::Request<messages::$request>) -> Answer<messages::$response> {
-                    let (metadata, extensions, mut request) = request.into_parts();
-                    let work = async {
-                        let ids = ids(&extensions)?;
-                        let call = self.admission.admit(Method::$name, metadata.as_ref(), ids).await?;
-                        call.fill(&mut request.context)?;
-                        self.calls.$call(&call, request).await
-                    };
-                    Ok(tonic::Response::new(self.calls.in_time(work).await?))
+                    let (_, extensions, mut request) = request.into_parts();
+                    let call = call(&extensions)?;
+                    call.fill(&mut request.context)?;
+                    Ok(tonic::Response::new(self.calls.$call(&call, request).await?))
                 }
             )*
         }
@@ -68,6 +73,8 @@ pub fn router(grpc: Grpc, max_body_bytes: usize) -> Result<(Router, HealthReport
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            // So that callers can read the details of a refusal.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
             .with_service_name(SERVICE)
@@ -75,32 +82,59 @@ pub fn router(grpc: Grpc, max_body_bytes: usize) -> Result<(Router, HealthReport
             .with_service_name("grpc.reflection.v1.ServerReflection")
     };
     let (health, health_service) = tonic_health::server::health_reporter();
-    let service = CoreGatewayServiceServer::new(grpc)
+    let service = CoreGatewayServiceServer::new(grpc.clone())
         .max_decoding_message_size(max_body_bytes)
         .max_encoding_message_size(usize::MAX);
     let routes = Routes::new(service)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    let router = routes.into_axum_router().reset_fallback().layer(axum::middleware::from_fn(explained));
+    let guard = axum::middleware::from_fn_with_state(grpc, guard);
+    let router = routes.into_axum_router().reset_fallback().layer(guard);
     Ok((router, health))
 }
 
+/// Admits a call before a byte of its request is read, and gives it up after the deadline, slow senders included.
+async fn guard(State(grpc): State<Grpc>, mut request: Request, next: Next) -> Response {
+    let work = async {
+        if let Some(method) = method(request.uri().path()) {
+            let ids = ids_of(&request)?;
+            let call = grpc.admission.admit(method, request.headers(), ids).await?;
+            request.extensions_mut().insert(call);
+        }
+        Ok(next.run(request).await)
+    };
+    match grpc.calls.in_time(work).await {
+        Ok(response) => explained(response),
+        Err(refusal) => Status::from(refusal).into_http(),
+    }
+}
+
+fn method(path: &str) -> Option<Method> {
+    Method::named(
+        path.strip_prefix('/')?
+            .strip_prefix(SERVICE)?
+            .strip_prefix('/')?,
+    )
+}
+
 /// Gives refusals that tonic made before any handler ran the details that all others have.
-async fn explained(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+fn explained(response: Response) -> Response {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
     if status.code() == Code::Ok || !status.details().is_empty() {
         return response;
     }
-    let message = status.message().to_owned();
     let code = match status.code() {
         Code::OutOfRange => ErrorCode::FrameTooLarge,
         Code::Unimplemented => ErrorCode::UnknownMethod,
         Code::Internal | Code::InvalidArgument => ErrorCode::MalformedFrame,
         _ => return response,
+    };
+    let message = match status.message() {
+        "" => "no such method is here".to_owned(),
+        message => message.to_owned(),
     };
     Status::from(Refusal::new(code, message)).into_http()
 }
@@ -108,5 +142,9 @@ async fn explained(request: Request, next: Next) -> Response {
 /// Answers a gRPC call of a service that is not here.
 pub fn unknown_service(path: &str) -> Response {
     let path = crate::domain::caller::shortened(path);
-    Status::from(Refusal::new(ErrorCode::UnknownMethod, format!("no method {path} is here"))).into_http()
+    Status::from(Refusal::new(
+        ErrorCode::UnknownMethod,
+        format!("no method {path} is here"),
+    ))
+    .into_http()
 }

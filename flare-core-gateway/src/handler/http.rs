@@ -26,7 +26,7 @@ use super::{
     calls::Calls,
     client_link::ClientLinks,
     grpc::unknown_service,
-    observe::{REQUEST_ID, RequestIds, TRACE_ID, is_grpc},
+    observe::{REQUEST_ID, TRACE_ID, ids_of, is_grpc},
 };
 
 pub mod answer;
@@ -77,8 +77,14 @@ pub fn router(http: Http, allowed_origins: &[String]) -> Result<Router, ServiceE
     }
     let link_http = Arc::clone(&http);
     router = router
-        .route(OPENAPI_PATH, get(move || async move { answer::json_answer(StatusCode::OK, document) }))
-        .route(CLIENT_CONFIG_PATH, get(move |request: Request| async move { link_http.client_config(&request) }))
+        .route(
+            OPENAPI_PATH,
+            get(move || async move { answer::json_answer(StatusCode::OK, document) }),
+        )
+        .route(
+            CLIENT_CONFIG_PATH,
+            get(move |request: Request| async move { link_http.client_config(&request) }),
+        )
         .method_not_allowed_fallback(|request: Request| async move {
             answer::no_such_verb(request.method().as_str(), request.uri().path())
         })
@@ -93,9 +99,14 @@ pub fn router(http: Http, allowed_origins: &[String]) -> Result<Router, ServiceE
 
 fn docs() -> Router {
     let config = utoipa_swagger_ui::Config::from(OPENAPI_PATH);
-    let router: Router = utoipa_swagger_ui::SwaggerUi::new(DOCS_PATH).config(config).into();
+    let router: Router = utoipa_swagger_ui::SwaggerUi::new(DOCS_PATH)
+        .config(config)
+        .into();
     router
-        .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, DOCS_POLICY))
+        .layer(SetResponseHeaderLayer::overriding(
+            header::CONTENT_SECURITY_POLICY,
+            DOCS_POLICY,
+        ))
         .layer(SetResponseHeaderLayer::overriding(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
@@ -103,12 +114,19 @@ fn docs() -> Router {
 }
 
 fn cors(allowed_origins: &[String]) -> Result<CorsLayer, ServiceError> {
-    let origins = allowed_origins.iter().map(|it| HeaderValue::from_str(it)).collect::<Result<Vec<_>, _>>()?;
+    let origins = allowed_origins
+        .iter()
+        .map(|it| HeaderValue::from_str(it))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list([REQUEST_ID, TRACE_ID, header::RETRY_AFTER]))
+        .expose_headers(ExposeHeaders::list([
+            REQUEST_ID,
+            TRACE_ID,
+            header::RETRY_AFTER,
+        ]))
         .max_age(std::time::Duration::from_secs(CORS_MAX_AGE_S)))
 }
 
@@ -119,17 +137,19 @@ impl Http {
     }
 
     async fn call(&self, route: &Route, mut request: Request) -> Result<Response, Refusal> {
-        let ids: RequestIds = request
-            .extensions()
-            .get()
-            .cloned()
-            .ok_or_else(|| Refusal::internal("a request came in around the layer that gives it its ids"))?;
-        let call = self.admission.admit(route.method, request.headers(), ids).await?;
+        let ids = ids_of(&request)?;
+        let call = self
+            .admission
+            .admit(route.method, request.headers(), ids)
+            .await?;
         let path = request
             .extract_parts::<RawPathParams>()
             .await
             .map_err(|error| Refusal::invalid("", format!("the path cannot be read: {error}")))?;
-        let path: Vec<_> = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let path: Vec<_> = path
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let (parts, body) = request.into_parts();
         let body = self.read(body).await?;
         let bytes = request::assemble(route, &path, &parts.uri, &parts.headers, &body)?;
@@ -142,19 +162,24 @@ impl Http {
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
-        axum::body::to_bytes(body, self.max_body_bytes).await.map_err(|error| {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(inner) = cause.source() {
-                cause = inner;
-            }
-            // What reads a body under a limit says so by this type only.
-            if cause.to_string().contains("length limit") {
-                let message = format!("a body of more than {} bytes", self.max_body_bytes);
-                Refusal::new(ErrorCode::FrameTooLarge, message)
-            } else {
-                Refusal::new(ErrorCode::MalformedFrame, format!("the body ended early: {cause}"))
-            }
-        })
+        axum::body::to_bytes(body, self.max_body_bytes)
+            .await
+            .map_err(|error| {
+                let mut cause: &dyn std::error::Error = &error;
+                while let Some(inner) = cause.source() {
+                    cause = inner;
+                }
+                // What reads a body under a limit says so by this type only.
+                if cause.to_string().contains("length limit") {
+                    let message = format!("a body of more than {} bytes", self.max_body_bytes);
+                    Refusal::new(ErrorCode::FrameTooLarge, message)
+                } else {
+                    Refusal::new(
+                        ErrorCode::MalformedFrame,
+                        format!("the body ended early: {cause}"),
+                    )
+                }
+            })
     }
 
     fn client_config(&self, request: &Request) -> Response {
@@ -173,16 +198,33 @@ impl Http {
         if path.starts_with("/api/") || path == "/api" {
             return answer::no_such_path(path);
         }
-        page::serve(request.method(), path, headers, &self.links.websocket_origin(headers))
+        page::serve(
+            request.method(),
+            path,
+            headers,
+            &self.links.websocket_origin(headers),
+        )
     }
 }
 
 /// The one range of an answer, or why it was refused.
 fn only_range(answer: &[u8]) -> Result<Response, Refusal> {
-    let mut ranges = storage::ReadRangesResponse::decode(answer).map_err(Refusal::internal)?.ranges;
+    let mut ranges = storage::ReadRangesResponse::decode(answer)
+        .map_err(Refusal::internal)?
+        .ranges;
     match (ranges.pop(), ranges.is_empty()) {
-        (Some(storage::RangeResult { error: Some(error), .. }), true) => Err(error.into()),
-        (Some(range), true) => Ok(answer::message("flare.storage.v1.RangeResult", &range.encode_to_vec())),
-        _ => Err(Refusal::internal("one range was asked for, and not one was answered")),
+        (
+            Some(storage::RangeResult {
+                error: Some(error), ..
+            }),
+            true,
+        ) => Err(error.into()),
+        (Some(range), true) => Ok(answer::message(
+            "flare.storage.v1.RangeResult",
+            &range.encode_to_vec(),
+        )),
+        _ => Err(Refusal::internal(
+            "one range was asked for, and not one was answered",
+        )),
     }
 }

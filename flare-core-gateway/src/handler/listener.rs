@@ -26,7 +26,12 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the drain, then until every request begun is answered.
-pub async fn serve(listener: TcpListener, router: Router, max_connections: usize, shutdown: Shutdown) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    shutdown: Shutdown,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -45,6 +50,9 @@ pub async fn serve(listener: TcpListener, router: Router, max_connections: usize
     let places = Arc::new(Semaphore::new(max_connections));
     loop {
         let accepted = shutdown.or_drain(async {
+            if places.available_permits() == 0 {
+                metrics::counter!("flare_core_gateway_connection_limit_total").increment(1);
+            }
             // Further connections wait in the system's queue, which has its own limit.
             let place = Arc::clone(&places).acquire_owned().await;
             (place, listener.accept().await)
@@ -55,13 +63,21 @@ pub async fn serve(listener: TcpListener, router: Router, max_connections: usize
             Some((Err(_), _)) => break,
             Some((_, Err(error))) => {
                 tracing::warn!(%error, "a connection was not accepted");
-                if shutdown.or_drain(tokio::time::sleep(ACCEPT_PAUSE)).await.is_none() {
+                if shutdown
+                    .or_drain(tokio::time::sleep(ACCEPT_PAUSE))
+                    .await
+                    .is_none()
+                {
                     break;
                 }
                 continue;
             }
         };
-        let connection = Connection { builder: Arc::clone(&builder), router: router.clone(), watcher: graceful.watcher() };
+        let connection = Connection {
+            builder: Arc::clone(&builder),
+            router: router.clone(),
+            watcher: graceful.watcher(),
+        };
         tokio::spawn(async move {
             metrics::gauge!("flare_core_gateway_connections").increment(1);
             connection.serve(stream).await;
@@ -85,7 +101,10 @@ impl Connection {
             tracing::debug!(%error, "a connection keeps its delay");
         }
         let service = TowerToHyperService::new(self.router);
-        let serving = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let serving = self
+            .builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         if let Err(error) = self.watcher.watch(serving).await {
             tracing::debug!(%error, "a connection ended");
         }

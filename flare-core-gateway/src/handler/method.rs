@@ -98,11 +98,17 @@ mod tests {
 
     #[test]
     fn the_table_has_every_method_of_the_contract_and_no_other() {
-        let service = flare_proto::descriptor_pool().get_service_by_name(SERVICE).expect("in the contract");
+        let service = flare_proto::descriptor_pool()
+            .get_service_by_name(SERVICE)
+            .expect("in the contract");
         let contract: BTreeSet<String> = service.methods().map(|it| it.name().to_owned()).collect();
         let table: BTreeSet<String> = Method::ALL.iter().map(|it| it.name().to_owned()).collect();
         assert_eq!(table, contract);
         assert_eq!(table.len(), Method::ALL.len(), "a method stands twice");
-        assert!(Method::ALL.iter().all(|it| Method::named(it.name()) == Some(*it)));
+        assert!(
+            Method::ALL
+                .iter()
+                .all(|it| Method::named(it.name()) == Some(*it))
+        );
     }
 }

@@ -12,6 +12,7 @@ use axum::{
 use flare_proto::ids::check_user_id;
 use flare_server_core::{
     clock::{Clock, IdSource},
+    error::Refusal,
     platform::Platform,
     telemetry::{Done, Spans, TraceId},
 };
@@ -49,12 +50,24 @@ impl Observer {
         RequestIds {
             request_id: text(REQUEST_ID.as_str())
                 .filter(|it| check_user_id(it).is_ok())
-                .map_or_else(|| self.ids.ulid(self.clock.now_ms()).to_string(), str::to_owned),
+                .map_or_else(
+                    || self.ids.ulid(self.clock.now_ms()).to_string(),
+                    str::to_owned,
+                ),
             trace_id: text(TRACEPARENT)
                 .and_then(TraceId::from_traceparent)
                 .unwrap_or_else(|| TraceId::mint(&self.ids)),
         }
     }
+}
+
+/// The ids that a request was given.
+///
+/// # Errors
+/// `INTERNAL` for one that came in around the layer that gives them.
+pub(crate) fn ids_of(request: &Request) -> Result<RequestIds, Refusal> {
+    let ids = request.extensions().get().cloned();
+    ids.ok_or_else(|| Refusal::internal("a request came in around the layer that gives it its ids"))
 }
 
 /// By which way a request came, and to what: labels of metrics, each from a fixed set.
@@ -66,20 +79,37 @@ struct Target {
 
 fn target(request: &Request) -> Target {
     let path = request.uri().path();
-    if let Some(method) = path.strip_prefix('/').and_then(|it| it.strip_prefix(SERVICE)) {
+    if let Some(method) = path
+        .strip_prefix('/')
+        .and_then(|it| it.strip_prefix(SERVICE))
+    {
         let route = Method::named(method.trim_start_matches('/')).map_or("unknown", Method::name);
-        return Target { surface: "grpc", route: route.to_owned(), operation: route };
+        return Target {
+            surface: "grpc",
+            route: route.to_owned(),
+            operation: route,
+        };
     }
     if is_grpc(request.headers()) {
-        return Target { surface: "grpc", route: "other".to_owned(), operation: "grpc" };
+        return Target {
+            surface: "grpc",
+            route: "other".to_owned(),
+            operation: "grpc",
+        };
     }
     // Verbs are few, and a path is only matched with the verbs that it has.
     let route = match request.extensions().get::<MatchedPath>() {
-        Some(matched) if path.starts_with("/api/") => format!("{} {}", verb(request.method()), matched.as_str()),
+        Some(matched) if path.starts_with("/api/") => {
+            format!("{} {}", verb(request.method()), matched.as_str())
+        }
         _ if path.starts_with("/api/") => "unknown".to_owned(),
         _ => "page".to_owned(),
     };
-    Target { surface: "http", route, operation: "http" }
+    Target {
+        surface: "http",
+        route,
+        operation: "http",
+    }
 }
 
 fn verb(method: &axum::http::Method) -> &'static str {
@@ -112,7 +142,14 @@ fn outcome(surface: &str, response: &Response) -> (String, bool) {
         .headers()
         .get(GRPC_STATUS)
         .map_or(Code::Ok, |it| Code::from_bytes(it.as_bytes()));
-    let failed = matches!(code, Code::Internal | Code::Unknown | Code::Unavailable | Code::DeadlineExceeded | Code::DataLoss);
+    let failed = matches!(
+        code,
+        Code::Internal
+            | Code::Unknown
+            | Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::DataLoss
+    );
     (format!("{code:?}"), failed)
 }
 
@@ -123,10 +160,17 @@ pub(crate) fn layer(router: Router, platform: &Platform) -> Router {
         ids: Arc::clone(&platform.ids),
         spans: platform.spans.clone(),
     };
-    router.layer(axum::middleware::from_fn_with_state(Arc::new(observer), observe))
+    router.layer(axum::middleware::from_fn_with_state(
+        Arc::new(observer),
+        observe,
+    ))
 }
 
-async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
+async fn observe(
+    State(observer): State<Arc<Observer>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let ids = observer.ids_of(request.headers());
     let target = target(&request);
     request.extensions_mut().insert(ids.clone());
@@ -150,7 +194,10 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
         .increment(1);
     metrics::histogram!("flare_core_gateway_request_seconds", "surface" => surface, "route" => route)
         .record(took.as_secs_f64());
-    for (name, value) in [(REQUEST_ID, ids.request_id), (TRACE_ID, ids.trace_id.to_string())] {
+    for (name, value) in [
+        (REQUEST_ID, ids.request_id),
+        (TRACE_ID, ids.trace_id.to_string()),
+    ] {
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }

@@ -24,7 +24,9 @@ pub struct GrpcRevocations {
 impl GrpcRevocations {
     /// Over a channel to flare-signaling-online.
     pub fn new(channel: ServiceChannel) -> Self {
-        Self { client: SignalingServiceClient::new(channel) }
+        Self {
+            client: SignalingServiceClient::new(channel),
+        }
     }
 }
 
@@ -32,8 +34,13 @@ impl GrpcRevocations {
 impl Revocations for GrpcRevocations {
     async fn not_before_s(&self, tenant: &str, user: &str, device: &str) -> Result<i64, Refusal> {
         let context = RequestContext {
-            actor: Some(Actor { kind: ActorKind::Service.into(), ..Actor::default() }),
-            tenant: Some(TenantContext { tenant_id: tenant.to_owned() }),
+            actor: Some(Actor {
+                kind: ActorKind::Service.into(),
+                ..Actor::default()
+            }),
+            tenant: Some(TenantContext {
+                tenant_id: tenant.to_owned(),
+            }),
             ..RequestContext::default()
         };
         let device = DeviceKey {
@@ -41,7 +48,10 @@ impl Revocations for GrpcRevocations {
             user_id: user.to_owned(),
             device_id: device.to_owned(),
         };
-        let request = RevocationsRequest { context: Some(context), devices: vec![device] };
+        let request = RevocationsRequest {
+            context: Some(context),
+            devices: vec![device],
+        };
         let mut client = self.client.clone();
         let answer = tokio::time::timeout(DEADLINE, client.revocations(request)).await;
         let why = match answer {
@@ -53,6 +63,9 @@ impl Revocations for GrpcRevocations {
             Err(_) => format!("no answer in {DEADLINE:?}"),
         };
         tracing::warn!(%why, "revocations cannot be read");
-        Err(Refusal::unavailable("whether the token is good cannot be told just now", RETRY_AFTER))
+        Err(Refusal::unavailable(
+            "whether the token is good cannot be told just now",
+            RETRY_AFTER,
+        ))
     }
 }

@@ -5,7 +5,9 @@ use std::{path::Path, str::FromStr, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
 };
 use ulid::Ulid;
 
@@ -20,6 +22,8 @@ use crate::{
 /// Tables of the store, from the beginning on.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// Each step that others make meanwhile costs one.
+const MIGRATION_TRIES: usize = 10;
 /// How long a command waits for another process's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,7 +39,9 @@ impl SqliteApiKeyStore {
     /// # Errors
     /// Says what the file or its system does not allow.
     pub async fn open(file: &Path) -> Result<Self, ApiKeyStoreError> {
-        let failed = |error: &dyn std::fmt::Display| ApiKeyStoreError { why: format!("{}: {error}", file.display()) };
+        let failed = |error: &dyn std::fmt::Display| ApiKeyStoreError {
+            why: format!("{}: {error}", file.display()),
+        };
         let options = SqliteConnectOptions::from_str("sqlite:")
             .map_err(|error| failed(&error))?
             .filename(file)
@@ -48,14 +54,24 @@ impl SqliteApiKeyStore {
             .connect_with(options)
             .await
             .map_err(|error| failed(&error))?;
-        MIGRATIONS.run(&pool).await.map_err(|error| failed(&error))?;
+        let mut migrated = MIGRATIONS.run(&pool).await;
+        for _ in 1..MIGRATION_TRIES {
+            if migrated.is_ok() {
+                break;
+            }
+            // Another process may have made the same step between our look and ours; then the next look finds it made.
+            migrated = MIGRATIONS.run(&pool).await;
+        }
+        migrated.map_err(|error| failed(&error))?;
         Ok(Self { pool })
     }
 }
 
 impl From<sqlx::Error> for ApiKeyStoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self { why: error.to_string() }
+        Self {
+            why: error.to_string(),
+        }
     }
 }
 
@@ -63,7 +79,9 @@ fn key(row: &SqliteRow) -> Result<ApiKey, ApiKeyStoreError> {
     let id: &str = row.try_get("key_id")?;
     let scopes: &str = row.try_get("scopes")?;
     let revoked_ms: i64 = row.try_get("revoked_ms")?;
-    let damaged = |why: String| ApiKeyStoreError { why: format!("the row of key {id:?}: {why}") };
+    let damaged = |why: String| ApiKeyStoreError {
+        why: format!("the row of key {id:?}: {why}"),
+    };
     Ok(ApiKey {
         id: Ulid::from_string(id).map_err(|error| damaged(error.to_string()))?,
         tenant: row.try_get("tenant_id")?,
@@ -101,21 +119,30 @@ impl ApiKeyStore for SqliteApiKeyStore {
         row.as_ref().map(key).transpose()
     }
 
-    async fn list(&self, tenant: &str, after: Option<Ulid>, limit: usize) -> Result<Vec<ApiKey>, ApiKeyStoreError> {
-        let rows = sqlx::query("SELECT * FROM api_key WHERE tenant_id = ? AND key_id > ? ORDER BY key_id LIMIT ?")
-            .bind(tenant)
-            .bind(after.map(|it| it.to_string()).unwrap_or_default())
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await?;
+    async fn list(
+        &self,
+        tenant: &str,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Vec<ApiKey>, ApiKeyStoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM api_key WHERE tenant_id = ? AND key_id > ? ORDER BY key_id LIMIT ?",
+        )
+        .bind(tenant)
+        .bind(after.map(|it| it.to_string()).unwrap_or_default())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
         rows.iter().map(key).collect()
     }
 
     async fn count_good(&self, tenant: &str) -> Result<usize, ApiKeyStoreError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM api_key WHERE tenant_id = ? AND revoked_ms = 0")
-            .bind(tenant)
-            .fetch_one(&self.pool)
-            .await?;
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM api_key WHERE tenant_id = ? AND revoked_ms = 0",
+        )
+        .bind(tenant)
+        .fetch_one(&self.pool)
+        .await?;
         Ok(usize::try_from(count).unwrap_or_default())
     }
 

@@ -8,10 +8,12 @@ use flare_core_gateway::handler::{
 };
 use flare_proto::gateway::core_gateway_service_server::SERVICE_NAME;
 use futures::stream;
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
-    server_reflection_response::MessageResponse,
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
 use crate::{running::Running, scopes::filled};
@@ -29,8 +31,10 @@ async fn the_router_and_the_document_say_the_same() {
             documented.insert((verb.to_uppercase(), path.clone()));
         }
     }
-    let mut routed: BTreeSet<(String, String)> =
-        ROUTES.iter().map(|it| (it.verb.name().to_owned(), it.path.to_owned())).collect();
+    let mut routed: BTreeSet<(String, String)> = ROUTES
+        .iter()
+        .map(|it| (it.verb.name().to_owned(), it.path.to_owned()))
+        .collect();
     routed.extend([OPENAPI_PATH, CLIENT_CONFIG_PATH].map(|it| ("GET".to_owned(), it.to_owned())));
     assert_eq!(documented, routed);
 
@@ -58,22 +62,56 @@ async fn reflection_lists_the_service_and_knows_its_types() {
     let asked = [
         MessageRequest::ListServices(String::new()),
         MessageRequest::FileContainingSymbol(SERVICE.to_owned()),
+        MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".to_owned()),
     ];
-    let requests = asked.map(|it| ServerReflectionRequest { message_request: Some(it), ..Default::default() });
-    let mut answers = client.server_reflection_info(stream::iter(requests)).await.expect("a stream").into_inner();
-    let mut next = async || answers.message().await.expect("an answer").and_then(|it| it.message_response).expect("one");
-    let MessageResponse::ListServicesResponse(services) = next().await else { panic!("no list") };
+    let requests = asked.map(|it| ServerReflectionRequest {
+        message_request: Some(it),
+        ..Default::default()
+    });
+    let mut answers = client
+        .server_reflection_info(stream::iter(requests))
+        .await
+        .expect("a stream")
+        .into_inner();
+    let mut next = async || {
+        answers
+            .message()
+            .await
+            .expect("an answer")
+            .and_then(|it| it.message_response)
+            .expect("one")
+    };
+    let MessageResponse::ListServicesResponse(services) = next().await else {
+        panic!("no list")
+    };
     let names: BTreeSet<String> = services.service.into_iter().map(|it| it.name).collect();
-    let expected = [SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
-    assert_eq!(names, expected.map(str::to_owned).into(), "inner services are not for callers");
-    let MessageResponse::FileDescriptorResponse(files) = next().await else { panic!("no file") };
-    assert!(!files.file_descriptor_proto.is_empty());
+    let expected = [
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+    ];
+    assert_eq!(
+        names,
+        expected.map(str::to_owned).into(),
+        "inner services are not for callers"
+    );
+    for symbol in ["the service", "the details of refusals"] {
+        let MessageResponse::FileDescriptorResponse(files) = next().await else {
+            panic!("no file for {symbol}")
+        };
+        assert!(!files.file_descriptor_proto.is_empty(), "{symbol}");
+    }
 }
 
 #[tokio::test]
 async fn health_says_that_the_service_answers() {
     let (running, _folder) = Running::start().await;
     let mut client = HealthClient::new(running.channel().await);
-    let answer = client.check(HealthCheckRequest { service: SERVICE_NAME.to_owned() }).await.expect("an answer");
+    let answer = client
+        .check(HealthCheckRequest {
+            service: SERVICE_NAME.to_owned(),
+        })
+        .await
+        .expect("an answer");
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
 }

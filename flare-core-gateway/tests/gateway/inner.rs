@@ -31,14 +31,22 @@ impl Inner {
         method: &str,
         answer: impl Fn(Q) -> Result<A, Status> + Send + Sync + 'static,
     ) {
-        let answer = move |bytes: &[u8]| answer(Q::decode(bytes).expect("a request")).map(|it| it.encode_to_vec());
-        self.answers.lock().expect("lock").insert(method.to_owned(), Arc::new(answer));
+        let answer = move |bytes: &[u8]| {
+            answer(Q::decode(bytes).expect("a request")).map(|it| it.encode_to_vec())
+        };
+        self.answers
+            .lock()
+            .expect("lock")
+            .insert(method.to_owned(), Arc::new(answer));
     }
 
     /// Refuses every method of the service, such as "SessionService", by `status`.
     pub(crate) fn refuse_all(&self, service: &str, status: Status) {
         let answer = move |_: &[u8]| Err(status.clone());
-        self.answers.lock().expect("lock").insert(service.to_owned(), Arc::new(answer));
+        self.answers
+            .lock()
+            .expect("lock")
+            .insert(service.to_owned(), Arc::new(answer));
     }
 
     /// Never answers `method`.
@@ -49,35 +57,65 @@ impl Inner {
     /// The requests of a method so far.
     pub(crate) fn requests<Q: Message + Default>(&self, method: &str) -> Vec<Q> {
         let calls = self.calls.lock().expect("lock");
-        calls.iter().filter(|(name, _)| name == method).map(|(_, it)| Q::decode(it.clone()).expect("a request")).collect()
+        calls
+            .iter()
+            .filter(|(name, _)| name == method)
+            .map(|(_, it)| Q::decode(it.clone()).expect("a request"))
+            .collect()
     }
 
     /// How many calls there were, but for those that ask for revocations.
     pub(crate) fn calls(&self) -> usize {
         let calls = self.calls.lock().expect("lock");
-        calls.iter().filter(|(name, _)| name != "SignalingService/Revocations").count()
+        calls
+            .iter()
+            .filter(|(name, _)| name != "SignalingService/Revocations")
+            .count()
     }
 
     pub(crate) fn routes(&self) -> Routes {
         let inner = self.clone();
-        Routes::from(Router::new().fallback(move |request: Request| async move { inner.serve(request).await }))
+        Routes::from(
+            Router::new()
+                .fallback(move |request: Request| async move { inner.serve(request).await }),
+        )
     }
 
     async fn serve(&self, request: Request) -> Response {
         // "/flare.session.v1.SessionService/GetConversation" is "SessionService/GetConversation" here.
-        let name = request.uri().path().rsplit('.').next().unwrap_or_default().to_owned();
-        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        let name = request
+            .uri()
+            .path()
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let body = request
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
         let message = body.slice(5..);
-        self.calls.lock().expect("lock").push((name.clone(), message.clone()));
+        self.calls
+            .lock()
+            .expect("lock")
+            .push((name.clone(), message.clone()));
         if self.silent.lock().expect("lock").as_deref() == Some(&name) {
             std::future::pending::<()>().await;
         }
         let service = name.split('/').next().unwrap_or_default().to_owned();
         let answer = {
             let answers = self.answers.lock().expect("lock");
-            answers.get(&name).or_else(|| answers.get(&service)).cloned()
+            answers
+                .get(&name)
+                .or_else(|| answers.get(&service))
+                .cloned()
         };
-        match answer.map_or_else(|| Err(Status::unimplemented(name.clone())), |it| it(&message)) {
+        match answer.map_or_else(
+            || Err(Status::unimplemented(name.clone())),
+            |it| it(&message),
+        ) {
             Ok(message) => framed(&message),
             Err(status) => status.into_http(),
         }
@@ -90,8 +128,19 @@ fn framed(message: &[u8]) -> Response {
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).expect("a short message"));
     frame.put_slice(message);
-    let trailers: HeaderMap = [("grpc-status".parse().expect("a name"), "0".parse().expect("a value"))].into_iter().collect();
-    let frames = [Ok::<_, std::convert::Infallible>(Frame::data(frame.freeze())), Ok(Frame::trailers(trailers))];
+    let trailers: HeaderMap = [(
+        "grpc-status".parse().expect("a name"),
+        "0".parse().expect("a value"),
+    )]
+    .into_iter()
+    .collect();
+    let frames = [
+        Ok::<_, std::convert::Infallible>(Frame::data(frame.freeze())),
+        Ok(Frame::trailers(trailers)),
+    ];
     let body = Body::new(StreamBody::new(futures::stream::iter(frames)));
-    Response::builder().header("content-type", "application/grpc").body(body).expect("a response")
+    Response::builder()
+        .header("content-type", "application/grpc")
+        .body(body)
+        .expect("a response")
 }

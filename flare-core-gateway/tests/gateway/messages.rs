@@ -1,19 +1,13 @@
-//! Messages, devices and explanations.
+//! Messages on their way in.
 
 use flare_proto::{
     common::{ActorKind, ErrorCode},
-    gateway::{
-        AdminDeviceRequest, ExplainMessageRequest, RecallMessageRequest, SendMessageRequest, SendMessagesRequest,
-        send_outcome,
-    },
-    message::{Event, EventHeader, Placed, Receipt, ReceiptBatch, SubmitBatch, receipt, submit_item::Command},
-    session::{ListPositionsRequest, ListPositionsResponse, MemberPosition},
-    signaling::{KickRequest, KickResponse, RevokeRequest, RevokeResponse},
-    storage::{LocateRequest, LocateResponse},
+    gateway::{RecallMessageRequest, SendMessageRequest, SendMessagesRequest, send_outcome},
+    message::{Placed, Receipt, ReceiptBatch, SubmitBatch, receipt, submit_item::Command},
 };
 use prost::Message;
 
-use crate::running::{ALL_SCOPES, Running, bearer, code, refused, with};
+use crate::running::{Running, bearer, code, refused, with};
 
 const SUBMIT: &str = "MessageOrchestratorService/SubmitOnce";
 
@@ -23,13 +17,27 @@ fn placing(running: &Running) {
         let receipts = batch.items.into_iter().rev().map(|it| {
             let result = if it.conversation_id == "closed" {
                 let code = ErrorCode::ConversationDisbanded.into();
-                receipt::Result::Error(flare_proto::common::Error { code, message: "closed".to_owned(), ..Default::default() })
+                receipt::Result::Error(flare_proto::common::Error {
+                    code,
+                    message: "closed".to_owned(),
+                    ..Default::default()
+                })
             } else {
-                receipt::Result::Placed(Placed { conversation_id: it.conversation_id, message_id: it.client_id, seq: 1, ..Default::default() })
+                receipt::Result::Placed(Placed {
+                    conversation_id: it.conversation_id,
+                    message_id: it.client_id,
+                    seq: 1,
+                    ..Default::default()
+                })
             };
-            Receipt { correlation: it.correlation, result: Some(result) }
+            Receipt {
+                correlation: it.correlation,
+                result: Some(result),
+            }
         });
-        Ok(ReceiptBatch { receipts: receipts.collect() })
+        Ok(ReceiptBatch {
+            receipts: receipts.collect(),
+        })
     });
 }
 
@@ -52,22 +60,77 @@ async fn a_message_is_submitted_as_its_sender_s() {
     let token = bearer(&running.token("alice"));
     let key = running.key(&["send"]).await;
     let body = r#"{"conversationId":"team","clientId":"c1","content":{"text":{"text":"hi"}}}"#;
-    let from_bob = r#"{"userId":"alice","clientId":"c2","senderId":"bob","content":{"text":{"text":"hi"}}}"#;
-    let answer = running.call("POST", "/api/v1/messages", &[("authorization", &token)], Some(body)).await;
-    assert_eq!(answer.json()["placed"]["messageId"], "c1", "{}", answer.text);
+    let from_bob =
+        r#"{"userId":"alice","clientId":"c2","senderId":"bob","content":{"text":{"text":"hi"}}}"#;
+    let answer = running
+        .call(
+            "POST",
+            "/api/v1/messages",
+            &[("authorization", &token)],
+            Some(body),
+        )
+        .await;
+    assert_eq!(
+        answer.json()["placed"]["messageId"],
+        "c1",
+        "{}",
+        answer.text
+    );
     assert_eq!(answer.json()["traceId"], answer.header("x-trace-id"));
     for body in [body, from_bob] {
-        assert_eq!(running.call("POST", "/api/v1/messages", &[("x-api-key", &key)], Some(body)).await.status, 200);
+        assert_eq!(
+            running
+                .call(
+                    "POST",
+                    "/api/v1/messages",
+                    &[("x-api-key", &key)],
+                    Some(body)
+                )
+                .await
+                .status,
+            200
+        );
     }
-    let items: Vec<_> = running.inner.requests::<SubmitBatch>(SUBMIT).into_iter().flat_map(|it| it.items).collect();
+    let items: Vec<_> = running
+        .inner
+        .requests::<SubmitBatch>(SUBMIT)
+        .into_iter()
+        .flat_map(|it| it.items)
+        .collect();
     let actors: Vec<_> = items
         .iter()
-        .map(|it| it.actor.as_ref().map(|it| (it.kind(), it.user_id.as_str())).expect("an actor"))
+        .map(|it| {
+            it.actor
+                .as_ref()
+                .map(|it| (it.kind(), it.user_id.as_str()))
+                .expect("an actor")
+        })
         .collect();
-    assert_eq!(actors, [(ActorKind::User, "alice"), (ActorKind::System, ""), (ActorKind::Api, "bob")]);
-    assert_eq!((items[2].peer_user_id.as_str(), items[2].conversation_id.as_str()), ("alice", ""));
-    assert!(items.iter().all(|it| it.tenant_id == "default" && it.trace_id.len() == 16 && it.lane == 0));
-    assert!(items.iter().all(|it| it.command == Some(Command::Send(HI.to_vec().into()))));
+    assert_eq!(
+        actors,
+        [
+            (ActorKind::User, "alice"),
+            (ActorKind::System, ""),
+            (ActorKind::Api, "bob")
+        ]
+    );
+    assert_eq!(
+        (
+            items[2].peer_user_id.as_str(),
+            items[2].conversation_id.as_str()
+        ),
+        ("alice", "")
+    );
+    assert!(
+        items
+            .iter()
+            .all(|it| it.tenant_id == "default" && it.trace_id.len() == 16 && it.lane == 0)
+    );
+    assert!(
+        items
+            .iter()
+            .all(|it| it.command == Some(Command::Send(HI.to_vec().into())))
+    );
 }
 
 #[tokio::test]
@@ -77,10 +140,21 @@ async fn a_content_of_an_unknown_kind_goes_on_byte_for_byte() {
     let key = running.key(&["send"]).await;
     // Field 19, which no version has, and a fallback.
     let content: &[u8] = &[0x9a, 0x01, 0x02, 0x08, 0x01, 0xa2, 0x01, 0x01, b'?'];
-    let request = SendMessageRequest { content: content.to_vec().into(), ..message("team", "c1") };
-    running.grpc().await.send_message(with(&[("x-api-key", &key)], request)).await.expect("taken");
+    let request = SendMessageRequest {
+        content: content.to_vec().into(),
+        ..message("team", "c1")
+    };
+    running
+        .grpc()
+        .await
+        .send_message(with(&[("x-api-key", &key)], request))
+        .await
+        .expect("taken");
     let batch = &running.inner.requests::<SubmitBatch>(SUBMIT)[0];
-    assert_eq!(batch.items[0].command, Some(Command::Send(content.to_vec().into())));
+    assert_eq!(
+        batch.items[0].command,
+        Some(Command::Send(content.to_vec().into()))
+    );
 }
 
 #[tokio::test]
@@ -92,16 +166,50 @@ async fn a_wrong_message_is_refused_by_field_on_both_surfaces() {
     let content = r#""content":{"text":{"text":"hi"}}"#;
     let big = "x".repeat(65 * 1024);
     let cases = [
-        (format!(r#"{{"conversationId":"team",{content}}}"#), "INVALID_ARGUMENT", "client_id"),
-        (format!(r#"{{"conversationId":"team","clientId":"flare:x",{content}}}"#), "INVALID_ARGUMENT", "client_id"),
-        (format!(r#"{{"clientId":"c",{content}}}"#), "INVALID_ARGUMENT", "conversation_id"),
-        (format!(r#"{{"conversationId":"a/b","clientId":"c",{content}}}"#), "INVALID_ARGUMENT", "conversation_id"),
-        (format!(r#"{{"conversationId":"team","userId":"bob","clientId":"c",{content}}}"#), "INVALID_ARGUMENT", "user_id"),
-        (format!(r#"{{"conversationId":"team","clientId":"c","senderId":"bob",{content}}}"#), "PERMISSION_DENIED", "sender_id"),
-        (r#"{"conversationId":"team","clientId":"c"}"#.to_owned(), "INVALID_ARGUMENT", "content"),
-        (r#"{"conversationId":"team","clientId":"c","content":{"text":{}}}"#.to_owned(), "INVALID_ARGUMENT", "content.text.text"),
         (
-            format!(r#"{{"conversationId":"team","clientId":"c","content":{{"text":{{"text":"{big}"}}}}}}"#),
+            format!(r#"{{"conversationId":"team",{content}}}"#),
+            "INVALID_ARGUMENT",
+            "client_id",
+        ),
+        (
+            format!(r#"{{"conversationId":"team","clientId":"flare:x",{content}}}"#),
+            "INVALID_ARGUMENT",
+            "client_id",
+        ),
+        (
+            format!(r#"{{"clientId":"c",{content}}}"#),
+            "INVALID_ARGUMENT",
+            "conversation_id",
+        ),
+        (
+            format!(r#"{{"conversationId":"a/b","clientId":"c",{content}}}"#),
+            "INVALID_ARGUMENT",
+            "conversation_id",
+        ),
+        (
+            format!(r#"{{"conversationId":"team","userId":"bob","clientId":"c",{content}}}"#),
+            "INVALID_ARGUMENT",
+            "user_id",
+        ),
+        (
+            format!(r#"{{"conversationId":"team","clientId":"c","senderId":"bob",{content}}}"#),
+            "PERMISSION_DENIED",
+            "sender_id",
+        ),
+        (
+            r#"{"conversationId":"team","clientId":"c"}"#.to_owned(),
+            "INVALID_ARGUMENT",
+            "content",
+        ),
+        (
+            r#"{"conversationId":"team","clientId":"c","content":{"text":{}}}"#.to_owned(),
+            "INVALID_ARGUMENT",
+            "content.text.text",
+        ),
+        (
+            format!(
+                r#"{{"conversationId":"team","clientId":"c","content":{{"text":{{"text":"{big}"}}}}}}"#
+            ),
             "CONTENT_TOO_LARGE",
             "content",
         ),
@@ -109,12 +217,30 @@ async fn a_wrong_message_is_refused_by_field_on_both_surfaces() {
     let mut grpc = running.grpc().await;
     for (body, expected, field) in &cases {
         let shown: String = body.chars().take(120).collect();
-        let answer = running.call("POST", "/api/v1/messages", &headers, Some(body)).await;
-        assert_eq!(answer.refusal(), ((*expected).to_owned(), (*field).to_owned()), "{shown}");
-        let bytes = flare_core::json::json_to_message("flare.gateway.v1.SendMessageRequest", body.as_bytes()).expect("JSON");
+        let answer = running
+            .call("POST", "/api/v1/messages", &headers, Some(body))
+            .await;
+        assert_eq!(
+            answer.refusal(),
+            ((*expected).to_owned(), (*field).to_owned()),
+            "{shown}"
+        );
+        let bytes = flare_core::json::json_to_message(
+            "flare.gateway.v1.SendMessageRequest",
+            body.as_bytes(),
+        )
+        .expect("JSON");
         let request = SendMessageRequest::decode(bytes.as_slice()).expect("a request");
-        let error = refused(grpc.send_message(with(&headers, request)).await.expect_err("refused"));
-        assert_eq!((code(&error).as_str_name(), error.field.as_str()), (*expected, *field), "{shown}");
+        let error = refused(
+            grpc.send_message(with(&headers, request))
+                .await
+                .expect_err("refused"),
+        );
+        assert_eq!(
+            (code(&error).as_str_name(), error.field.as_str()),
+            (*expected, *field),
+            "{shown}"
+        );
     }
     assert_eq!(running.inner.calls(), 0, "nothing went further in");
 }
@@ -125,10 +251,27 @@ async fn each_message_of_a_batch_has_its_own_outcome_in_order() {
     placing(&running);
     let token = bearer(&running.token("alice"));
     let headers = [("authorization", token.as_str())];
-    let spoofed = SendMessageRequest { sender_id: "bob".to_owned(), ..message("team", "c3") };
-    let messages = vec![message("team", "c1"), message("closed", "c2"), spoofed, message("team", "c4")];
-    let request = SendMessagesRequest { messages, ..SendMessagesRequest::default() };
-    let answer = running.grpc().await.send_messages(with(&headers, request)).await.expect("answered").into_inner();
+    let spoofed = SendMessageRequest {
+        sender_id: "bob".to_owned(),
+        ..message("team", "c3")
+    };
+    let messages = vec![
+        message("team", "c1"),
+        message("closed", "c2"),
+        spoofed,
+        message("team", "c4"),
+    ];
+    let request = SendMessagesRequest {
+        messages,
+        ..SendMessagesRequest::default()
+    };
+    let answer = running
+        .grpc()
+        .await
+        .send_messages(with(&headers, request))
+        .await
+        .expect("answered")
+        .into_inner();
     let outcomes: Vec<String> = answer
         .outcomes
         .into_iter()
@@ -137,23 +280,52 @@ async fn each_message_of_a_batch_has_its_own_outcome_in_order() {
             send_outcome::Result::Error(error) => code(&error).as_str_name().to_owned(),
         })
         .collect();
-    assert_eq!(outcomes, ["c1", "CONVERSATION_DISBANDED", "PERMISSION_DENIED", "c4"]);
+    assert_eq!(
+        outcomes,
+        ["c1", "CONVERSATION_DISBANDED", "PERMISSION_DENIED", "c4"]
+    );
     let batches = running.inner.requests::<SubmitBatch>(SUBMIT);
-    assert_eq!(batches.iter().map(|it| it.items.len()).collect::<Vec<_>>(), [3], "one submit");
+    assert_eq!(
+        batches.iter().map(|it| it.items.len()).collect::<Vec<_>>(),
+        [3],
+        "one submit"
+    );
     for count in [0, 201] {
-        let request = SendMessagesRequest { messages: vec![message("team", "c"); count], ..Default::default() };
-        let error = refused(running.grpc().await.send_messages(with(&headers, request)).await.expect_err("refused"));
-        assert_eq!((code(&error), error.field.as_str()), (ErrorCode::InvalidArgument, "messages"));
+        let request = SendMessagesRequest {
+            messages: vec![message("team", "c"); count],
+            ..Default::default()
+        };
+        let error = refused(
+            running
+                .grpc()
+                .await
+                .send_messages(with(&headers, request))
+                .await
+                .expect_err("refused"),
+        );
+        assert_eq!(
+            (code(&error), error.field.as_str()),
+            (ErrorCode::InvalidArgument, "messages")
+        );
     }
 }
 
 #[tokio::test]
 async fn a_send_without_a_receipt_is_to_be_sent_again() {
     let (running, _folder) = Running::start().await;
-    running.inner.answer(SUBMIT, |_: SubmitBatch| Ok(ReceiptBatch::default()));
+    running
+        .inner
+        .answer(SUBMIT, |_: SubmitBatch| Ok(ReceiptBatch::default()));
     let key = running.key(&["send"]).await;
-    let error = running.grpc().await.send_message(with(&[("x-api-key", &key)], message("team", "c1"))).await;
-    assert_eq!(code(&refused(error.expect_err("refused"))), ErrorCode::Unavailable);
+    let error = running
+        .grpc()
+        .await
+        .send_message(with(&[("x-api-key", &key)], message("team", "c1")))
+        .await;
+    assert_eq!(
+        code(&refused(error.expect_err("refused"))),
+        ErrorCode::Unavailable
+    );
 }
 
 #[tokio::test]
@@ -163,70 +335,53 @@ async fn a_recall_is_a_command_with_a_client_id() {
     let key = running.key(&["send"]).await;
     let headers = [("x-api-key", key.as_str()), ("x-flare-user", "alice")];
     let path = "/api/v1/conversations/team/messages/7/recall";
-    assert_eq!(running.call("POST", path, &headers, Some(r#"{"clientId":"r1"}"#)).await.status, 200);
+    assert_eq!(
+        running
+            .call("POST", path, &headers, Some(r#"{"clientId":"r1"}"#))
+            .await
+            .status,
+        200
+    );
     let item = running.inner.requests::<SubmitBatch>(SUBMIT)[0].items[0].clone();
-    assert_eq!((item.conversation_id.as_str(), item.client_id.as_str()), ("team", "r1"));
+    assert_eq!(
+        (item.conversation_id.as_str(), item.client_id.as_str()),
+        ("team", "r1")
+    );
     assert!(matches!(item.command, Some(Command::Recall(recall)) if recall.seq == 7));
     for (request, field) in [
-        (RecallMessageRequest { client_id: "r".to_owned(), seq: 1, ..Default::default() }, "conversation_id"),
-        (RecallMessageRequest { conversation_id: "team".to_owned(), seq: 1, ..Default::default() }, "client_id"),
-        (RecallMessageRequest { conversation_id: "team".to_owned(), client_id: "r".to_owned(), ..Default::default() }, "seq"),
+        (
+            RecallMessageRequest {
+                client_id: "r".to_owned(),
+                seq: 1,
+                ..Default::default()
+            },
+            "conversation_id",
+        ),
+        (
+            RecallMessageRequest {
+                conversation_id: "team".to_owned(),
+                seq: 1,
+                ..Default::default()
+            },
+            "client_id",
+        ),
+        (
+            RecallMessageRequest {
+                conversation_id: "team".to_owned(),
+                client_id: "r".to_owned(),
+                ..Default::default()
+            },
+            "seq",
+        ),
     ] {
-        let error = refused(running.grpc().await.recall_message(with(&headers, request)).await.expect_err("refused"));
+        let error = refused(
+            running
+                .grpc()
+                .await
+                .recall_message(with(&headers, request))
+                .await
+                .expect_err("refused"),
+        );
         assert_eq!(error.field, field);
     }
-}
-
-#[tokio::test]
-async fn an_administrator_kicks_and_revokes_in_his_own_tenant() {
-    let (running, _folder) = Running::start().await;
-    running.inner.answer("SignalingService/Kick", |_: KickRequest| Ok(KickResponse { closed_connections: 2 }));
-    running.inner.answer("SignalingService/Revoke", |_: RevokeRequest| Ok(RevokeResponse { not_before_s: 5, closed_connections: 1 }));
-    let key = running.key(&["admin"]).await;
-    let headers = [("x-api-key", key.as_str())];
-    let body = Some(r#"{"deviceId":"phone","reason":"lost"}"#);
-    let answer = running.call("POST", "/api/v1/admin/users/bob/kick", &headers, body).await;
-    assert_eq!(answer.json()["closedConnections"], 2);
-    let request = running.inner.requests::<KickRequest>("SignalingService/Kick").remove(0);
-    let device = request.device.expect("a device");
-    assert_eq!((device.tenant_id.as_str(), device.user_id.as_str(), device.device_id.as_str()), ("default", "bob", "phone"));
-    assert_eq!(request.reason, "lost");
-    let answer = running.call("POST", "/api/v1/admin/users/bob/revoke", &headers, Some("{}")).await;
-    assert_eq!(answer.json()["notBeforeS"], "5");
-    let mut grpc = running.grpc().await;
-    for (request, field) in [
-        (AdminDeviceRequest { user_id: "b/b".to_owned(), ..Default::default() }, "user_id"),
-        (AdminDeviceRequest { user_id: "bob".to_owned(), device_id: "..".to_owned(), ..Default::default() }, "device_id"),
-        (AdminDeviceRequest { user_id: "bob".to_owned(), reason: "a\nb".to_owned(), ..Default::default() }, "reason"),
-    ] {
-        assert_eq!(refused(grpc.kick(with(&headers, request)).await.expect_err("refused")).field, field);
-    }
-}
-
-#[tokio::test]
-async fn an_explanation_has_the_place_and_all_positions() {
-    let (running, _folder) = Running::start().await;
-    let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
-    running.inner.answer("StorageReaderService/Locate", |request: LocateRequest| {
-        let tenant_id = if request.message_id.ends_with('0') { "other" } else { "default" }.to_owned();
-        let header = EventHeader { tenant_id, conversation_id: "team".to_owned(), seq: 4, ..Default::default() };
-        let event = Event { header: Some(header), ..Event::default() }.encode_to_vec();
-        Ok(LocateResponse { event: event.into(), recalled: false, log_offset: Some(77) })
-    });
-    running.inner.answer("SessionService/ListPositions", |request: ListPositionsRequest| {
-        let (user, next) = if request.page_token.is_empty() { ("alice", "more") } else { ("bob", "") };
-        let position = MemberPosition { user_id: user.to_owned(), read_seq: 4, ..Default::default() };
-        Ok(ListPositionsResponse { positions: vec![position], next_page_token: next.to_owned() })
-    });
-    let key = running.key(&ALL_SCOPES).await;
-    let headers = [("x-api-key", key.as_str())];
-    let json = running.call("GET", &format!("/api/v1/admin/messages/{id}"), &headers, None).await.json();
-    assert_eq!((&json["logOffset"], &json["stored"]), (&"77".into(), &true.into()), "{json}");
-    assert_eq!(json["event"]["header"]["seq"], "4");
-    let users: Vec<_> = json["positions"].as_array().expect("positions").iter().map(|it| it["userId"].clone()).collect();
-    assert_eq!(users, ["alice", "bob"]);
-    let error = running.grpc().await.explain_message(with(&headers, ExplainMessageRequest { message_id: "x".to_owned(), ..Default::default() })).await;
-    assert_eq!(refused(error.expect_err("refused")).field, "message_id");
-    let foreign = running.call("GET", "/api/v1/admin/messages/01ARZ3NDEKTSV4RRFFQ69G5FA0", &headers, None).await;
-    assert_eq!((foreign.status.as_u16(), foreign.refusal().0.as_str()), (404, "MESSAGE_NOT_FOUND"));
 }

@@ -8,7 +8,7 @@ use flare_core_gateway::{
     build,
 };
 use flare_proto::{
-    common::{ErrorCode, Error},
+    common::{Error, ErrorCode},
     gateway::core_gateway_service_client::CoreGatewayServiceClient,
     signaling::{RevocationsRequest, RevocationsResponse},
 };
@@ -79,14 +79,20 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
 impl Running {
     pub(crate) async fn start() -> (Self, TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
-        (Self::on(folder.path(), CoreGatewayConfig::default()).await, folder)
+        (
+            Self::on(folder.path(), CoreGatewayConfig::default()).await,
+            folder,
+        )
     }
 
     pub(crate) async fn with(config: CoreGatewayConfig) -> (Self, TempDir) {
@@ -107,23 +113,59 @@ impl Running {
             spans: Spans::default(),
             listeners: HashMap::from([("flare-core-gateway".to_owned(), listener)]),
         });
-        let jwt = Arc::new(LocalJwt::open(&IdentityConfig::default(), folder, &platform.ids).expect("a key"));
+        let jwt = Arc::new(
+            LocalJwt::open(&IdentityConfig::default(), folder, &platform.ids).expect("a key"),
+        );
         let validator: Arc<dyn TokenValidator> = Arc::clone(&jwt) as Arc<dyn TokenValidator>;
-        let link = ClientLink { access_gateway: "127.0.0.1:9".parse().ok(), development_sign_in: true };
-        let parts = build(&config, &platform, validator, link).await.expect("it builds");
+        let link = ClientLink {
+            access_gateway: "127.0.0.1:9".parse().ok(),
+            development_sign_in: true,
+        };
+        let parts = build(&config, &platform, validator, link)
+            .await
+            .expect("it builds");
         let inner = Inner::default();
-        inner.answer("SignalingService/Revocations", |request: RevocationsRequest| {
-            Ok(RevocationsResponse { not_before_s: vec![0; request.devices.len()] })
-        });
-        let services = vec![service::ORCHESTRATOR, service::STORAGE_READER, service::SESSION, service::ONLINE];
-        platform.channels.serve_local(inner.routes(), services, None);
+        inner.answer(
+            "SignalingService/Revocations",
+            |request: RevocationsRequest| {
+                Ok(RevocationsResponse {
+                    not_before_s: vec![0; request.devices.len()],
+                })
+            },
+        );
+        let services = vec![
+            service::ORCHESTRATOR,
+            service::STORAGE_READER,
+            service::SESSION,
+            service::ONLINE,
+        ];
+        platform
+            .channels
+            .serve_local(inner.routes(), services, None);
         let mut work = JoinSet::new();
         for task in parts.tasks.into_iter().chain(parts.edges) {
             work.spawn(async move { task.run.await.expect("it ends well") });
         }
-        let keys = api_keys::open(folder, Arc::clone(&platform.clock), Arc::clone(&platform.ids)).await.expect("keys");
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client");
-        Self { inner, platform, address, keys, jwt, http, work }
+        let keys = api_keys::open(
+            folder,
+            Arc::clone(&platform.clock),
+            Arc::clone(&platform.ids),
+        )
+        .await
+        .expect("keys");
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("a client");
+        Self {
+            inner,
+            platform,
+            address,
+            keys,
+            jwt,
+            http,
+            work,
+        }
     }
 
     /// Drains, and waits until all has ended.
@@ -141,22 +183,38 @@ impl Running {
 
     pub(crate) fn token_of(&self, user: &str, device: Option<&str>) -> String {
         let now_ms = self.platform.clock.now_ms();
-        self.jwt.mint("default", user, device, Duration::from_secs(3_600), now_ms).expect("a token")
+        self.jwt
+            .mint("default", user, device, Duration::from_secs(3_600), now_ms)
+            .expect("a token")
     }
 
     pub(crate) fn expired_token(&self, user: &str) -> String {
         let now_ms = self.platform.clock.now_ms() - 7_200_000;
-        self.jwt.mint("default", user, None, Duration::from_secs(3_600), now_ms).expect("a token")
+        self.jwt
+            .mint("default", user, None, Duration::from_secs(3_600), now_ms)
+            .expect("a token")
     }
 
     pub(crate) fn foreign_token(&self, user: &str) -> String {
         let now_ms = self.platform.clock.now_ms();
-        self.jwt.mint("elsewhere", user, None, Duration::from_secs(3_600), now_ms).expect("a token")
+        let tenants = vec!["elsewhere".to_owned()];
+        let config = IdentityConfig {
+            tenants,
+            ..IdentityConfig::default()
+        };
+        let jwt =
+            LocalJwt::open(&config, self.platform.data_root(), &self.platform.ids).expect("a key");
+        jwt.mint("elsewhere", user, None, Duration::from_secs(3_600), now_ms)
+            .expect("a token")
     }
 
     /// A new key's secret.
     pub(crate) async fn key(&self, scopes: &[&str]) -> String {
-        let (_, secret) = self.keys.create("default", "a test's", scopes.iter().copied()).await.expect("a key");
+        let (_, secret) = self
+            .keys
+            .create("default", "a test's", scopes.iter().copied())
+            .await
+            .expect("a key");
         secret.expose().to_owned()
     }
 
@@ -164,7 +222,13 @@ impl Running {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) async fn call(&self, verb: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+    pub(crate) async fn call(
+        &self,
+        verb: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
         let verb = Method::from_bytes(verb.as_bytes()).expect("a verb");
         let mut request = self.http.request(verb, self.url(path));
         for (name, value) in headers {
@@ -178,7 +242,11 @@ impl Running {
         }
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.expect("a body") }
+        Answer {
+            status,
+            headers,
+            text: response.text().await.expect("a body"),
+        }
     }
 
     pub(crate) async fn grpc(&self) -> CoreGatewayServiceClient<Channel> {
@@ -195,7 +263,9 @@ impl Running {
 pub(crate) fn with<T>(headers: &[(&'static str, &str)], message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     for (name, value) in headers {
-        request.metadata_mut().insert(*name, value.parse().expect("visible ASCII"));
+        request
+            .metadata_mut()
+            .insert(*name, value.parse().expect("visible ASCII"));
     }
     request
 }

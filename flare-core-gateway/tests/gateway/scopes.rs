@@ -13,7 +13,14 @@ use crate::running::{Running, bearer};
 
 /// The path with something in place of each name.
 pub(crate) fn filled(path: &str) -> String {
-    let filled = |it: &str| if it.starts_with('{') { if it == "{seq}" { "7" } else { "x1" } } else { it }.to_owned();
+    let filled = |it: &str| {
+        if it.starts_with('{') {
+            if it == "{seq}" { "7" } else { "x1" }
+        } else {
+            it
+        }
+        .to_owned()
+    };
     path.split('/').map(filled).collect::<Vec<_>>().join("/")
 }
 
@@ -26,13 +33,35 @@ async fn each_route_needs_its_scope_and_the_refusal_names_it() {
     let (running, _folder) = Running::start().await;
     for route in ROUTES {
         let access = route.method.access();
-        let others: Vec<&str> = Scope::ALL.into_iter().filter(|it| *it != access.scope).map(Scope::name).collect();
+        let others: Vec<&str> = Scope::ALL
+            .into_iter()
+            .filter(|it| *it != access.scope)
+            .map(Scope::name)
+            .collect();
         let key = running.key(&others).await;
         let headers = [("x-api-key", key.as_str())];
-        let answer = running.call(route.verb.name(), &filled(route.path), &headers, body(route.verb, route.body)).await;
-        assert_eq!(answer.status, 403, "{} {}: {}", route.verb.name(), route.path, answer.text);
+        let answer = running
+            .call(
+                route.verb.name(),
+                &filled(route.path),
+                &headers,
+                body(route.verb, route.body),
+            )
+            .await;
+        assert_eq!(
+            answer.status,
+            403,
+            "{} {}: {}",
+            route.verb.name(),
+            route.path,
+            answer.text
+        );
         assert_eq!(answer.refusal().0, ErrorCode::ScopeMissing.as_str_name());
-        assert!(answer.text.contains(&format!("no scope {}", access.scope)), "{}", answer.text);
+        assert!(
+            answer.text.contains(&format!("no scope {}", access.scope)),
+            "{}",
+            answer.text
+        );
     }
     assert_eq!(running.inner.calls(), 0, "nothing went further in");
 }
@@ -45,11 +74,30 @@ async fn the_scope_alone_opens_the_route() {
         let key = running.key(&[access.scope.name()]).await;
         let mut headers = vec![("x-api-key", key.as_str())];
         if access.callers == Callers::AsUser {
-            let answer = running.call(route.verb.name(), &filled(route.path), &headers, body(route.verb, route.body)).await;
-            assert_eq!(answer.refusal(), ("INVALID_ARGUMENT".to_owned(), "x-flare-user".to_owned()), "{}", route.path);
+            let answer = running
+                .call(
+                    route.verb.name(),
+                    &filled(route.path),
+                    &headers,
+                    body(route.verb, route.body),
+                )
+                .await;
+            assert_eq!(
+                answer.refusal(),
+                ("INVALID_ARGUMENT".to_owned(), "x-flare-user".to_owned()),
+                "{}",
+                route.path
+            );
             headers.push(("x-flare-user", "alice"));
         }
-        let answer = running.call(route.verb.name(), &filled(route.path), &headers, body(route.verb, route.body)).await;
+        let answer = running
+            .call(
+                route.verb.name(),
+                &filled(route.path),
+                &headers,
+                body(route.verb, route.body),
+            )
+            .await;
         assert_ne!(answer.status, 401, "{}: {}", route.path, answer.text);
         assert_ne!(answer.status, 403, "{}: {}", route.path, answer.text);
     }
@@ -62,13 +110,34 @@ async fn administration_is_not_for_users_tokens() {
     let headers = [("authorization", token.as_str())];
     let key = running.key(&["admin"]).await;
     let mut seen = 0;
-    for route in ROUTES.iter().filter(|it| it.method.access().callers == Callers::System) {
+    for route in ROUTES
+        .iter()
+        .filter(|it| it.method.access().callers == Callers::System)
+    {
         seen += 1;
-        let (verb, path, body) = (route.verb.name(), filled(route.path), body(route.verb, route.body));
-        assert_eq!(running.call(verb, &path, &headers, body).await.refusal().0, "PERMISSION_DENIED", "{path}");
+        let (verb, path, body) = (
+            route.verb.name(),
+            filled(route.path),
+            body(route.verb, route.body),
+        );
+        assert_eq!(
+            running.call(verb, &path, &headers, body).await.refusal().0,
+            "PERMISSION_DENIED",
+            "{path}"
+        );
         let acting = [("x-api-key", key.as_str()), ("x-flare-user", "alice")];
-        assert_eq!(running.call(verb, &path, &acting, body).await.refusal().1, "x-flare-user", "{path}");
+        assert_eq!(
+            running.call(verb, &path, &acting, body).await.refusal().1,
+            "x-flare-user",
+            "{path}"
+        );
     }
-    assert_eq!(seen, Method::ALL.iter().filter(|it| it.access().callers == Callers::System).count());
+    assert_eq!(
+        seen,
+        Method::ALL
+            .iter()
+            .filter(|it| it.access().callers == Callers::System)
+            .count()
+    );
     assert_eq!(running.inner.calls(), 0);
 }

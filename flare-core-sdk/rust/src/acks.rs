@@ -79,7 +79,10 @@ mod tests {
     use super::*;
 
     fn positions(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
-        pairs.iter().map(|(id, seq)| ((*id).to_owned(), *seq)).collect()
+        pairs
+            .iter()
+            .map(|(id, seq)| ((*id).to_owned(), *seq))
+            .collect()
     }
 
     #[test]
@@ -90,7 +93,10 @@ mod tests {
         assert_eq!(acks.next(1_199), None);
         assert_eq!(acks.wake_at(1_199), Some(1_200));
         let told = acks.next(1_200).unwrap().positions;
-        let told: Vec<_> = told.iter().map(|it| (it.conversation_id.as_str(), it.seq)).collect();
+        let told: Vec<_> = told
+            .iter()
+            .map(|it| (it.conversation_id.as_str(), it.seq))
+            .collect();
         assert_eq!(told, [("a", 7), ("b", 1)]);
         assert_eq!(acks.next(5_000), None);
     }

@@ -92,10 +92,11 @@ impl Calls {
         let Some(entry) = self.remove(key) else {
             return;
         };
-        let answer = response(reply, &entry.call.response_type).map_err(|reason| CallError::Contract {
-            method: entry.call.method.to_owned(),
-            reason,
-        });
+        let answer =
+            response(reply, &entry.call.response_type).map_err(|reason| CallError::Contract {
+                method: entry.call.method.to_owned(),
+                reason,
+            });
         let _ = entry.call.answer.send(answer);
     }
 
@@ -103,7 +104,10 @@ impl Calls {
         if !refusal.is_retryable() {
             if let Some(entry) = self.remove(key) {
                 let method = entry.call.method.to_owned();
-                let _ = entry.call.answer.send(Err(CallError::Refused { method, refusal }));
+                let _ = entry
+                    .call
+                    .answer
+                    .send(Err(CallError::Refused { method, refusal }));
             }
             return;
         }
@@ -126,7 +130,10 @@ impl Calls {
     pub(crate) fn unwritable(&mut self, key: u64, reason: String) {
         if let Some(entry) = self.remove(key) {
             let method = entry.call.method.to_owned();
-            let _ = entry.call.answer.send(Err(CallError::Contract { method, reason }));
+            let _ = entry
+                .call
+                .answer
+                .send(Err(CallError::Contract { method, reason }));
         }
     }
 

@@ -167,7 +167,11 @@ impl Client {
     /// Gives up a message by the client id that it was given: its sender is told at once, and it is not sent again. It may have been stored.
     pub async fn give_up(&self, client_id: impl Into<String>) {
         // An ended client has given up everything.
-        let _ = self.shared.orders.send(Order::GiveUp(client_id.into())).await;
+        let _ = self
+            .shared
+            .orders
+            .send(Order::GiveUp(client_id.into()))
+            .await;
     }
 
     /// Calls a method of the contract. On a lost connection, or a refusal that may be retried, it is called again until

@@ -1,10 +1,6 @@
 //! What a client decides, without sockets and timers: frames and wishes in, frames and events out.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use flare_core::{
     check,
@@ -18,10 +14,9 @@ use crate::{
     acks::Acks,
     calls::{Calls, PendingCall},
     clock::ServerClock,
-    draft::Target,
-    error::{CallError, Refusal, SendError},
+    error::CallError,
     event::{DisconnectReason, Event},
-    observer::{Action, Intent, Observer},
+    observer::Observer,
     options::Options,
     outbox::{Command, Outbox},
     queue::EventQueue,
@@ -30,6 +25,7 @@ use crate::{
 };
 
 mod answers;
+mod commands;
 
 /// Most frames that wait to be written: what is beyond is decided when it can leave.
 const MAX_OUTGOING: usize = 64;
@@ -52,6 +48,8 @@ pub(crate) struct Core {
     requests: Requests,
     online: Option<Online>,
     outgoing: VecDeque<Payload>,
+    /// Why there is no connection.
+    trouble: Option<String>,
 }
 
 /// What is so while a connection is up.
@@ -86,6 +84,7 @@ impl Core {
             requests: Requests::new(CONNECT_ID),
             online: None,
             outgoing: VecDeque::new(),
+            trouble: None,
         }
     }
 
@@ -117,6 +116,7 @@ impl Core {
         self.queue
             .push(Event::Connected(Box::new(connected.clone())));
         self.reading.connected();
+        self.trouble = None;
         self.online = Some(Online {
             ping: PingSchedule::new(connected.heartbeat_ms.max(1), now_ms),
             limits,
@@ -129,6 +129,7 @@ impl Core {
 
     /// The connection is gone. Tells whether it was of any use, and when the server said to come again.
     pub(crate) fn disconnected(&mut self, reason: &DisconnectReason) -> (bool, Option<u64>) {
+        self.trouble = Some(reason.to_string());
         self.outgoing.clear();
         let mut questions = Vec::new();
         for asked in self.requests.drain() {
@@ -205,7 +206,8 @@ impl Core {
 
     /// What has come due. A reason to end the connection, if there is one.
     pub(crate) fn tick(&mut self, now_ms: u64) -> Option<DisconnectReason> {
-        for client_id in self.outbox.expire(now_ms) {
+        let trouble = self.trouble.as_deref();
+        for client_id in self.outbox.expire(now_ms, trouble) {
             self.observer.abandoned(&client_id);
         }
         self.calls.expire(now_ms);
@@ -233,19 +235,28 @@ impl Core {
     /// Decides what leaves next.
     pub(crate) fn pump(&mut self, now_ms: u64) {
         self.acks.consumed(self.queue.take_positions(), now_ms);
-        if self.online.is_none() {
+        let Some(online) = &self.online else {
             return;
-        }
-        while self.has_room()
-            && let Some(key) = self.outbox.next(now_ms)
-        {
-            self.send(key, now_ms);
+        };
+        // A server that drains refuses what is begun now.
+        if online.leave_at_ms.is_none() {
+            self.begin(now_ms);
         }
         while self.has_room()
             && let Some(ack) = self.acks.next(now_ms)
         {
             // Positions are strings and numbers: they can always be written.
             let _ = self.put(&ClientFrame::Ack(ack));
+        }
+        self.ping(now_ms);
+    }
+
+    /// Whatever is to be answered.
+    fn begin(&mut self, now_ms: u64) {
+        while self.has_room()
+            && let Some(key) = self.outbox.next(now_ms)
+        {
+            self.send(key, now_ms);
         }
         while self.has_room()
             && let Some(question) = self.reading.next_question(now_ms)
@@ -262,7 +273,6 @@ impl Core {
                 Err(reason) => self.calls.unwritable(key, reason),
             }
         }
-        self.ping(now_ms);
     }
 
     fn ping(&mut self, now_ms: u64) {
@@ -346,60 +356,6 @@ impl Core {
         self.calls.end(why);
     }
 
-    fn send(&mut self, key: u64, now_ms: u64) {
-        let id = self.requests.next_id();
-        let minted = self.clock.mint(now_ms);
-        let Some(entry) = self.outbox.entry(key) else {
-            return;
-        };
-        let (Some(minted), Some(online)) = (minted, &self.online) else {
-            return;
-        };
-        let client_id = entry.command.client_id.get_or_insert(minted).clone();
-        let mut frame = command_frame(id, &entry.command, client_id.clone());
-        if !entry.was_sent
-            && let Err(refusal) = check::client_frame(&frame, &online.limits)
-        {
-            self.refuse_unsent(key, client_id, refusal.into());
-            return;
-        }
-        if entry.was_sent {
-            self.observer.resent(&client_id);
-        } else {
-            self.observer.intent(&Intent {
-                client_id: &client_id,
-                target: &entry.command.target,
-                action: &entry.command.action,
-            });
-        }
-        if let Some(given_up) = self.outbox.leave(key) {
-            match &mut frame {
-                ClientFrame::Send(it) => it.abandons = given_up,
-                ClientFrame::Operate(it) => it.abandons = given_up,
-                _ => {}
-            }
-        }
-        match self.put(&frame) {
-            Ok(()) => self.ask(id, Asked::Command(key), now_ms),
-            Err(reason) => {
-                let refusal = Refusal {
-                    code: flare_proto::common::ErrorCode::InvalidArgument,
-                    message: reason,
-                    field: String::new(),
-                    retry_after: None,
-                    server_time_ms: None,
-                };
-                self.refuse_unsent(key, client_id, refusal);
-            }
-        }
-    }
-
-    fn refuse_unsent(&mut self, key: u64, client_id: String, refusal: Refusal) {
-        if let Some(mut entry) = self.outbox.remove(key) {
-            entry.tell(Err(SendError::Refused { client_id, refusal }));
-        }
-    }
-
     fn ask_question(&mut self, question: Question, now_ms: u64) {
         let id = self.requests.next_id();
         match self.put(&answers::question_frame(id, &question)) {
@@ -422,43 +378,19 @@ impl Core {
 
     fn put(&mut self, frame: &ClientFrame) -> Result<(), String> {
         let payload = codec::encode_client(self.codec, frame).map_err(|it| it.to_string())?;
-        let most = self.online.as_ref().map_or(usize::MAX, |it| it.max_frame_bytes);
+        let most = self
+            .online
+            .as_ref()
+            .map_or(usize::MAX, |it| it.max_frame_bytes);
         // The server would close the connection, and again when it is sent again.
         if payload.bytes.len() > most {
             let actual = payload.bytes.len();
-            return Err(format!("a frame has at most {most} bytes, this one has {actual}"));
+            return Err(format!(
+                "a frame has at most {most} bytes, this one has {actual}"
+            ));
         }
         self.outgoing.push_back(payload);
         Ok(())
-    }
-}
-
-fn command_frame(id: u32, command: &Command, client_id: String) -> ClientFrame {
-    let (conversation_id, user_id) = match &command.target {
-        Target::Conversation(conversation) => (conversation.clone(), String::new()),
-        Target::User(user) => (String::new(), user.clone()),
-    };
-    let trace_id = command.trace_id.clone();
-    match &command.action {
-        Action::Send(content) => ClientFrame::Send(client::Send {
-            id,
-            conversation_id,
-            user_id,
-            client_id,
-            content: content.clone(),
-            abandons: String::new(),
-            trace_id,
-        }),
-        Action::Recall(seq) => ClientFrame::Operate(client::Operate {
-            id,
-            conversation_id,
-            client_id,
-            operation: Some(client::operate::Operation::Recall(client::Recall {
-                seq: *seq,
-            })),
-            abandons: String::new(),
-            trace_id,
-        }),
     }
 }
 

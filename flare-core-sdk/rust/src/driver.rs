@@ -14,24 +14,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::tokens::{Renewal, renewal};
 use crate::{
     calls::PendingCall,
     clock::ServerClock,
     core::Core,
-    dial::{self, Dialed, DialError, Dialing},
+    dial::{self, DialError, Dialed, Dialing},
     error::CallError,
     event::{DisconnectReason, Event},
     options::Options,
     outbox::Command,
     queue::EventQueue,
     reconnect::Reconnect,
-    token::{TokenFuture, TokenSource},
+    token::TokenSource,
 };
 
-/// A provider is asked for a new token so long before the old one expires, or a fifth of its life if that is less.
-const REFRESH_AHEAD_MS: i64 = 60_000;
-/// The pause before a provider is asked again that had no token.
-const REFRESH_AGAIN_MS: u64 = 10_000;
+mod tokens;
+
 /// Frames taken in before what they lead to is written.
 const MAX_FRAMES_A_TURN: usize = 64;
 
@@ -66,6 +65,8 @@ pub(crate) struct Driver {
     reconnect: Reconnect,
     /// Set by [`Order::Refresh`]; newer than the options' own.
     token: Option<String>,
+    /// `token` came while an attempt to connect was under way.
+    refreshes_when_up: bool,
     commands: mpsc::Receiver<Command>,
     orders: mpsc::Receiver<Order>,
     status: watch::Sender<Status>,
@@ -81,13 +82,6 @@ enum Link {
     Dialing(Dialing),
     Up(Box<WebSocket<TcpStream>>),
     Ended,
-}
-
-/// How the next token comes in time.
-enum Renewal {
-    None,
-    At(u64),
-    Asking(TokenFuture),
 }
 
 /// What a turn of the task is about.
@@ -128,6 +122,7 @@ impl Driver {
             clock,
             queue,
             token: None,
+            refreshes_when_up: false,
             commands,
             orders,
             status,
@@ -165,7 +160,10 @@ impl Driver {
 
     /// Neither handle nor events are left.
     fn is_abandoned(&self) -> bool {
-        !self.queue.has_reader() && self.orders.is_closed() && self.orders.is_empty() && self.commands.is_empty()
+        !self.queue.has_reader()
+            && self.orders.is_closed()
+            && self.orders.is_empty()
+            && self.commands.is_empty()
     }
 
     async fn wait(&mut self, now_ms: u64) -> Wake {
@@ -198,6 +196,8 @@ impl Driver {
             Order::Signal(signal) => self.core.signal(signal),
             Order::Refresh { token, answer } => {
                 self.token = Some(token.clone());
+                // The attempt on its way bears the old one.
+                self.refreshes_when_up = matches!(self.link, Link::Dialing(_));
                 self.core.refresh(token, Some(answer), self.clock.now_ms());
             }
             Order::GiveUp(client_id) => self.core.give_up(&client_id),
@@ -209,6 +209,7 @@ impl Driver {
         match news {
             LinkNews::PauseOver => {
                 let token = self.next_token();
+                self.refreshes_when_up = false;
                 self.link = Link::Dialing(dial::dial(&self.options, token));
             }
             LinkNews::Dialed(Ok(dialed)) => self.up(*dialed),
@@ -229,6 +230,11 @@ impl Driver {
         };
         self.reconnect.let_in();
         self.core.connected(connected, self.clock.now_ms());
+        if std::mem::take(&mut self.refreshes_when_up)
+            && let Some(token) = self.token.clone()
+        {
+            self.core.refresh(token, None, self.clock.now_ms());
+        }
         self.link = Link::Up(Box::new(socket));
         self.status.send_modify(|it| {
             it.identity = Some(identity);
@@ -247,7 +253,11 @@ impl Driver {
             let reason = match incoming {
                 Some(Ok(Incoming::Frame(bytes))) => {
                     self.core.heard(now_ms);
-                    match codec::decode_server(self.options.codec, bytes, self.options.max_frame_bytes) {
+                    match codec::decode_server(
+                        self.options.codec,
+                        bytes,
+                        self.options.max_frame_bytes,
+                    ) {
                         Ok(frame) => self.core.frame(frame, now_ms),
                         // A newer server's frame that this client does not know means nothing to it.
                         Err(error) if !error.closes() => None,
@@ -331,7 +341,8 @@ impl Driver {
         if worked && !is_our_fault(&reason) {
             self.reconnect.worked();
         }
-        let not_before = Duration::from_millis(leave_at_ms.unwrap_or_default().saturating_sub(now_ms));
+        let not_before =
+            Duration::from_millis(leave_at_ms.unwrap_or_default().saturating_sub(now_ms));
         let retry_in = self.reconnect.after(&reason, is_final, not_before);
         if retry_in.is_none() {
             let why = reason.to_string();
@@ -367,50 +378,6 @@ impl Driver {
             }
         }
     }
-
-    fn next_token(&self) -> TokenFuture {
-        match (&self.options.token, &self.token) {
-            (TokenSource::Provider(provider), _) => provider.token(self.reconnect.wants_new_token()),
-            (_, Some(token)) | (TokenSource::Fixed(token), None) => {
-                let token = token.clone();
-                Box::pin(async move { Ok(token) })
-            }
-        }
-    }
-
-    /// Follows the expiry of the token that the connection stands on.
-    fn plan_renewal(&mut self, now_ms: u64) {
-        let expires_ms = self.core.token_expires_ms();
-        if expires_ms == self.expires_ms {
-            return;
-        }
-        self.expires_ms = expires_ms;
-        let has_provider = matches!(self.options.token, TokenSource::Provider(_));
-        self.renewal = match (expires_ms, self.clock.server_ms(now_ms)) {
-            (Some(expires_ms), Some(server_ms)) if has_provider && expires_ms > 0 => {
-                let life_ms = expires_ms.saturating_sub(server_ms).max(0);
-                let wait_ms = life_ms - REFRESH_AHEAD_MS.min(life_ms / 5);
-                Renewal::At(now_ms.saturating_add(u64::try_from(wait_ms).unwrap_or_default()))
-            }
-            _ => Renewal::None,
-        };
-    }
-
-    fn ask_for_token(&mut self) {
-        if let TokenSource::Provider(provider) = &self.options.token {
-            self.renewal = Renewal::Asking(provider.token(true));
-        }
-    }
-
-    fn renewed(&mut self, token: Result<String, String>) {
-        let now_ms = self.clock.now_ms();
-        // Until the server has answered with the new expiry, another try is due later.
-        self.renewal = Renewal::At(now_ms.saturating_add(REFRESH_AGAIN_MS));
-        match token {
-            Ok(token) => self.core.refresh(token, None, now_ms),
-            Err(why) => tracing::warn!(%why, "no new token"),
-        }
-    }
 }
 
 /// A server that closes so would close the next connection likewise.
@@ -420,7 +387,10 @@ fn is_our_fault(reason: &DisconnectReason) -> bool {
         DisconnectReason::Protocol(_) => true,
         DisconnectReason::Closed { reason, .. } => matches!(
             reason,
-            CloseReason::ProtocolError | CloseReason::TooFast | CloseReason::SlowReader | CloseReason::Unauthenticated
+            CloseReason::ProtocolError
+                | CloseReason::TooFast
+                | CloseReason::SlowReader
+                | CloseReason::Unauthenticated
         ),
         _ => false,
     }
@@ -435,13 +405,6 @@ async fn link_news(link: &mut Link, wants_to_write: bool) -> LinkNews {
         Link::Dialing(dialing) => LinkNews::Dialed(dialing.await),
         Link::Up(socket) => LinkNews::Turn(socket.turn(wants_to_write).await),
         Link::Ended => pending().await,
-    }
-}
-
-async fn renewal(renewal: &mut Renewal) -> Result<String, String> {
-    match renewal {
-        Renewal::Asking(asking) => asking.await,
-        Renewal::None | Renewal::At(_) => pending().await,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Commands that wait for their receipts: in order per conversation, bounded, sent again until they have one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::sync::oneshot;
 
+use self::lane::Lane;
 use crate::{
     draft::{Sent, Target},
     error::{Refusal, SendError},
@@ -11,10 +12,7 @@ use crate::{
     permits::Permit,
 };
 
-/// The pause after a refusal that names none, in milliseconds; doubles with each.
-const SHORTEST_RETRY_MS: u64 = 50;
-/// The longest such pause.
-const LONGEST_RETRY_MS: u64 = 5_000;
+mod lane;
 
 /// Where a command's outcome is told.
 pub(crate) type Outcome = oneshot::Sender<Result<Sent, SendError>>;
@@ -88,27 +86,6 @@ impl Entry {
     }
 }
 
-/// The order of one conversation.
-#[derive(Debug, Default)]
-struct Lane {
-    entries: usize,
-    in_flight: usize,
-    /// One was refused for now: nothing leaves until what is in flight behind it has come back.
-    stalled: bool,
-    /// After a refusal one command tries the way alone.
-    probing: bool,
-    not_before_ms: u64,
-    refusals: u32,
-    /// Refused here for now and given up: the server waits for them until told.
-    abandoned: VecDeque<String>,
-}
-
-impl Lane {
-    fn lets_pass(&self, now_ms: u64) -> bool {
-        now_ms >= self.not_before_ms && (self.in_flight == 0 || !(self.stalled || self.probing))
-    }
-}
-
 /// What a refusal leads to.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -151,10 +128,10 @@ impl Outbox {
         let key = self.next_key;
         self.next_key += 1;
         let lane = match &command.target {
-            Target::User(user) => self
-                .direct
-                .get(user)
-                .map_or_else(|| command.target.clone(), |id| Target::Conversation(id.clone())),
+            Target::User(user) => self.direct.get(user).map_or_else(
+                || command.target.clone(),
+                |id| Target::Conversation(id.clone()),
+            ),
             Target::Conversation(_) => command.target.clone(),
         };
         self.lanes.entry(lane.clone()).or_default().entries += 1;
@@ -184,7 +161,11 @@ impl Outbox {
             if entry.in_flight || held.contains(&&entry.lane) {
                 continue;
             }
-            if self.lanes.get(&entry.lane).is_some_and(|it| it.lets_pass(now_ms)) {
+            if self
+                .lanes
+                .get(&entry.lane)
+                .is_some_and(|it| it.lets_pass(now_ms))
+            {
                 return Some(*key);
             }
             // Few lanes are held at a time; beyond that, looking at the lane again is as cheap.
@@ -249,7 +230,9 @@ impl Outbox {
         }
         let is_given_up = entry.command.outcome.is_none();
         let lane_name = entry.lane.clone();
-        self.stall(&lane_name, refusal, now_ms, chance);
+        if let Some(lane) = self.lanes.get_mut(&lane_name) {
+            lane.stall(refusal, now_ms, chance);
+        }
         if is_given_up {
             let entry = self.remove(key)?;
             let client_id = entry.client_id().to_owned();
@@ -260,35 +243,6 @@ impl Outbox {
         }
         self.come_back(key, Some(refusal.clone()));
         Some(Refused::Again)
-    }
-
-    fn stall(&mut self, lane: &Target, refusal: &Refusal, now_ms: u64, chance: f64) {
-        let Some(lane) = self.lanes.get_mut(lane) else {
-            return;
-        };
-        let is_follower = lane.stalled && refusal.retry_after.is_none();
-        lane.stalled = true;
-        lane.probing = false;
-        if is_follower {
-            // Refused only because of the one before it.
-            return;
-        }
-        let pause = refusal.retry_after.map_or_else(
-            || {
-                let pause = (SHORTEST_RETRY_MS << lane.refusals.min(10)).min(LONGEST_RETRY_MS);
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    clippy::cast_precision_loss,
-                    reason = "a pause is small"
-                )]
-                let more = (pause as f64 * chance.clamp(0.0, 1.0)) as u64;
-                pause + more
-            },
-            |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX),
-        );
-        lane.refusals = lane.refusals.saturating_add(1);
-        lane.not_before_ms = lane.not_before_ms.max(now_ms.saturating_add(pause));
     }
 
     /// Its id, which the client made, was refused, so nothing is stored under it: it leaves again under another one.
@@ -332,23 +286,22 @@ impl Outbox {
             entry.is_awaited = false;
         }
         self.in_flight = 0;
-        for lane in self.lanes.values_mut() {
-            lane.in_flight = 0;
-            lane.stalled = false;
-            lane.probing = false;
-            lane.abandoned.clear();
-        }
+        self.lanes.values_mut().for_each(Lane::disconnected);
         self.lanes.retain(|_, lane| lane.entries > 0);
     }
 
-    /// Commands whose deadline has passed, with what their callers are told. The second tells whether the server is to hear of it.
-    pub(crate) fn expire(&mut self, now_ms: u64) -> Vec<String> {
+    /// Gives up the commands whose deadline has passed; `trouble` is what keeps the client from its server. Gives the client ids that the server waits for.
+    pub(crate) fn expire(&mut self, now_ms: u64, trouble: Option<&str>) -> Vec<String> {
         let mut abandoned = Vec::new();
+        let why = trouble.map_or_else(
+            || "no receipt before its deadline".to_owned(),
+            |it| format!("no connection before its deadline: {it}"),
+        );
         while let Some(&(deadline, key)) = self.deadlines.first() {
             if deadline > now_ms {
                 break;
             }
-            abandoned.extend(self.give_up(key, "its deadline has passed"));
+            abandoned.extend(self.give_up(key, &why));
         }
         abandoned
     }
@@ -427,27 +380,18 @@ impl Outbox {
 
     /// A user's direct conversation is known: both ways to name it are one order.
     fn learn(&mut self, user: &str, conversation_id: &str) {
-        let (from, to) = (
-            Target::user(user),
-            Target::conversation(conversation_id),
-        );
+        let (from, to) = (Target::user(user), Target::conversation(conversation_id));
         if self.direct.get(user).map(String::as_str) != Some(conversation_id) {
-            self.direct.insert(user.to_owned(), conversation_id.to_owned());
+            self.direct
+                .insert(user.to_owned(), conversation_id.to_owned());
         }
-        let Some(mut old) = self.lanes.remove(&from) else {
+        let Some(old) = self.lanes.remove(&from) else {
             return;
         };
         for entry in self.entries.values_mut().filter(|it| it.lane == from) {
             entry.lane = to.clone();
         }
-        let lane = self.lanes.entry(to.clone()).or_default();
-        lane.entries += old.entries;
-        lane.in_flight += old.in_flight;
-        lane.stalled |= old.stalled;
-        lane.probing |= old.probing;
-        lane.not_before_ms = lane.not_before_ms.max(old.not_before_ms);
-        lane.refusals = lane.refusals.max(old.refusals);
-        lane.abandoned.append(&mut old.abandoned);
+        self.lanes.entry(to.clone()).or_default().merge(old);
         self.tidy(&to);
     }
 }

@@ -5,8 +5,8 @@ use flare_proto::{
     client::{Connected, SendAck},
     ids,
     message::{
-        Content, ConversationClass, Event, EventBody, EventHeader, EventKind, MessageCreated, MessageRecalled,
-        event_body::Body,
+        Content, ConversationClass, Event, EventBody, EventHeader, EventKind, MessageCreated,
+        MessageRecalled, event_body::Body,
     },
 };
 use prost::Message;

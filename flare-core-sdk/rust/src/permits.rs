@@ -33,8 +33,8 @@ impl Permits {
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<Permit, (usize, usize)> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, sum) = *taken;
-        let fits = count < self.max_count
-            && (count == 0 || sum.saturating_add(bytes) <= self.max_bytes);
+        let fits =
+            count < self.max_count && (count == 0 || sum.saturating_add(bytes) <= self.max_bytes);
         if !fits {
             return Err((count, sum));
         }

@@ -68,7 +68,8 @@ impl EventQueue {
     }
 
     fn is_half_full(&self, state: &State) -> bool {
-        state.items.len() >= self.max_events.div_ceil(2) || state.bytes >= self.max_bytes.div_ceil(2)
+        state.items.len() >= self.max_events.div_ceil(2)
+            || state.bytes >= self.max_bytes.div_ceil(2)
     }
 
     pub(crate) fn has_reader(&self) -> bool {

@@ -22,7 +22,12 @@ pub(crate) struct Reconnect {
 }
 
 impl Reconnect {
-    pub(crate) fn new(shortest: Duration, longest: Duration, seed: u64, has_provider: bool) -> Self {
+    pub(crate) fn new(
+        shortest: Duration,
+        longest: Duration,
+        seed: u64,
+        has_provider: bool,
+    ) -> Self {
         let builder = ExponentialBuilder::new()
             .with_min_delay(shortest)
             .with_max_delay(longest.max(shortest))
@@ -125,7 +130,10 @@ mod tests {
         assert!(pauses[0] >= Duration::from_millis(100));
         assert!(pauses[0] <= Duration::from_millis(200));
         let late = &pauses[10..];
-        assert!(late.iter().all(|it| *it >= Duration::from_secs(2) && *it <= Duration::from_secs(4)));
+        assert!(
+            late.iter()
+                .all(|it| *it >= Duration::from_secs(2) && *it <= Duration::from_secs(4))
+        );
         assert!(late.windows(2).any(|it| it[0] != it[1]));
         reconnect.worked();
         let first = reconnect.after(&broken(), false, Duration::ZERO).unwrap();
@@ -138,7 +146,11 @@ mod tests {
             let pause = reconnect(true).after(&closed(reason), false, Duration::ZERO);
             assert_eq!(pause, None, "{reason:?}");
         }
-        for reason in [CloseReason::SlowReader, CloseReason::GoingAway, CloseReason::Idle] {
+        for reason in [
+            CloseReason::SlowReader,
+            CloseReason::GoingAway,
+            CloseReason::Idle,
+        ] {
             let pause = reconnect(false).after(&closed(reason), false, Duration::ZERO);
             assert!(pause.is_some(), "{reason:?}");
         }
@@ -153,7 +165,10 @@ mod tests {
             retry_after: None,
             server_time_ms: None,
         });
-        assert_eq!(reconnect(false).after(&refused, false, Duration::ZERO), None);
+        assert_eq!(
+            reconnect(false).after(&refused, false, Duration::ZERO),
+            None
+        );
         let mut asked = reconnect(true);
         assert!(!asked.wants_new_token());
         assert!(asked.after(&refused, false, Duration::ZERO).is_some());

@@ -45,6 +45,13 @@ pub(crate) struct Ask {
     pub(crate) limit: u32,
 }
 
+impl Ask {
+    /// An answer of the asked size has come: a larger one may be asked for again.
+    pub(crate) fn grow(&mut self) {
+        self.limit = self.limit.max(1).saturating_mul(2).min(MAX_PAGE);
+    }
+}
+
 /// What an offered event leads to.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Offered {
@@ -155,8 +162,8 @@ impl Timeline {
             return Offered::Tell(tell);
         }
         let cost = event.cost();
-        let fits =
-            self.ahead.len() < MAX_AHEAD && self.ahead_bytes.saturating_add(cost) <= MAX_AHEAD_BYTES;
+        let fits = self.ahead.len() < MAX_AHEAD
+            && self.ahead_bytes.saturating_add(cost) <= MAX_AHEAD_BYTES;
         if fits && self.ahead.insert(seq, event).is_none() {
             self.ahead_bytes += cost;
         }

@@ -31,12 +31,13 @@ pub async fn run(args: &cli::Chat) -> anyhow::Result<()> {
         client,
         screen: Screen::of_terminal(),
         on_their_way: FuturesUnordered::new(),
+        is_ready: false,
     };
     let mut lines = typed_lines();
     let mut is_open = true;
     loop {
         tokio::select! {
-            line = lines.recv(), if is_open => match line {
+            line = lines.recv(), if is_open && chat.is_ready => match line {
                 Some(line) => is_open = chat.typed(&line).await,
                 None => is_open = false,
             },
@@ -74,6 +75,8 @@ struct Chat {
     client: Client,
     screen: Screen,
     on_their_way: FuturesUnordered<Sending>,
+    /// It is known who chats, and what was there before.
+    is_ready: bool,
 }
 
 impl Chat {
@@ -86,14 +89,18 @@ impl Chat {
             "/quit" => return false,
             "/members" => self.members().await,
             "/recall" => match (rest.trim().parse::<u64>(), &self.conversation_id) {
-                (Ok(seq), Some(id)) if seq > 0 => self.on_their_way.push(self.client.recall(id, seq)),
-                (Ok(_), None) => self.screen.note("there is nothing here yet"),
+                (Ok(seq), Some(id)) if seq > 0 => {
+                    self.on_their_way.push(self.client.recall(id, seq))
+                }
                 _ => self.screen.note("which? /recall NUMBER"),
             },
-            unknown if unknown.starts_with('/') && !unknown.starts_with("//") => self.screen.note(HELP),
+            unknown if unknown.starts_with('/') && !unknown.starts_with("//") => {
+                self.screen.note(HELP)
+            }
             _ => {
                 let text = line.strip_prefix('/').unwrap_or(line);
-                self.on_their_way.push(self.client.send_text(self.target.clone(), text));
+                self.on_their_way
+                    .push(self.client.send_text(self.target.clone(), text));
             }
         }
         true
@@ -101,7 +108,6 @@ impl Chat {
 
     async fn members(&mut self) {
         let Some(id) = self.conversation_id.clone() else {
-            self.screen.note("there is nobody here yet");
             return;
         };
         let mut page_token = String::new();
@@ -128,21 +134,44 @@ impl Chat {
         match event {
             Event::Connected(me) => {
                 if let Target::User(peer) = &self.target {
-                    self.conversation_id = Some(direct_conversation_id(&me.tenant_id, &me.user_id, peer));
+                    self.conversation_id =
+                        Some(direct_conversation_id(&me.tenant_id, &me.user_id, peer));
                 }
-                self.screen.connected(&me.user_id, self.conversation_id.as_deref().unwrap_or_default());
+                self.screen.connected(
+                    &me.user_id,
+                    self.conversation_id.as_deref().unwrap_or_default(),
+                );
             }
-            Event::Disconnected { reason, retry_in: None } => bail!("{reason}"),
-            Event::Disconnected { reason, retry_in: Some(pause) } => {
-                self.screen.note(&format!("{reason}; trying again in {:.1} s", pause.as_secs_f64()));
+            Event::InboxSynced => self.is_ready = true,
+            Event::Disconnected {
+                reason,
+                retry_in: None,
+            } => bail!("{reason}"),
+            Event::Disconnected {
+                reason,
+                retry_in: Some(pause),
+            } => {
+                self.screen.note(&format!(
+                    "{reason}; trying again in {:.1} s",
+                    pause.as_secs_f64()
+                ));
             }
-            Event::Snapshot { conversation_id, messages, .. } if self.is_here(&conversation_id) => {
+            Event::Snapshot {
+                conversation_id,
+                messages,
+                ..
+            } if self.is_here(&conversation_id) => {
                 for message in messages {
                     self.screen.earlier(message);
                 }
             }
-            Event::Conversation(event) if self.is_here(&event.header.conversation_id) => self.screen.event(&event),
-            Event::Unreadable { conversation_id, refusal } if self.is_here(&conversation_id) => {
+            Event::Conversation(event) if self.is_here(&event.header.conversation_id) => {
+                self.screen.event(&event)
+            }
+            Event::Unreadable {
+                conversation_id,
+                refusal,
+            } if self.is_here(&conversation_id) => {
                 bail!("{conversation_id} cannot be read: {refusal}");
             }
             _ => {}

@@ -27,7 +27,9 @@ pub fn target(args: &cli::Target) -> anyhow::Result<Target> {
 pub async fn run(args: &cli::Send) -> anyhow::Result<()> {
     let text = if args.text == "-" {
         let mut text = String::new();
-        stdin().read_to_string(&mut text).context("standard input")?;
+        stdin()
+            .read_to_string(&mut text)
+            .context("standard input")?;
         text
     } else {
         args.text.clone()
@@ -53,8 +55,15 @@ pub async fn run(args: &cli::Send) -> anyhow::Result<()> {
         });
         println!("{answer}");
     } else {
-        let before = if sent.duplicate { " (it was there before)" } else { "" };
-        println!("{} is number {} of {}{before}", sent.message_id, sent.seq, sent.conversation_id);
+        let before = if sent.duplicate {
+            " (it was there before)"
+        } else {
+            ""
+        };
+        println!(
+            "{} is number {} of {}{before}",
+            sent.message_id, sent.seq, sent.conversation_id
+        );
     }
     Ok(())
 }

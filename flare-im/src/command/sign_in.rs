@@ -17,7 +17,9 @@ pub fn token_or_make(args: &cli::Client) -> anyhow::Result<String> {
     match (&args.token, &args.user) {
         (Some(token), _) => Ok(token.clone()),
         (None, Some(user)) => Maker::of(args, user)?.make(),
-        (None, None) => bail!("as whom? give --token, or --user on the machine of the server's data folder"),
+        (None, None) => {
+            bail!("as whom? give --token, or --user on the machine of the server's data folder")
+        }
     }
 }
 
@@ -44,13 +46,26 @@ impl Maker {
     fn of(args: &cli::Client, user: &str) -> anyhow::Result<Self> {
         // Looked for first, so that a mistyped folder is not made, with a key that no server knows.
         if !args.data.is_dir() {
-            bail!("{} is no data folder of a server: give --data, or --token", args.data.display());
+            bail!(
+                "{} is no data folder of a server: give --data, or --token",
+                args.data.display()
+            );
         }
-        Ok(Self { data: args.data.clone(), user: user.to_owned(), device: args.device.clone() })
+        Ok(Self {
+            data: args.data.clone(),
+            user: user.to_owned(),
+            device: args.device.clone(),
+        })
     }
 
     fn make(&self) -> anyhow::Result<String> {
-        token::mint(&self.data, DEFAULT_TENANT, &self.user, Some(&self.device), TOKEN_LIFE)
+        token::mint(
+            &self.data,
+            DEFAULT_TENANT,
+            &self.user,
+            Some(&self.device),
+            TOKEN_LIFE,
+        )
     }
 }
 
@@ -77,7 +92,10 @@ mod tests {
 
     #[test]
     fn a_given_token_is_taken_and_without_one_a_user_is_needed() {
-        assert_eq!(token_or_make(&client(Some("t"), Some("alice"), "nowhere")).unwrap(), "t");
+        assert_eq!(
+            token_or_make(&client(Some("t"), Some("alice"), "nowhere")).unwrap(),
+            "t"
+        );
         let error = token_or_make(&client(None, None, "nowhere")).unwrap_err();
         assert!(error.to_string().contains("--user"), "{error}");
     }
@@ -86,7 +104,8 @@ mod tests {
     fn a_folder_that_is_not_there_is_named_and_not_made() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        let error = token_or_make(&client(None, Some("alice"), &missing.to_string_lossy())).unwrap_err();
+        let error =
+            token_or_make(&client(None, Some("alice"), &missing.to_string_lossy())).unwrap_err();
         assert!(error.to_string().contains("missing"), "{error}");
         assert!(!missing.exists());
     }
@@ -94,7 +113,12 @@ mod tests {
     #[test]
     fn a_token_is_made_for_the_user_and_the_device() {
         let folder = tempfile::tempdir().unwrap();
-        let made = token_or_make(&client(None, Some("alice"), &folder.path().to_string_lossy())).unwrap();
+        let made = token_or_make(&client(
+            None,
+            Some("alice"),
+            &folder.path().to_string_lossy(),
+        ))
+        .unwrap();
         assert_eq!(made.split('.').count(), 3, "{made}");
     }
 }

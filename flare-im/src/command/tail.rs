@@ -16,7 +16,9 @@ pub async fn run(args: &cli::Tail) -> anyhow::Result<()> {
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut is_ready = false;
     while left > 0 {
-        let Some(event) = events.next().await else { break };
+        let Some(event) = events.next().await else {
+            break;
+        };
         match event {
             Event::Conversation(event) => {
                 let id = &event.header.conversation_id;
@@ -30,11 +32,20 @@ pub async fn run(args: &cli::Tail) -> anyhow::Result<()> {
                 let who = client.identity().map(|it| it.user_id).unwrap_or_default();
                 eprintln!("following the conversations of {who}");
             }
-            Event::Unreadable { conversation_id, refusal } if args.conversation.as_ref() == Some(&conversation_id) => {
+            Event::Unreadable {
+                conversation_id,
+                refusal,
+            } if args.conversation.as_ref() == Some(&conversation_id) => {
                 bail!("{conversation_id}: {refusal}");
             }
-            Event::Disconnected { reason, retry_in: None } => bail!("{reason}"),
-            Event::Disconnected { reason, retry_in: Some(pause) } => {
+            Event::Disconnected {
+                reason,
+                retry_in: None,
+            } => bail!("{reason}"),
+            Event::Disconnected {
+                reason,
+                retry_in: Some(pause),
+            } => {
                 eprintln!("{reason}; trying again in {:.1} s", pause.as_secs_f64());
             }
             _ => {}
@@ -52,5 +63,10 @@ fn line(event: &ConversationEvent, as_json: bool) -> anyhow::Result<String> {
     let header = &event.header;
     let what = screen::what_happened(event);
     let sender = screen::plain(&header.sender_id);
-    Ok(format!("{} {} #{} {sender}: {what}", screen::time_of_day(header.time_ms), header.conversation_id, header.seq))
+    Ok(format!(
+        "{} {} #{} {sender}: {what}",
+        screen::time_of_day(header.time_ms),
+        header.conversation_id,
+        header.seq
+    ))
 }

@@ -17,8 +17,16 @@ pub struct HookChain {
 
 impl HookChain {
     /// Each hook has `timeout` for each message.
-    pub fn new(hooks: Vec<Arc<dyn PreSendHook>>, rules: Arc<dyn ContentRules>, timeout: Duration) -> Self {
-        Self { hooks, rules, timeout }
+    pub fn new(
+        hooks: Vec<Arc<dyn PreSendHook>>,
+        rules: Arc<dyn ContentRules>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            hooks,
+            rules,
+            timeout,
+        }
     }
 
     /// Whether there is none.
@@ -32,10 +40,14 @@ impl HookChain {
             return HookVerdict::Continue;
         };
         let context = HookContext::of(command);
-        let mut draft = MessageDraft { content: content.clone() };
+        let mut draft = MessageDraft {
+            content: content.clone(),
+        };
         for hook in &self.hooks {
             let before = draft.clone();
-            let result = match tokio::time::timeout(self.timeout, hook.handle(&context, &mut draft)).await {
+            let result = match tokio::time::timeout(self.timeout, hook.handle(&context, &mut draft))
+                .await
+            {
                 Ok(HookResult::Continue) => "continue",
                 Ok(HookResult::Stop { error }) => {
                     count(hook.name(), "stop");
@@ -68,7 +80,8 @@ impl HookChain {
 }
 
 fn count(hook: &'static str, result: &'static str) {
-    metrics::counter!("flare_orchestrator_hook_results_total", "hook" => hook, "result" => result).increment(1);
+    metrics::counter!("flare_orchestrator_hook_results_total", "hook" => hook, "result" => result)
+        .increment(1);
 }
 
 #[cfg(test)]

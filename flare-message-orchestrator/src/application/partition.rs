@@ -1,5 +1,6 @@
 //! The shell around an owner: brings it what comes, does what it says.
 
+mod telemetry;
 mod work;
 
 use std::{
@@ -16,37 +17,20 @@ use flare_server_core::{
     readiness::ReadyHandle,
     service::ServiceError,
     shutdown::Shutdown,
+    telemetry::Spans,
 };
 use flare_storage_model::MessageStore;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
+use self::telemetry::Telemetry;
+pub use self::work::Surroundings;
 use super::{
     hooks::HookChain,
     ports::Authority,
     streams::{Answer, Delivery, Receipt, ending},
 };
 use crate::domain::owner::{Input, Output, Owner};
-
-/// What partitions' tasks share.
-pub struct Surroundings {
-    /// Where groups go.
-    pub log: Arc<dyn MessageLog>,
-    /// What the log no longer has to say.
-    pub store: Arc<dyn MessageStore>,
-    /// Who is what to a conversation.
-    pub authority: Arc<dyn Authority>,
-    /// Who sees messages first.
-    pub hooks: HookChain,
-    /// Wall time.
-    pub clock: Arc<dyn Clock>,
-    /// For jitter.
-    pub ids: Arc<IdSource>,
-    /// When to end.
-    pub shutdown: Shutdown,
-    /// For each read of the store.
-    pub call_timeout: Duration,
-}
 
 /// The task of one partition.
 pub struct Partition {
@@ -55,6 +39,7 @@ pub struct Partition {
     around: Arc<Surroundings>,
     inbox: mpsc::Receiver<Delivery>,
     ready: ReadyHandle,
+    telemetry: Telemetry,
     streams: HashMap<u64, mpsc::Sender<Answer>>,
     work: FuturesUnordered<BoxFuture<'static, Input>>,
     assigned: bool,
@@ -73,6 +58,7 @@ impl Partition {
         Self {
             number,
             owner,
+            telemetry: Telemetry::new(around.spans.clone(), number),
             around,
             inbox,
             ready,
@@ -87,7 +73,8 @@ impl Partition {
     pub async fn run(mut self) -> Result<(), ServiceError> {
         let mut assignments = self.around.log.assignments();
         let mut deliveries = Vec::new();
-        self.work.push(work::cursor_beyond(&self.around, self.number, 0));
+        self.work
+            .push(work::cursor_beyond(&self.around, self.number, 0));
         self.assign(assignments.borrow_and_update().contains(&self.number));
         while !(self.draining && self.owner.pending() == 0) {
             tokio::select! {
@@ -105,7 +92,11 @@ impl Partition {
 
     fn assign(&mut self, assigned: bool) {
         if assigned != std::mem::replace(&mut self.assigned, assigned) {
-            self.step(if assigned { Input::Assigned } else { Input::Revoked });
+            self.step(if assigned {
+                Input::Assigned
+            } else {
+                Input::Revoked
+            });
         }
         // What is nobody's to try here holds up nobody.
         self.ready.set(!assigned || self.owner.is_owning());
@@ -117,13 +108,19 @@ impl Partition {
         let mut gathered = Vec::new();
         for delivery in deliveries.drain(..) {
             match delivery {
-                Delivery::Commands { answers, mut commands } => {
+                Delivery::Commands {
+                    answers,
+                    mut commands,
+                } => {
                     if let Some(first) = commands.first() {
                         self.streams.entry(first.origin.stream).or_insert(answers);
                     }
                     if self.draining {
-                        commands.iter_mut().for_each(|it| it.refused = Some(ending()));
+                        commands
+                            .iter_mut()
+                            .for_each(|it| it.refused = Some(ending()));
                     }
+                    self.telemetry.began(&commands);
                     gathered.append(&mut commands);
                 }
                 Delivery::End(stream) => {
@@ -140,7 +137,11 @@ impl Partition {
 
     fn step(&mut self, input: Input) {
         if let Input::CursorMoved(cursor) = &input {
-            self.work.push(work::cursor_beyond(&self.around, self.number, cursor.next_offset));
+            self.work.push(work::cursor_beyond(
+                &self.around,
+                self.number,
+                cursor.next_offset,
+            ));
         }
         let began = Instant::now();
         let outputs = self.owner.step(self.around.clock.now_ms(), input);
@@ -149,31 +150,40 @@ impl Partition {
         for output in outputs {
             match output {
                 Output::Reply { origin, result } => {
-                    count_result(&result);
-                    let receipt = Receipt { correlation: origin.correlation, result };
+                    let receipt = Receipt {
+                        correlation: origin.correlation,
+                        result,
+                    };
+                    self.telemetry.answered(origin, &receipt);
                     receipts.entry(origin.stream).or_default().push(receipt);
                 }
                 Output::EndStream(stream) => self.end_stream(stream),
                 Output::Owned => {
-                    tracing::info!(partition = self.number, epoch = self.owner.log_state().epoch.number, "partition owned");
-                    metrics::counter!("flare_orchestrator_takeovers_total").increment(1);
+                    tracing::info!(
+                        partition = self.number,
+                        epoch = self.owner.log_state().epoch.number,
+                        "partition owned"
+                    );
+                    self.telemetry.owned();
                     self.ready.set(true);
                 }
                 Output::Lost => {
                     tracing::warn!(partition = self.number, "epoch ended");
                     self.ready.set(!self.assigned);
                 }
-                Output::Skipped(reason) => {
-                    metrics::counter!("flare_orchestrator_skipped_records_total", "reason" => reason.label()).increment(1);
-                }
-                Output::Halt(reason) => self.around.shutdown.fail(format!("partition {}: {reason}", self.number)),
+                Output::Skipped(reason) => self.telemetry.skipped(reason),
+                Output::Halt(reason) => self
+                    .around
+                    .shutdown
+                    .fail(format!("partition {}: {reason}", self.number)),
                 Output::Append { events, .. } if events > 0 => {
-                    metrics::counter!("flare_orchestrator_groups_total").increment(1);
-                    metrics::histogram!("flare_orchestrator_group_events").record(events as f64);
-                    metrics::histogram!("flare_orchestrator_decide_seconds").record(took.as_secs_f64());
-                    self.work.push(work::perform(output, &self.around, self.number));
+                    self.telemetry.decided(events, took);
+                    self.work
+                        .push(work::perform(output, &self.around, self.number));
                 }
-                asked => self.work.push(work::perform(asked, &self.around, self.number)),
+                asked => self
+                    .work
+                    .push(work::perform(asked, &self.around, self.number)),
             }
         }
         for (stream, receipts) in receipts {
@@ -182,27 +192,17 @@ impl Partition {
                 let _ = answers.try_send(Answer::Receipts(receipts));
             }
         }
-        metrics::gauge!("flare_orchestrator_pending_commands", "partition" => self.number.to_string())
-            .set(self.owner.pending() as f64);
+        self.telemetry.pending(self.owner.pending());
     }
 
     fn end_stream(&mut self, stream: u64) {
         if let Some(answers) = self.streams.remove(&stream) {
-            let refusal = Refusal::new(ErrorCode::ResourceExhausted, "too many lanes wait for earlier commands: begin a new stream")
-                .with_retry_after(Duration::from_millis(200));
+            let refusal = Refusal::new(
+                ErrorCode::ResourceExhausted,
+                "too many lanes wait for earlier commands: begin a new stream",
+            )
+            .with_retry_after(Duration::from_millis(200));
             let _ = answers.try_send(Answer::Ended(refusal));
-        }
-    }
-}
-
-fn count_result(result: &Result<crate::domain::command::Placement, Refusal>) {
-    match result {
-        Ok(placement) if placement.duplicate => {
-            metrics::counter!("flare_orchestrator_duplicates_total").increment(1);
-        }
-        Ok(_) => {}
-        Err(refusal) => {
-            metrics::counter!("flare_orchestrator_refusals_total", "code" => refusal.code.as_str_name()).increment(1);
         }
     }
 }

@@ -17,7 +17,10 @@ use crate::domain::command::{Command, Membership};
 #[async_trait]
 pub trait Authority: Send + Sync + 'static {
     /// What the users are to the conversations.
-    async fn authorise(&self, items: &[(ConversationKey, Arc<str>)]) -> Result<Vec<Membership>, Refusal>;
+    async fn authorise(
+        &self,
+        items: &[(ConversationKey, Arc<str>)],
+    ) -> Result<Vec<Membership>, Refusal>;
 }
 
 /// Sees every message before it gets its place; may change its content or stop it.

@@ -66,12 +66,26 @@ impl<C: Clock + Clone> RateLimits<C> {
             self.checks.store(0, Ordering::Relaxed);
             self.forget_quiet();
         }
-        let user = (Arc::clone(&command.conversation.tenant), Arc::clone(&command.actor.user));
+        let user = (
+            Arc::clone(&command.conversation.tenant),
+            Arc::clone(&command.actor.user),
+        );
         self.check_one(self.users.as_ref(), &user, "user")
-            .or_else(|| self.check_one(self.conversations.as_ref(), &command.conversation, "conversation"))
+            .or_else(|| {
+                self.check_one(
+                    self.conversations.as_ref(),
+                    &command.conversation,
+                    "conversation",
+                )
+            })
     }
 
-    fn check_one<K>(&self, limiter: Option<&Limiter<K, C>>, key: &K, whose: &'static str) -> Option<Refusal>
+    fn check_one<K>(
+        &self,
+        limiter: Option<&Limiter<K, C>>,
+        key: &K,
+        whose: &'static str,
+    ) -> Option<Refusal>
     where
         K: Hash + Eq + Clone,
     {
@@ -85,7 +99,10 @@ impl<C: Clock + Clone> RateLimits<C> {
 
     /// Who has not used any of his allowance needs no entry.
     fn forget_quiet(&self) {
-        fn forget<K: Hash + Eq + Clone, C: Clock>(limiter: Option<&Limiter<K, C>>, max_keys: usize) {
+        fn forget<K: Hash + Eq + Clone, C: Clock>(
+            limiter: Option<&Limiter<K, C>>,
+            max_keys: usize,
+        ) {
             if let Some(limiter) = limiter.filter(|it| it.len() > max_keys) {
                 limiter.retain_recent();
                 limiter.shrink_to_fit();
@@ -96,9 +113,17 @@ impl<C: Clock + Clone> RateLimits<C> {
     }
 }
 
-fn limiter<K: Hash + Eq + Clone, C: Clock + Clone>(per_s: u32, burst: u32, clock: &C) -> Option<Limiter<K, C>> {
+fn limiter<K: Hash + Eq + Clone, C: Clock + Clone>(
+    per_s: u32,
+    burst: u32,
+    clock: &C,
+) -> Option<Limiter<K, C>> {
     let quota = Quota::per_second(NonZeroU32::new(per_s)?).allow_burst(NonZeroU32::new(burst)?);
-    Some(RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()))
+    Some(RateLimiter::new(
+        quota,
+        DashMapStateStore::default(),
+        clock.clone(),
+    ))
 }
 
 #[cfg(test)]
@@ -130,7 +155,10 @@ mod tests {
         let refusal = limits.check(&send("alice", "dave", "3")).expect("too fast");
         assert_eq!(refusal.code, ErrorCode::RateLimited);
         let after = refusal.retry_after.expect("a retry time");
-        assert!(after > Duration::ZERO && after <= Duration::from_secs(1), "{after:?}");
+        assert!(
+            after > Duration::ZERO && after <= Duration::from_secs(1),
+            "{after:?}"
+        );
         clock.advance(after);
         assert_eq!(limits.check(&send("alice", "dave", "3")), None);
     }

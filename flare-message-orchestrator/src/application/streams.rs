@@ -67,8 +67,17 @@ pub struct CommandStream {
 
 impl Streams {
     /// Leads to these partitions. A stream has at most `max_items` commands unanswered.
-    pub fn new(partitions: Vec<mpsc::Sender<Delivery>>, limits: RateLimits, max_items: usize) -> Arc<Self> {
-        Arc::new(Self { partitions, last: AtomicU64::new(0), limits, max_items })
+    pub fn new(
+        partitions: Vec<mpsc::Sender<Delivery>>,
+        limits: RateLimits,
+        max_items: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            partitions,
+            last: AtomicU64::new(0),
+            limits,
+            max_items,
+        })
     }
 
     /// How many commands of a stream may be unanswered.
@@ -81,7 +90,15 @@ impl Streams {
         // Each unanswered command fills one place at most, and the end of the stream one more for each partition.
         let (answers, receiver) = mpsc::channel(self.max_items + self.partitions.len());
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        (CommandStream { streams: Arc::clone(self), id, answers, known_to: Mutex::default() }, receiver)
+        (
+            CommandStream {
+                streams: Arc::clone(self),
+                id,
+                answers,
+                known_to: Mutex::default(),
+            },
+            receiver,
+        )
     }
 }
 
@@ -118,10 +135,18 @@ impl CommandStream {
         if commands.is_empty() {
             return Ok(());
         }
-        self.known_to.lock().unwrap_or_else(PoisonError::into_inner).insert(partition);
-        let delivery = Delivery::Commands { answers: self.answers.clone(), commands };
+        self.known_to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(partition);
+        let delivery = Delivery::Commands {
+            answers: self.answers.clone(),
+            commands,
+        };
         let Some(inbox) = self.streams.partitions.get(partition as usize) else {
-            return Err(Refusal::internal(format!("there is no partition {partition}")));
+            return Err(Refusal::internal(format!(
+                "there is no partition {partition}"
+            )));
         };
         inbox.send(delivery).await.map_err(|_| ending())
     }
@@ -134,12 +159,15 @@ pub fn ending() -> Refusal {
 
 impl Drop for CommandStream {
     fn drop(&mut self) {
-        let known_to = std::mem::take(&mut *self.known_to.lock().unwrap_or_else(PoisonError::into_inner));
+        let known_to =
+            std::mem::take(&mut *self.known_to.lock().unwrap_or_else(PoisonError::into_inner));
         for partition in known_to {
             let Some(inbox) = self.streams.partitions.get(partition as usize) else {
                 continue;
             };
-            if let Err(mpsc::error::TrySendError::Full(end)) = inbox.try_send(Delivery::End(self.id)) {
+            if let Err(mpsc::error::TrySendError::Full(end)) =
+                inbox.try_send(Delivery::End(self.id))
+            {
                 let inbox = inbox.clone();
                 tokio::spawn(async move {
                     // Closed: the partition's task has ended, and the stream's lanes with it.

@@ -98,7 +98,11 @@ pub struct Command {
 impl Command {
     /// The command's identity.
     pub fn id_key(&self) -> IdKey {
-        IdKey::new(self.conversation.clone(), Arc::clone(&self.actor.user), Arc::clone(&self.client_id))
+        IdKey::new(
+            self.conversation.clone(),
+            Arc::clone(&self.actor.user),
+            Arc::clone(&self.client_id),
+        )
     }
 
     /// What it takes in memory and in a record, at most, in bytes.
@@ -107,7 +111,10 @@ impl Command {
             Action::Send { mentions, .. } => mentions.iter().map(|it| it.len() + 4).sum(),
             _ => 0,
         };
-        let participants = self.participants.as_ref().map_or(0, |[a, b]| a.len() + b.len());
+        let participants = self
+            .participants
+            .as_ref()
+            .map_or(0, |[a, b]| a.len() + b.len());
         let ids = self.conversation.tenant.len()
             + self.conversation.conversation.len()
             + self.actor.user.len()

@@ -1,12 +1,15 @@
 //! Takes commands one by one and makes the next group of them. What it decides has no effect before the log has it.
 
-use std::{collections::{HashMap, HashSet}, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use flare_proto::{common::ErrorCode, message::EventHeader};
 use flare_server_core::error::Refusal;
 use flare_storage_model::{
-    ConversationKey, Epoch, Fingerprint, LogRecord, LoggedEvent, MAX_RECORD_BYTES, Receipt, SEQ_LIMIT,
-    record::GROUP_OVERHEAD_BYTES,
+    ConversationKey, Epoch, Fingerprint, LogRecord, LoggedEvent, MAX_RECORD_BYTES, Receipt,
+    SEQ_LIMIT, record::GROUP_OVERHEAD_BYTES,
 };
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
@@ -55,7 +58,8 @@ pub(crate) fn lacks(
     Lacks {
         id: pending.lacks_id(memory),
         head: head.is_none(),
-        membership: rules::needs_membership(&pending.command) && membership.is_none_or(|it| !(cfg!(test) && crate::mutant(3)) && it.as_of < member_seq),
+        membership: rules::needs_membership(&pending.command)
+            && membership.is_none_or(|it| it.as_of < member_seq),
         target: match pending.command.action {
             Action::Recall { seq } => pending.lacks_target(memory, head, seq),
             _ => false,
@@ -106,7 +110,13 @@ pub(crate) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(crate) fn new(memory: &'a Memory, epoch: Epoch, n: u64, now_ms: i64, recall_window: Duration) -> Self {
+    pub(crate) fn new(
+        memory: &'a Memory,
+        epoch: Epoch,
+        n: u64,
+        now_ms: i64,
+        recall_window: Duration,
+    ) -> Self {
         Self {
             memory,
             epoch,
@@ -123,12 +133,20 @@ impl<'a> Group<'a> {
 
     /// The record to append; none if nothing was placed.
     pub(crate) fn into_record(self) -> Option<LogRecord> {
-        (!self.events.is_empty())
-            .then_some(LogRecord::Group { epoch: self.epoch, n: self.n, events: self.events })
+        (!self.events.is_empty()).then_some(LogRecord::Group {
+            epoch: self.epoch,
+            n: self.n,
+            events: self.events,
+        })
     }
 
     /// Decides the command, if all is known that it takes, and its hooks have passed where there are `hooks`.
-    pub(crate) fn decide(&mut self, pending: &Pending, membership: Option<Membership>, hooks: bool) -> Verdict {
+    pub(crate) fn decide(
+        &mut self,
+        pending: &Pending,
+        membership: Option<Membership>,
+        hooks: bool,
+    ) -> Verdict {
         let command = &pending.command;
         if let Some((receipt, print)) = self.id(pending.id) {
             return Verdict::Decided(if *print == command.fingerprint {
@@ -138,16 +156,24 @@ impl<'a> Group<'a> {
             });
         }
         let head = match self.head(&command.conversation) {
-            Some(head) if lacks(pending, membership, false, Some(head), self.memory).nothing() => head.clone(),
+            Some(head) if lacks(pending, membership, false, Some(head), self.memory).nothing() => {
+                head.clone()
+            }
             _ => return Verdict::NotYet,
         };
-        if let Err(refusal) = self.check(command, &head, membership) {
+        // The clock may have fallen since the command was let in.
+        let checked = pending
+            .check_minted(self.now_ms)
+            .and_then(|()| self.check(command, &head, membership));
+        if let Err(refusal) = checked {
             return Verdict::Decided(Outcome::Refused(refusal));
         }
         if hooks && is_hooked(command) && pending.hooked != Hooked::Passed {
             return Verdict::NotYet;
         }
-        if self.events.len() >= MAX_GROUP_EVENTS || self.bytes + command.size_bytes() > MAX_RECORD_BYTES {
+        if self.events.len() >= MAX_GROUP_EVENTS
+            || self.bytes + command.size_bytes() > MAX_RECORD_BYTES
+        {
             return Verdict::Full;
         }
         match self.place(pending, head) {
@@ -164,7 +190,12 @@ impl<'a> Group<'a> {
         self.heads.get(key).or_else(|| self.memory.head(key))
     }
 
-    fn check(&self, command: &Command, head: &OwnerHead, membership: Option<Membership>) -> Result<(), Refusal> {
+    fn check(
+        &self,
+        command: &Command,
+        head: &OwnerHead,
+        membership: Option<Membership>,
+    ) -> Result<(), Refusal> {
         match &command.action {
             Action::Change { kind, .. } => rules::may_change(command, *kind, head),
             Action::Send { .. } => rules::may_take_part(command, head, membership),
@@ -176,11 +207,21 @@ impl<'a> Group<'a> {
                 if let Some(found) = target
                     && self.recalled.contains(&key)
                 {
-                    again = Target { recalled: true, ..found.clone() };
+                    again = Target {
+                        recalled: true,
+                        ..found.clone()
+                    };
                     target = Some(&again);
                 }
                 let now_ms = self.now_ms.max(head.time_ms);
-                rules::may_recall(command, *seq, target, membership, self.recall_window, now_ms)
+                rules::may_recall(
+                    command,
+                    *seq,
+                    target,
+                    membership,
+                    self.recall_window,
+                    now_ms,
+                )
             }
         }
     }
@@ -191,7 +232,10 @@ impl<'a> Group<'a> {
         if seq >= SEQ_LIMIT {
             return Err(Refusal::new(
                 ErrorCode::LimitExceeded,
-                format!("conversation {:?} is full", command.conversation.conversation),
+                format!(
+                    "conversation {:?} is full",
+                    command.conversation.conversation
+                ),
             ));
         }
         let time_ms = self.now_ms.max(head.time_ms);
@@ -224,13 +268,15 @@ impl<'a> Group<'a> {
             trace_id: command.trace_id.clone(),
             target_seq,
         };
-        let event =
-            LoggedEvent::create(header, command.body.clone(), command.fingerprint).map_err(Refusal::internal)?;
+        let event = LoggedEvent::create(header, command.body.clone(), command.fingerprint)
+            .map_err(Refusal::internal)?;
         head.follow(event.header());
         self.heads.insert(command.conversation.clone(), head);
-        self.ids.insert(pending.id, (event.receipt(), command.fingerprint));
+        self.ids
+            .insert(pending.id, (event.receipt(), command.fingerprint));
         if target_seq > 0 {
-            self.recalled.insert((command.conversation.clone(), target_seq));
+            self.recalled
+                .insert((command.conversation.clone(), target_seq));
         }
         self.bytes += event.record_bytes();
         self.events.push(event);
@@ -246,11 +292,17 @@ impl<'a> Group<'a> {
         hash.update(self.events.len().to_be_bytes());
         let mut random = [0; 16];
         random.copy_from_slice(&hash.finalize()[..16]);
-        Ulid::from_parts(u64::try_from(time_ms).unwrap_or_default(), u128::from_be_bytes(random))
+        Ulid::from_parts(
+            u64::try_from(time_ms).unwrap_or_default(),
+            u128::from_be_bytes(random),
+        )
     }
 }
 
 fn other_content(command: &Command) -> Refusal {
-    let message = format!("client id {:?} was used for another command", command.client_id);
+    let message = format!(
+        "client id {:?} was used for another command",
+        command.client_id
+    );
     Refusal::new(ErrorCode::AlreadyExists, message).with_field("client_id")
 }

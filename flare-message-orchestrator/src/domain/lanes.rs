@@ -16,7 +16,10 @@ pub(crate) struct NoRoom;
 
 impl Lanes {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { broken: BTreeMap::new(), limit }
+        Self {
+            broken: BTreeMap::new(),
+            limit,
+        }
     }
 
     /// Whether an item may pass. One of a higher generation mends the lane.
@@ -32,7 +35,12 @@ impl Lanes {
     }
 
     /// An item was refused and may be tried again: all behind it up to `generation` must not overtake it.
-    pub(crate) fn break_up_to(&mut self, stream: u64, lane: u64, generation: u32) -> Result<(), NoRoom> {
+    pub(crate) fn break_up_to(
+        &mut self,
+        stream: u64,
+        lane: u64,
+        generation: u32,
+    ) -> Result<(), NoRoom> {
         if lane == 0 {
             return Ok(());
         }
@@ -65,7 +73,10 @@ mod tests {
         let mut lanes = Lanes::new(10);
         lanes.break_up_to(1, 7, 3).expect("room");
         assert!(!lanes.admits(1, 7, 3) && !lanes.admits(1, 7, 2));
-        assert!(lanes.admits(1, 8, 3) && lanes.admits(2, 7, 3), "other lanes and streams are whole");
+        assert!(
+            lanes.admits(1, 8, 3) && lanes.admits(2, 7, 3),
+            "other lanes and streams are whole"
+        );
         assert!(lanes.admits(1, 7, 4));
         assert!(lanes.admits(1, 7, 4));
     }

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use flare_proto::common::ErrorCode;
+use flare_server_core::error::Refusal;
 use flare_storage_model::{ConversationKey, minted_ms};
 
 use super::{
@@ -14,7 +16,7 @@ use super::{
 };
 
 /// How far ahead of the server's clock a client id may be minted, and so how far an id's time lies before its event's at most.
-pub(crate) const MINTED_AHEAD_MS: i64 = 30_000;
+const MINTED_AHEAD_MS: i64 = 30_000;
 
 /// Whether something that only the store knows was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(crate) struct Pending {
     pub(crate) arrival: u64,
     pub(crate) command: Command,
     pub(crate) id: IdDigest,
+    /// When the client id was minted, if it says so. Unix milliseconds.
+    minted_ms: Option<i64>,
     pub(crate) id_read: Read,
     pub(crate) target_read: Read,
     pub(crate) hooked: Hooked,
@@ -54,6 +58,7 @@ impl Pending {
         Self {
             arrival,
             id: command.id_key().digest().into(),
+            minted_ms: minted_ms(&command.client_id),
             id_read: Read::No,
             target_read: Read::No,
             hooked: Hooked::No,
@@ -66,8 +71,14 @@ impl Pending {
     /// late that its event would be in memory.
     pub(crate) fn lacks_id(&self, memory: &Memory) -> bool {
         self.id_read != Read::Absent
-            && minted_ms(&self.command.client_id)
-                .is_none_or(|it| !(cfg!(test) && crate::mutant(7)) && it.saturating_sub(MINTED_AHEAD_MS) <= memory.horizon_ms())
+            && self
+                .minted_ms
+                .is_none_or(|it| it.saturating_sub(MINTED_AHEAD_MS) <= memory.horizon_ms())
+    }
+
+    /// Refuses an id that was minted too far ahead of an event of `now_ms`: what [`Self::lacks_id`] concludes rests on it.
+    pub(crate) fn check_minted(&self, now_ms: i64) -> Result<(), Refusal> {
+        check_minted(&self.command, self.minted_ms, now_ms)
     }
 
     /// Whether the message to take back must be read. Above the head there is none.
@@ -75,8 +86,27 @@ impl Pending {
         let beyond = seq == 0 || head.is_some_and(|it| seq > it.seq);
         !beyond
             && self.target_read != Read::Absent
-            && memory.message(&(self.command.conversation.clone(), seq)).is_none()
+            && memory
+                .message(&(self.command.conversation.clone(), seq))
+                .is_none()
     }
+}
+
+/// Refuses a client id that was minted more than 30 s ahead of `now_ms`.
+pub(crate) fn check_minted(
+    command: &Command,
+    minted_ms: Option<i64>,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    let Some(minted) = minted_ms.filter(|it| *it > now_ms.saturating_add(MINTED_AHEAD_MS)) else {
+        return Ok(());
+    };
+    let id = &command.client_id;
+    let message =
+        format!("client id {id:?} was minted at {minted} ms, the server's time is {now_ms} ms");
+    Err(Refusal::new(ErrorCode::ClientIdInFuture, message)
+        .with_field("client_id")
+        .with_server_time(now_ms))
 }
 
 /// Whose line. A service's changes have a line of their own: they never wait for a user's hooks.
@@ -107,7 +137,9 @@ pub(crate) struct Line {
 impl Line {
     /// Where in the queue the command stands.
     pub(crate) fn position(&self, arrival: u64) -> Option<usize> {
-        self.queue.binary_search_by_key(&arrival, |it| it.arrival).ok()
+        self.queue
+            .binary_search_by_key(&arrival, |it| it.arrival)
+            .ok()
     }
 }
 
@@ -150,7 +182,11 @@ impl Lines {
     }
 
     /// Puts a command at the end of its line; gives the line.
-    pub(crate) fn push(&mut self, command: Command, known: impl FnOnce(&LineKey) -> Option<Membership>) -> u64 {
+    pub(crate) fn push(
+        &mut self,
+        command: Command,
+        known: impl FnOnce(&LineKey) -> Option<Membership>,
+    ) -> u64 {
         let key = LineKey {
             conversation: command.conversation.clone(),
             sender: Arc::clone(&command.actor.user),

@@ -54,7 +54,10 @@ pub(crate) struct OwnerHead {
 impl OwnerHead {
     fn stored(head: Option<Head>) -> Self {
         let Some(head) = head else {
-            return Self { member_seq: Some(0), ..Self::default() };
+            return Self {
+                member_seq: Some(0),
+                ..Self::default()
+            };
         };
         Self {
             seq: head.seq,
@@ -73,7 +76,8 @@ impl OwnerHead {
         self.time_ms = event.time_ms;
         self.class = event.class();
         if self.participants.as_deref().unwrap_or_default() != event.participants {
-            self.participants = (!event.participants.is_empty()).then(|| event.participants.clone().into());
+            self.participants =
+                (!event.participants.is_empty()).then(|| event.participants.clone().into());
         }
         if event.flags & flags::MEMBERSHIP != 0 {
             self.member_seq = Some(event.seq);
@@ -158,8 +162,13 @@ impl Memory {
     }
 
     /// Takes in the store's head, read when the store covered the log up to `as_of` at least. False: too old, read again.
-    pub(crate) fn learn_head(&mut self, key: ConversationKey, head: Option<Head>, as_of: u64) -> bool {
-        if !(cfg!(test) && crate::mutant(4)) && as_of < self.heads_floor {
+    pub(crate) fn learn_head(
+        &mut self,
+        key: ConversationKey,
+        head: Option<Head>,
+        as_of: u64,
+    ) -> bool {
+        if as_of < self.heads_floor {
             return false;
         }
         let stored = OwnerHead::stored(head);
@@ -180,11 +189,16 @@ impl Memory {
 
     /// Whether what the store, covering the log up to `as_of`, does not have and the memory does not have, was never there.
     pub(crate) fn ids_reach(&self, as_of: u64) -> bool {
-        (cfg!(test) && crate::mutant(5)) || as_of >= self.ids_floor
+        as_of >= self.ids_floor
     }
 
     /// Takes in a message that the store has. False: the answer is too old, read again.
-    pub(crate) fn learn_message(&mut self, key: (ConversationKey, u64), target: Target, as_of: u64) -> bool {
+    pub(crate) fn learn_message(
+        &mut self,
+        key: (ConversationKey, u64),
+        target: Target,
+        as_of: u64,
+    ) -> bool {
         if as_of < self.messages_floor {
             return false;
         }
@@ -196,25 +210,45 @@ impl Memory {
 
     /// Like [`Self::ids_reach`], for messages.
     pub(crate) fn messages_reach(&self, as_of: u64) -> bool {
-        (cfg!(test) && crate::mutant(6)) || as_of >= self.messages_floor
+        as_of >= self.messages_floor
     }
 
     /// Takes in an event of the record at `offset` that counts.
-    pub(crate) fn follow(&mut self, offset: u64, event: &LoggedEvent, id: Option<IdDigest>) -> Result<(), BrokenLog> {
+    pub(crate) fn follow(
+        &mut self,
+        offset: u64,
+        event: &LoggedEvent,
+        id: Option<IdDigest>,
+    ) -> Result<(), BrokenLog> {
         let (header, key) = (event.header(), event.key());
         let (end, time) = (offset + 1, header.time_ms);
         if let Some(id) = id {
-            self.ids.put(id, (event.receipt(), event.fingerprint()), end, time);
+            self.ids
+                .put(id, (event.receipt(), event.fingerprint()), end, time);
         }
         if event.is_message() {
-            let target = Target { sender: header.sender_id.as_str().into(), time_ms: time, recalled: false };
-            self.messages.put((key.clone(), header.seq), target, end, time);
+            let target = Target {
+                sender: header.sender_id.as_str().into(),
+                time_ms: time,
+                recalled: false,
+            };
+            self.messages
+                .put((key.clone(), header.seq), target, end, time);
         }
         if let Some(seq) = event.recalls() {
             let known = self.messages.get(&(key.clone(), seq));
             let sender = known.map_or_else(|| Arc::from(""), |it| Arc::clone(&it.sender));
             let time_ms = known.map_or(0, |it| it.time_ms);
-            self.messages.put((key.clone(), seq), Target { sender, time_ms, recalled: true }, end, time);
+            self.messages.put(
+                (key.clone(), seq),
+                Target {
+                    sender,
+                    time_ms,
+                    recalled: true,
+                },
+                end,
+                time,
+            );
         }
         self.follow_head(end, event)
     }
@@ -228,10 +262,15 @@ impl Memory {
         let mut head = match self.heads.get(key) {
             Some(head) => head.clone(),
             // The first event of all: nothing lies below it. Of a direct conversation nothing ever changes who takes part.
-            None if header.seq == 1 || header.class() == ConversationClass::Direct => {
-                OwnerHead { seq: header.seq - 1, member_seq: Some(0), ..OwnerHead::default() }
-            }
-            None => OwnerHead { seq: header.seq - 1, ..OwnerHead::default() },
+            None if header.seq == 1 || header.class() == ConversationClass::Direct => OwnerHead {
+                seq: header.seq - 1,
+                member_seq: Some(0),
+                ..OwnerHead::default()
+            },
+            None => OwnerHead {
+                seq: header.seq - 1,
+                ..OwnerHead::default()
+            },
         };
         let step = Self::step_head(&mut head, event);
         self.heads.put(key.clone(), head, end, time);
@@ -257,21 +296,23 @@ impl Memory {
 
     /// Whether a table is above its bound and what is oldest in it lies in the store.
     pub(crate) fn can_evict(&self, stored: u64) -> bool {
-        self.heads.can_evict(stored) || self.ids.can_evict(stored) || self.messages.can_evict(stored)
+        self.heads.can_evict(stored)
+            || self.ids.can_evict(stored)
+            || self.messages.can_evict(stored)
     }
 
     /// Forgets what lies below `stored`, the store's cursor, but for what is named.
     pub(crate) fn evict(&mut self, stored: u64, named: &Named) {
         if self.heads.can_evict(stored)
-            && let Some(gone) = self.heads.evict(named.heads.iter().filter(|_| !(cfg!(test) && crate::mutant(14))))
+            && let Some(gone) = self.heads.evict(named.heads.iter())
         {
-            if !(cfg!(test) && crate::mutant(13)) { self.heads_floor = self.heads_floor.max(gone.end_offset); }
+            self.heads_floor = self.heads_floor.max(gone.end_offset);
         }
         if self.ids.can_evict(stored)
-            && let Some(gone) = self.ids.evict(named.ids.iter().filter(|_| !(cfg!(test) && crate::mutant(8))))
+            && let Some(gone) = self.ids.evict(named.ids.iter())
         {
-            if !(cfg!(test) && crate::mutant(12)) { self.ids_floor = self.ids_floor.max(gone.end_offset); }
-            if !(cfg!(test) && crate::mutant(11)) { self.horizon_ms = self.horizon_ms.max(gone.latest_ms); }
+            self.ids_floor = self.ids_floor.max(gone.end_offset);
+            self.horizon_ms = self.horizon_ms.max(gone.latest_ms);
         }
         if self.messages.can_evict(stored)
             && let Some(gone) = self.messages.evict(named.messages.iter())
@@ -290,7 +331,10 @@ struct DigestHasher {
 
 impl DigestHasher {
     fn new(seed: u64) -> Self {
-        Self { seed: seed | 1, folded: 0 }
+        Self {
+            seed: seed | 1,
+            folded: 0,
+        }
     }
 }
 
@@ -309,7 +353,9 @@ impl Hasher for DigestHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.folded = (self.folded ^ u64::from(*byte)).wrapping_mul(self.seed).rotate_left(23);
+            self.folded = (self.folded ^ u64::from(*byte))
+                .wrapping_mul(self.seed)
+                .rotate_left(23);
         }
     }
 

@@ -7,6 +7,7 @@
 mod admission;
 mod claim;
 mod groups;
+mod hooking;
 mod knowledge;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,19 +22,25 @@ use std::{
 
 use bytes::Bytes;
 use flare_server_core::error::Refusal;
-use flare_storage_model::{ConversationKey, Fingerprint, Head, IdKey, LogState, Receipt, SkipReason};
+use flare_storage_model::{
+    ConversationKey, Fingerprint, Head, IdKey, LogState, Receipt, SkipReason,
+};
 
-use self::{claim::Phase, groups::Flight, knowledge::{Ask, ReadBatch, Wants}};
+use self::{
+    claim::Phase,
+    groups::Flight,
+    knowledge::{Ask, ReadBatch, Wants},
+};
+pub use super::{
+    command::{Action, Actor, ActorKind, Command, Membership, Origin, Placement, Role, Standing},
+    memory::{BrokenLog, MemoryLimits, Target},
+};
 use super::{
     generations::Generations,
     lanes::Lanes,
     lines::{LineKey, Lines},
     memory::Memory,
     store_lag::StoreLag,
-};
-pub use super::{
-    command::{Action, Actor, ActorKind, Command, Membership, Origin, Placement, Role, Standing},
-    memory::{BrokenLog, MemoryLimits, Target},
 };
 
 /// The owner's limits.
@@ -330,7 +337,11 @@ impl Owner {
             Input::Assigned => self.assigned(),
             Input::Revoked => self.revoked(),
             Input::CursorRead { fold, cursor } => self.cursor_read(fold, cursor),
-            Input::LogRead { fold, records, at_end } => self.log_read(fold, records, at_end),
+            Input::LogRead {
+                fold,
+                records,
+                at_end,
+            } => self.log_read(fold, records, at_end),
             Input::FoldFailed { fold } => self.fold_failed(fold),
             Input::BackedOff { fold } => self.backed_off(fold),
             Input::Appended { append, report } => self.appended(append, report),

@@ -31,14 +31,20 @@ pub(crate) fn may_take_part(
         return may_take_part_directly(command, head);
     }
     let not_found = || {
-        Refusal::new(ErrorCode::ConversationNotFound, format!("there is no conversation {conversation:?}"))
-            .with_field("conversation_id")
+        Refusal::new(
+            ErrorCode::ConversationNotFound,
+            format!("there is no conversation {conversation:?}"),
+        )
+        .with_field("conversation_id")
     };
     if head.seq == 0 {
         return Err(not_found());
     }
     let Some(membership) = membership else {
-        return Err(Refusal::internal(format!("{} was decided without authorisation", command.conversation)));
+        return Err(Refusal::internal(format!(
+            "{} was decided without authorisation",
+            command.conversation
+        )));
     };
     let is_system = command.actor.kind == ActorKind::System;
     match membership.standing {
@@ -61,18 +67,28 @@ fn may_take_part_directly(command: &Command, head: &OwnerHead) -> Result<(), Ref
     }
     let conversation = &command.conversation.conversation;
     if head.seq == 0 {
-        let message = format!("there is no conversation {conversation:?}: write to its user to begin it");
-        return Err(Refusal::new(ErrorCode::ConversationNotFound, message).with_field("conversation_id"));
+        let message =
+            format!("there is no conversation {conversation:?}: write to its user to begin it");
+        return Err(
+            Refusal::new(ErrorCode::ConversationNotFound, message).with_field("conversation_id")
+        );
     }
     let participants = head.participants.as_deref().unwrap_or_default();
     let is_there = participants.iter().any(|it| **it == *command.actor.user);
-    if is_there || command.actor.kind == ActorKind::System { Ok(()) } else { Err(not_a_member(command)) }
+    if is_there || command.actor.kind == ActorKind::System {
+        Ok(())
+    } else {
+        Err(not_a_member(command))
+    }
 }
 
 fn not_a_member(command: &Command) -> Refusal {
     let (user, conversation) = (&command.actor.user, &command.conversation.conversation);
-    Refusal::new(ErrorCode::NotAMember, format!("user {user:?} is no member of conversation {conversation:?}"))
-        .with_field("conversation_id")
+    Refusal::new(
+        ErrorCode::NotAMember,
+        format!("user {user:?} is no member of conversation {conversation:?}"),
+    )
+    .with_field("conversation_id")
 }
 
 /// Whether the sender, who takes part, may take the message back: the one who sent it, within the window; a group's owner and admins, and
@@ -86,7 +102,10 @@ pub(crate) fn may_recall(
     now_ms: i64,
 ) -> Result<(), Refusal> {
     let Some(target) = target else {
-        let message = format!("seq {seq} of {:?} is no message", command.conversation.conversation);
+        let message = format!(
+            "seq {seq} of {:?} is no message",
+            command.conversation.conversation
+        );
         return Err(Refusal::new(ErrorCode::MessageNotFound, message).with_field("seq"));
     };
     if target.recalled {
@@ -100,19 +119,27 @@ pub(crate) fn may_recall(
         return Ok(());
     }
     if target.sender != command.actor.user {
-        let message = format!("message {seq} was sent by another user: only its sender and admins take it back");
+        let message = format!(
+            "message {seq} was sent by another user: only its sender and admins take it back"
+        );
         return Err(Refusal::new(ErrorCode::PermissionDenied, message).with_field("seq"));
     }
     let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
     if now_ms.saturating_sub(target.time_ms) > window_ms {
-        let message = format!("message {seq} is older than {window_ms} ms: its sender cannot take it back any more");
+        let message = format!(
+            "message {seq} is older than {window_ms} ms: its sender cannot take it back any more"
+        );
         return Err(Refusal::new(ErrorCode::RecallWindowPassed, message).with_field("seq"));
     }
     Ok(())
 }
 
 /// Whether a service's change fits the conversation. What the session has decided is a fact; only what cannot be placed is refused.
-pub(crate) fn may_change(command: &Command, kind: EventKind, head: &OwnerHead) -> Result<(), Refusal> {
+pub(crate) fn may_change(
+    command: &Command,
+    kind: EventKind,
+    head: &OwnerHead,
+) -> Result<(), Refusal> {
     let conversation = &command.conversation.conversation;
     if is_direct_id(conversation) {
         let message = format!("{conversation:?} is a direct conversation, which nothing changes");
@@ -124,7 +151,9 @@ pub(crate) fn may_change(command: &Command, kind: EventKind, head: &OwnerHead) -
     }
     if kind != EventKind::ConversationCreated && head.seq == 0 {
         let message = format!("there is no conversation {conversation:?}");
-        return Err(Refusal::new(ErrorCode::ConversationNotFound, message).with_field("conversation_id"));
+        return Err(
+            Refusal::new(ErrorCode::ConversationNotFound, message).with_field("conversation_id")
+        );
     }
     Ok(())
 }
@@ -132,7 +161,9 @@ pub(crate) fn may_change(command: &Command, kind: EventKind, head: &OwnerHead) -
 /// The header's flags.
 pub(crate) fn flags_of(command: &Command) -> u32 {
     let mut bits = match &command.action {
-        Action::Send { mention_all: true, .. } => flags::COUNTABLE | flags::MENTION_ALL,
+        Action::Send {
+            mention_all: true, ..
+        } => flags::COUNTABLE | flags::MENTION_ALL,
         Action::Send { .. } => flags::COUNTABLE,
         Action::Recall { .. } => 0,
         Action::Change { kind, .. } if changes_membership(*kind) => flags::MEMBERSHIP,

@@ -14,7 +14,10 @@ pub(crate) struct StoreLag {
 
 impl StoreLag {
     pub(crate) fn new(stored: u64) -> Self {
-        Self { stored, ..Self::default() }
+        Self {
+            stored,
+            ..Self::default()
+        }
     }
 
     /// A group counts, at `offset`.
@@ -44,7 +47,9 @@ impl StoreLag {
 
     /// How long ago the oldest group came that the store does not have, in milliseconds.
     pub(crate) fn age_ms(&self, now_ms: i64) -> i64 {
-        self.groups.front().map_or(0, |(.., time)| now_ms.saturating_sub(*time))
+        self.groups
+            .front()
+            .map_or(0, |(.., time)| now_ms.saturating_sub(*time))
     }
 }
 

@@ -30,24 +30,46 @@ const NO_KINDS: [u32; 4] = [20, 21, 22, 30];
 impl ContentRules for Contents {
     fn check(&self, content: &Bytes) -> Result<CheckedContent, Refusal> {
         if content.len() > self.max_bytes {
-            let message = format!("content has {} bytes, the limit is {}", content.len(), self.max_bytes);
+            let message = format!(
+                "content has {} bytes, the limit is {}",
+                content.len(),
+                self.max_bytes
+            );
             return Err(Refusal::new(ErrorCode::ContentTooLarge, message).with_field("content"));
         }
-        let decoded = Content::decode(content.clone())
-            .map_err(|error| Refusal::invalid("content", format!("content does not decode: {error}")))?;
+        let decoded = Content::decode(content.clone()).map_err(|error| {
+            Refusal::invalid("content", format!("content does not decode: {error}"))
+        })?;
         if decoded.unknown.is_some() {
-            return Err(Refusal::invalid("content.unknown", "only servers fill this in, for kinds that they do not know"));
+            return Err(Refusal::invalid(
+                "content.unknown",
+                "only servers fill this in, for kinds that they do not know",
+            ));
         }
         match &decoded.kind {
             Some(kind) => check_kind(kind)?,
             None if has_unknown_kind(content.clone()) => {}
-            None => return Err(Refusal::invalid("content", "content has no kind: fill in one, such as text")),
+            None => {
+                return Err(Refusal::invalid(
+                    "content",
+                    "content has no kind: fill in one, such as text",
+                ));
+            }
         }
         let mentions = self.mentions(&decoded)?;
-        let body = EventBody { body: Some(Body::MessageCreated(MessageCreated { content: content.clone() })) };
+        let body = EventBody {
+            body: Some(Body::MessageCreated(MessageCreated {
+                content: content.clone(),
+            })),
+        };
         let body = Bytes::from(body.encode_to_vec());
         let start = body.len().saturating_sub(content.len());
-        Ok(CheckedContent { content: body.slice(start..), body, mentions, mention_all: decoded.mention_all })
+        Ok(CheckedContent {
+            content: body.slice(start..),
+            body,
+            mentions,
+            mention_all: decoded.mention_all,
+        })
     }
 }
 
@@ -55,8 +77,13 @@ impl Contents {
     fn mentions(&self, content: &Content) -> Result<Vec<String>, Refusal> {
         let count = content.mentions.len();
         if count > self.max_mentions {
-            let message = format!("message mentions {count} users, the limit is {}", self.max_mentions);
-            return Err(Refusal::new(ErrorCode::LimitExceeded, message).with_field("content.mentions"));
+            let message = format!(
+                "message mentions {count} users, the limit is {}",
+                self.max_mentions
+            );
+            return Err(
+                Refusal::new(ErrorCode::LimitExceeded, message).with_field("content.mentions")
+            );
         }
         let mut mentions: Vec<String> = Vec::with_capacity(count);
         for mention in &content.mentions {
@@ -82,7 +109,11 @@ fn check_kind(kind: &Kind) -> Result<(), Refusal> {
         Kind::Forward(it) => ("content.forward.messages", it.messages.is_empty()),
         Kind::Location(_) | Kind::Card(_) | Kind::Sticker(_) | Kind::Encrypted(_) => return Ok(()),
     };
-    if is_empty { Err(Refusal::invalid(field, "is empty")) } else { Ok(()) }
+    if is_empty {
+        Err(Refusal::invalid(field, "is empty"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a field stands in the content that this version does not know: a kind of a later one.
@@ -107,10 +138,18 @@ mod tests {
 
     use super::*;
 
-    const RULES: Contents = Contents { max_bytes: 65_536, max_mentions: 50 };
+    const RULES: Contents = Contents {
+        max_bytes: 65_536,
+        max_mentions: 50,
+    };
 
     fn text(text: &str) -> Content {
-        Content { kind: Some(Kind::Text(Text { text: text.to_owned() })), ..Content::default() }
+        Content {
+            kind: Some(Kind::Text(Text {
+                text: text.to_owned(),
+            })),
+            ..Content::default()
+        }
     }
 
     fn check(content: &Content) -> Result<CheckedContent, Refusal> {
@@ -124,17 +163,35 @@ mod tests {
         let checked = RULES.check(&bytes).expect("passes");
         assert_eq!(checked.content, bytes);
         let body = EventBody::decode(checked.body).expect("a body");
-        assert_eq!(body.body, Some(Body::MessageCreated(MessageCreated { content: bytes })));
+        assert_eq!(
+            body.body,
+            Some(Body::MessageCreated(MessageCreated { content: bytes }))
+        );
     }
 
     #[test]
     fn what_is_no_content_is_refused_with_its_field() {
-        let refused = |bytes: &'static [u8]| RULES.check(&Bytes::from_static(bytes)).expect_err("refused");
-        for (bytes, field) in [(&b""[..], "content"), (b"\xff\xff", "content"), (b"\x0a\x00", "content.text")] {
+        let refused = |bytes: &'static [u8]| {
+            RULES
+                .check(&Bytes::from_static(bytes))
+                .expect_err("refused")
+        };
+        for (bytes, field) in [
+            (&b""[..], "content"),
+            (b"\xff\xff", "content"),
+            (b"\x0a\x00", "content.text"),
+        ] {
             let refusal = refused(bytes);
-            assert_eq!((refusal.code, refusal.field.as_ref()), (ErrorCode::InvalidArgument, field), "{bytes:?}");
+            assert_eq!(
+                (refusal.code, refusal.field.as_ref()),
+                (ErrorCode::InvalidArgument, field),
+                "{bytes:?}"
+            );
         }
-        let fallback_only = Content { fallback: "hi".into(), ..Content::default() };
+        let fallback_only = Content {
+            fallback: "hi".into(),
+            ..Content::default()
+        };
         assert_eq!(check(&fallback_only).expect_err("refused").field, "content");
     }
 
@@ -146,20 +203,41 @@ mod tests {
         assert_eq!(refusal.code, ErrorCode::ContentTooLarge);
 
         let mentioning = |count: usize| Content {
-            mentions: (0..count).map(|it| Mention { user_id: format!("u{it}"), ..Mention::default() }).collect(),
+            mentions: (0..count)
+                .map(|it| Mention {
+                    user_id: format!("u{it}"),
+                    ..Mention::default()
+                })
+                .collect(),
             ..text("hi")
         };
         assert_eq!(check(&mentioning(50)).map(|it| it.mentions.len()), Ok(50));
         let refusal = check(&mentioning(51)).expect_err("refused");
-        assert_eq!((refusal.code, refusal.field.as_ref()), (ErrorCode::LimitExceeded, "content.mentions"));
+        assert_eq!(
+            (refusal.code, refusal.field.as_ref()),
+            (ErrorCode::LimitExceeded, "content.mentions")
+        );
     }
 
     #[test]
     fn each_user_is_mentioned_once() {
-        let mention = |user: &str, offset| Mention { user_id: user.into(), offset, length: 2 };
-        let content = Content { mentions: vec![mention("bob", 0), mention("carol", 3), mention("bob", 6)], ..text("hi") };
+        let mention = |user: &str, offset| Mention {
+            user_id: user.into(),
+            offset,
+            length: 2,
+        };
+        let content = Content {
+            mentions: vec![mention("bob", 0), mention("carol", 3), mention("bob", 6)],
+            ..text("hi")
+        };
         assert_eq!(check(&content).expect("passes").mentions, ["bob", "carol"]);
-        let content = Content { mentions: vec![mention("b/b", 0)], ..text("hi") };
-        assert_eq!(check(&content).expect_err("refused").field, "content.mentions");
+        let content = Content {
+            mentions: vec![mention("b/b", 0)],
+            ..text("hi")
+        };
+        assert_eq!(
+            check(&content).expect_err("refused").field,
+            "content.mentions"
+        );
     }
 }

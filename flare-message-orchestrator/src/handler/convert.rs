@@ -6,7 +6,8 @@ use bytes::Bytes;
 use flare_proto::{
     common::{self, ErrorCode},
     message::{
-        self as proto, EventBody, EventKind, MessageRecalled, event_body::Body, receipt, submit_item,
+        self as proto, EventBody, EventKind, MessageRecalled, event_body::Body, receipt,
+        submit_item,
     },
 };
 use flare_server_core::error::Refusal;
@@ -26,28 +27,41 @@ const MAX_TENANT_BYTES: usize = 32;
 /// Refuses an id that is not 1 to 64 of `A-Za-z0-9._:@+=~-`, or is `.` or `..`.
 pub(super) fn check_id(field: &'static str, id: &str) -> Result<(), Refusal> {
     let well_formed = (1..=MAX_ID_BYTES).contains(&id.len())
-        && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"._:@+=~-".contains(&it))
+        && id
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || b"._:@+=~-".contains(&it))
         && id != "."
         && id != "..";
     if well_formed {
         return Ok(());
     }
     let shown: String = id.chars().take(80).collect();
-    Err(Refusal::invalid(field, format!("{shown:?} is not 1 to 64 characters of A-Za-z0-9._:@+=~-, and not . or ..")))
+    Err(Refusal::invalid(
+        field,
+        format!("{shown:?} is not 1 to 64 characters of A-Za-z0-9._:@+=~-, and not . or .."),
+    ))
 }
 
 fn check_tenant(tenant: &str) -> Result<(), Refusal> {
     let well_formed = (1..=MAX_TENANT_BYTES).contains(&tenant.len())
-        && tenant.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
+        && tenant
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
     if well_formed {
         return Ok(());
     }
     let shown: String = tenant.chars().take(80).collect();
-    Err(Refusal::invalid("tenant_id", format!("{shown:?} is not 1 to 32 characters of a-z0-9-")))
+    Err(Refusal::invalid(
+        "tenant_id",
+        format!("{shown:?} is not 1 to 32 characters of a-z0-9-"),
+    ))
 }
 
 /// The item as a command. Its stream is filled in later.
-pub(super) fn command(item: proto::SubmitItem, rules: &dyn ContentRules) -> Result<Command, Refusal> {
+pub(super) fn command(
+    item: proto::SubmitItem,
+    rules: &dyn ContentRules,
+) -> Result<Command, Refusal> {
     check_tenant(&item.tenant_id)?;
     let actor = actor(item.actor.unwrap_or_default())?;
     check_client_id(&item.client_id, actor.kind)?;
@@ -55,10 +69,20 @@ pub(super) fn command(item: proto::SubmitItem, rules: &dyn ContentRules) -> Resu
         let message = format!("trace id has {} bytes, not 16", item.trace_id.len());
         return Err(Refusal::invalid("trace_id", message));
     }
-    let (conversation, participants) =
-        target(&item.tenant_id, &item.conversation_id, &item.peer_user_id, &actor)?;
-    let wanted = item.command.ok_or_else(|| Refusal::invalid("command", "item has no command"))?;
-    let Wanted { action, body, fingerprint } = action(wanted, &actor, &conversation, rules)?;
+    let (conversation, participants) = target(
+        &item.tenant_id,
+        &item.conversation_id,
+        &item.peer_user_id,
+        &actor,
+    )?;
+    let wanted = item
+        .command
+        .ok_or_else(|| Refusal::invalid("command", "item has no command"))?;
+    let Wanted {
+        action,
+        body,
+        fingerprint,
+    } = action(wanted, &actor, &conversation, rules)?;
     Ok(Command {
         origin: Origin {
             stream: 0,
@@ -84,7 +108,9 @@ fn actor(actor: common::Actor) -> Result<Actor, Refusal> {
         common::ActorKind::Api => ActorKind::Api,
         common::ActorKind::System => ActorKind::System,
         common::ActorKind::Service => ActorKind::Service,
-        common::ActorKind::Unspecified => return Err(Refusal::invalid("actor.kind", "nobody acts")),
+        common::ActorKind::Unspecified => {
+            return Err(Refusal::invalid("actor.kind", "nobody acts"));
+        }
     };
     match kind {
         ActorKind::System if !actor.user_id.is_empty() => {
@@ -97,17 +123,26 @@ fn actor(actor: common::Actor) -> Result<Actor, Refusal> {
     if !actor.device_id.is_empty() {
         check_id("actor.device_id", &actor.device_id)?;
     }
-    Ok(Actor { kind, user: actor.user_id.into(), device: actor.device_id.into() })
+    Ok(Actor {
+        kind,
+        user: actor.user_id.into(),
+        device: actor.device_id.into(),
+    })
 }
 
 fn check_client_id(id: &str, actor: ActorKind) -> Result<(), Refusal> {
     check_id("client_id", id)?;
     match (id.starts_with(SERVICE_PREFIX), actor) {
-        (true, ActorKind::Service) | (false, ActorKind::User | ActorKind::Api | ActorKind::System) => Ok(()),
-        (true, _) => Err(Refusal::invalid("client_id", format!("{id:?}: ids that begin with flare: belong to services"))),
-        (false, ActorKind::Service) => {
-            Err(Refusal::invalid("client_id", format!("{id:?}: a service's id begins with flare:")))
-        }
+        (true, ActorKind::Service)
+        | (false, ActorKind::User | ActorKind::Api | ActorKind::System) => Ok(()),
+        (true, _) => Err(Refusal::invalid(
+            "client_id",
+            format!("{id:?}: ids that begin with flare: belong to services"),
+        )),
+        (false, ActorKind::Service) => Err(Refusal::invalid(
+            "client_id",
+            format!("{id:?}: a service's id begins with flare:"),
+        )),
     }
 }
 
@@ -127,18 +162,34 @@ fn target(
         (true, false) => {
             check_id("user_id", peer)?;
             if !matches!(actor.kind, ActorKind::User | ActorKind::Api) {
-                return Err(Refusal::invalid("user_id", "a direct conversation is between two users"));
+                return Err(Refusal::invalid(
+                    "user_id",
+                    "a direct conversation is between two users",
+                ));
             }
             if *peer == *actor.user {
-                return Err(Refusal::invalid("user_id", format!("{peer:?} writes to himself: name another user")));
+                return Err(Refusal::invalid(
+                    "user_id",
+                    format!("{peer:?} writes to himself: name another user"),
+                ));
             }
             let id = direct_conversation_id(tenant, &actor.user, peer);
             let (own, peer) = (Arc::clone(&actor.user), Arc::from(peer));
-            let both = if own <= peer { [own, peer] } else { [peer, own] };
+            let both = if own <= peer {
+                [own, peer]
+            } else {
+                [peer, own]
+            };
             Ok((ConversationKey::new(tenant, id), Some(both)))
         }
-        (true, true) => Err(Refusal::invalid("conversation_id", "name a conversation or a user")),
-        (false, false) => Err(Refusal::invalid("conversation_id", "name a conversation or a user, not both")),
+        (true, true) => Err(Refusal::invalid(
+            "conversation_id",
+            "name a conversation or a user",
+        )),
+        (false, false) => Err(Refusal::invalid(
+            "conversation_id",
+            "name a conversation or a user, not both",
+        )),
     }
 }
 
@@ -161,17 +212,30 @@ fn action(
             let body = change.body.clone();
             let kind = changed_kind(&change)?;
             if is_direct_id(place) {
-                return Err(Refusal::invalid("conversation_id", format!("{place:?} is direct: nothing changes it")));
+                return Err(Refusal::invalid(
+                    "conversation_id",
+                    format!("{place:?} is direct: nothing changes it"),
+                ));
             }
             let fingerprint = fingerprint(format!("{place} change {}", change.kind), &body);
-            Ok(Wanted { action: Action::Change { kind, class: change.class() }, body, fingerprint })
+            Ok(Wanted {
+                action: Action::Change {
+                    kind,
+                    class: change.class(),
+                },
+                body,
+                fingerprint,
+            })
         }
-        submit_item::Command::Change(_) => {
-            Err(Refusal::new(ErrorCode::PermissionDenied, "only services change conversations").with_field("change"))
-        }
-        _ if is_service => {
-            Err(Refusal::new(ErrorCode::PermissionDenied, "services change conversations, and do not speak"))
-        }
+        submit_item::Command::Change(_) => Err(Refusal::new(
+            ErrorCode::PermissionDenied,
+            "only services change conversations",
+        )
+        .with_field("change")),
+        _ if is_service => Err(Refusal::new(
+            ErrorCode::PermissionDenied,
+            "services change conversations, and do not speak",
+        )),
         submit_item::Command::Send(content) => {
             let fingerprint = fingerprint(place.as_bytes(), &content);
             let checked = rules.check(&content)?;
@@ -180,23 +244,35 @@ fn action(
                 mentions: checked.mentions,
                 mention_all: checked.mention_all,
             };
-            Ok(Wanted { action, body: checked.body, fingerprint })
+            Ok(Wanted {
+                action,
+                body: checked.body,
+                fingerprint,
+            })
         }
-        submit_item::Command::Recall(proto::RecallCommand { seq: 0 }) => {
-            Err(Refusal::invalid("seq", "seq 0 is no message: they begin at 1"))
-        }
+        submit_item::Command::Recall(proto::RecallCommand { seq: 0 }) => Err(Refusal::invalid(
+            "seq",
+            "seq 0 is no message: they begin at 1",
+        )),
         submit_item::Command::Recall(proto::RecallCommand { seq }) => {
-            let body = EventBody { body: Some(Body::MessageRecalled(MessageRecalled { seq })) };
+            let body = EventBody {
+                body: Some(Body::MessageRecalled(MessageRecalled { seq })),
+            };
             let fingerprint = fingerprint(format!("{place} recall {seq}"), b"");
-            Ok(Wanted { action: Action::Recall { seq }, body: body.encode_to_vec().into(), fingerprint })
+            Ok(Wanted {
+                action: Action::Recall { seq },
+                body: body.encode_to_vec().into(),
+                fingerprint,
+            })
         }
     }
 }
 
 /// The kind of a change, if its body is of that kind.
 fn changed_kind(change: &proto::ConversationChange) -> Result<EventKind, Refusal> {
-    let body = EventBody::decode(change.body.clone())
-        .map_err(|error| Refusal::invalid("change.body", format!("body does not decode: {error}")))?;
+    let body = EventBody::decode(change.body.clone()).map_err(|error| {
+        Refusal::invalid("change.body", format!("body does not decode: {error}"))
+    })?;
     let kind = match body.body {
         Some(Body::ConversationCreated(_)) => EventKind::ConversationCreated,
         Some(Body::ConversationRenamed(_)) => EventKind::ConversationRenamed,
@@ -207,13 +283,20 @@ fn changed_kind(change: &proto::ConversationChange) -> Result<EventKind, Refusal
         Some(Body::OwnershipTransferred(_)) => EventKind::OwnershipTransferred,
         Some(Body::ConversationDisbanded(_)) => EventKind::ConversationDisbanded,
         Some(Body::MessageCreated(_) | Body::MessageRecalled(_)) | None => {
-            return Err(Refusal::invalid("change.body", "body is no change of a conversation"));
+            return Err(Refusal::invalid(
+                "change.body",
+                "body is no change of a conversation",
+            ));
         }
     };
     if kind == change.kind() {
         return Ok(kind);
     }
-    let message = format!("body is of kind {}, not {}", kind.as_str_name(), change.kind().as_str_name());
+    let message = format!(
+        "body is of kind {}, not {}",
+        kind.as_str_name(),
+        change.kind().as_str_name()
+    );
     Err(Refusal::invalid("change.kind", message))
 }
 
@@ -230,7 +313,10 @@ pub(super) fn receipt(receipt: Receipt) -> proto::Receipt {
         }),
         Err(refusal) => receipt::Result::Error(refusal.into()),
     };
-    proto::Receipt { correlation: receipt.correlation, result: Some(result) }
+    proto::Receipt {
+        correlation: receipt.correlation,
+        result: Some(result),
+    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,11 @@ impl Reader {
         while items.peek().is_some() {
             let part: Vec<_> = items.by_ref().take(self.max_items as usize).collect();
             let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            self.room.acquire_many(count).await.map_err(|_| ())?.forget();
+            self.room
+                .acquire_many(count)
+                .await
+                .map_err(|_| ())?
+                .forget();
             let mut commands = Vec::with_capacity(part.len());
             let mut refused = Vec::new();
             for item in part {
@@ -74,7 +78,9 @@ impl Reader {
                 }
             }
             if !refused.is_empty() {
-                self.refused.try_send(Answer::Receipts(refused)).map_err(|_| ())?;
+                self.refused
+                    .try_send(Answer::Receipts(refused))
+                    .map_err(|_| ())?;
             }
             if !commands.is_empty()
                 && let Err(refusal) = self.commands.submit(commands).await
@@ -88,8 +94,12 @@ impl Reader {
 }
 
 fn refusal_of(correlation: u64, refusal: Refusal) -> Receipt {
-    metrics::counter!("flare_orchestrator_refusals_total", "code" => refusal.code.as_str_name()).increment(1);
-    Receipt { correlation, result: Err(refusal) }
+    metrics::counter!("flare_orchestrator_refusals_total", "code" => refusal.code.as_str_name())
+        .increment(1);
+    Receipt {
+        correlation,
+        result: Err(refusal),
+    }
 }
 
 /// The receipts of a stream. Dropped: its reader ends.
@@ -123,7 +133,9 @@ impl Receipts {
             return Some((Err(refusal.into()), self));
         }
         self.room.add_permits(receipts.len());
-        let batch = ReceiptBatch { receipts: receipts.into_iter().map(convert::receipt).collect() };
+        let batch = ReceiptBatch {
+            receipts: receipts.into_iter().map(convert::receipt).collect(),
+        };
         Some((Ok(batch), self))
     }
 }
@@ -150,11 +162,22 @@ impl MessageOrchestratorService for OrchestratorHandler {
         let token = ended.clone();
         let inbound = request.into_inner();
         tokio::spawn(async move { token.run_until_cancelled_owned(reader.run(inbound)).await });
-        let receipts = Receipts { answers, room, ended: None, _reader: ended.drop_guard() };
-        Ok(Response::new(Box::pin(futures::stream::unfold(receipts, Receipts::next))))
+        let receipts = Receipts {
+            answers,
+            room,
+            ended: None,
+            _reader: ended.drop_guard(),
+        };
+        Ok(Response::new(Box::pin(futures::stream::unfold(
+            receipts,
+            Receipts::next,
+        ))))
     }
 
-    async fn submit_once(&self, request: Request<SubmitBatch>) -> Result<Response<ReceiptBatch>, Status> {
+    async fn submit_once(
+        &self,
+        request: Request<SubmitBatch>,
+    ) -> Result<Response<ReceiptBatch>, Status> {
         let items = request.into_inner().items;
         let max_items = self.streams.max_items();
         if items.len() > max_items {
@@ -191,7 +214,10 @@ impl MessageOrchestratorService for OrchestratorHandler {
             .zip(correlations)
             .filter_map(|(place, correlation)| {
                 let receipt = results.remove(&place)?;
-                Some(convert::receipt(Receipt { correlation, ..receipt }))
+                Some(convert::receipt(Receipt {
+                    correlation,
+                    ..receipt
+                }))
             })
             .collect();
         Ok(Response::new(ReceiptBatch { receipts }))

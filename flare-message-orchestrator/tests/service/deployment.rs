@@ -2,13 +2,17 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use flare_message_orchestrator::{application::ports::PreSendHook, config::OrchestratorConfig, service};
+use flare_message_orchestrator::{
+    application::ports::PreSendHook, config::OrchestratorConfig, service,
+};
 use flare_proto::{
     common::{Actor, ActorKind, ErrorCode},
     message::{
-        Content, ConversationChange, ConversationClass, ConversationCreated, EventBody, EventHeader, EventKind,
-        MembersAdded, Placed, RecallCommand, Receipt, SubmitItem, Text, content::Kind, event_body::Body,
-        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt, submit_item,
+        Content, ConversationChange, ConversationClass, ConversationCreated, EventBody,
+        EventHeader, EventKind, MembersAdded, Placed, RecallCommand, Receipt, SubmitItem, Text,
+        content::Kind, event_body::Body,
+        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt,
+        submit_item,
     },
 };
 use flare_server_core::{
@@ -42,10 +46,18 @@ impl Deployment {
         Self::start_in(tempfile::tempdir().unwrap(), config, Vec::new()).await
     }
 
-    pub(crate) async fn start_in(folder: TempDir, config: OrchestratorConfig, hooks: Vec<Arc<dyn PreSendHook>>) -> Self {
+    pub(crate) async fn start_in(
+        folder: TempDir,
+        config: OrchestratorConfig,
+        hooks: Vec<Arc<dyn PreSendHook>>,
+    ) -> Self {
         let shutdown = Shutdown::new();
         let data = folder.path().to_owned();
-        let log = EmbeddedLogConfig { segment_bytes: 4 << 20, min_free_bytes: 1 << 20, ..EmbeddedLogConfig::default() };
+        let log = EmbeddedLogConfig {
+            segment_bytes: 4 << 20,
+            min_free_bytes: 1 << 20,
+            ..EmbeddedLogConfig::default()
+        };
         let platform = Platform::new(PlatformParts {
             data: data.clone(),
             adapters: Box::new(EmbeddedAdapters::new(data, &log, shutdown.clone())),
@@ -56,24 +68,38 @@ impl Deployment {
             spans: Default::default(),
             listeners: HashMap::new(),
         });
-        let mut parts = service::build_with_hooks(&config, &platform, hooks).await.expect("builds");
-        platform.channels.serve_local(parts.routes.remove(0), parts.services, None);
+        let mut parts = service::build_with_hooks(&config, &platform, hooks)
+            .await
+            .expect("builds");
+        platform
+            .channels
+            .serve_local(parts.routes.remove(0), parts.services, None);
         let store = open_store(&platform).await.expect("opens");
         let mut tasks = JoinSet::new();
         for task in parts.tasks {
             tasks.spawn(async move { task.run.await.expect("no error") });
         }
-        let (log, writes, shutdown) =
-            (platform.message_log().await.expect("opens"), Arc::clone(&store), platform.shutdown.clone());
+        let (log, writes, shutdown) = (
+            platform.message_log().await.expect("opens"),
+            Arc::clone(&store),
+            platform.shutdown.clone(),
+        );
         tasks.spawn(async move {
             shutdown.or_drain(write(log, writes)).await;
         });
         platform.readiness.all_ready().await.expect("ready");
-        Self { platform, tasks, store, folder }
+        Self {
+            platform,
+            tasks,
+            store,
+            folder,
+        }
     }
 
     pub(crate) fn client(&self) -> MessageOrchestratorServiceClient<ServiceChannel> {
-        MessageOrchestratorServiceClient::new(self.platform.channels.get(registry::service::ORCHESTRATOR))
+        MessageOrchestratorServiceClient::new(
+            self.platform.channels.get(registry::service::ORCHESTRATOR),
+        )
     }
 
     /// The conversation's events, once the store has what the log has.
@@ -83,14 +109,28 @@ impl Deployment {
         self.store.wait_beyond(0, end - 1).await.unwrap();
         let key = ConversationKey::new("default", conversation);
         let events = self.store.range(&key, 0, 100, 1 << 20).await.unwrap();
-        events.into_iter().map(|it| decode_header(it).unwrap()).collect()
+        events
+            .into_iter()
+            .map(|it| decode_header(it).unwrap())
+            .collect()
     }
 
     /// Ends it as a signal would; gives the data folder.
     pub(crate) async fn stop(mut self) -> TempDir {
         self.platform.shutdown.drain();
-        let ended = async { while self.tasks.join_next().await.transpose().expect("no panic").is_some() {} };
-        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("drains");
+        let ended = async {
+            while self
+                .tasks
+                .join_next()
+                .await
+                .transpose()
+                .expect("no panic")
+                .is_some()
+            {}
+        };
+        tokio::time::timeout(Duration::from_secs(20), ended)
+            .await
+            .expect("drains");
         self.folder
     }
 }
@@ -117,20 +157,42 @@ async fn write(log: Arc<dyn MessageLog>, store: Arc<dyn MessageStore>) {
         let mut heads = HashMap::new();
         for event in &events {
             if !heads.contains_key(event.key()) {
-                let head = store.heads(&[event.key().clone()]).await.unwrap().remove(0).unwrap_or_default();
+                let head = store
+                    .heads(&[event.key().clone()])
+                    .await
+                    .unwrap()
+                    .remove(0)
+                    .unwrap_or_default();
                 heads.insert(event.key().clone(), head);
             }
-            heads.get_mut(event.key()).unwrap().apply(event.header()).expect("the next event");
+            heads
+                .get_mut(event.key())
+                .unwrap()
+                .apply(event.header())
+                .expect("the next event");
         }
         let heads = heads.into_iter().collect();
-        store.commit(Arc::new(StoreBatch { partition: 0, from, to: state, events, heads })).await.unwrap();
+        store
+            .commit(Arc::new(StoreBatch {
+                partition: 0,
+                from,
+                to: state,
+                events,
+                heads,
+            }))
+            .await
+            .unwrap();
     }
 }
 
 fn item(sender: &str, peer: &str, client_id: &str, command: submit_item::Command) -> SubmitItem {
     SubmitItem {
         tenant_id: "default".into(),
-        actor: Some(Actor { kind: ActorKind::User.into(), user_id: sender.into(), device_id: "phone".into() }),
+        actor: Some(Actor {
+            kind: ActorKind::User.into(),
+            user_id: sender.into(),
+            device_id: "phone".into(),
+        }),
         peer_user_id: peer.into(),
         client_id: client_id.into(),
         command: Some(command),
@@ -140,19 +202,41 @@ fn item(sender: &str, peer: &str, client_id: &str, command: submit_item::Command
 
 /// A text that says its client id.
 pub(crate) fn text(sender: &str, peer: &str, client_id: &str) -> SubmitItem {
-    let content = Content { kind: Some(Kind::Text(Text { text: client_id.into() })), ..Content::default() };
-    item(sender, peer, client_id, submit_item::Command::Send(content.encode_to_vec().into()))
+    let content = Content {
+        kind: Some(Kind::Text(Text {
+            text: client_id.into(),
+        })),
+        ..Content::default()
+    };
+    item(
+        sender,
+        peer,
+        client_id,
+        submit_item::Command::Send(content.encode_to_vec().into()),
+    )
 }
 
 pub(crate) fn recall(sender: &str, seq: u64, client_id: &str) -> SubmitItem {
-    item(sender, "", client_id, submit_item::Command::Recall(RecallCommand { seq }))
+    item(
+        sender,
+        "",
+        client_id,
+        submit_item::Command::Recall(RecallCommand { seq }),
+    )
 }
 
 fn change(conversation: &str, client_id: &str, kind: EventKind, body: Body) -> SubmitItem {
     let body = EventBody { body: Some(body) }.encode_to_vec().into();
-    let change = ConversationChange { kind: kind.into(), class: ConversationClass::Group.into(), body };
+    let change = ConversationChange {
+        kind: kind.into(),
+        class: ConversationClass::Group.into(),
+        body,
+    };
     SubmitItem {
-        actor: Some(Actor { kind: ActorKind::Service.into(), ..Actor::default() }),
+        actor: Some(Actor {
+            kind: ActorKind::Service.into(),
+            ..Actor::default()
+        }),
         conversation_id: conversation.into(),
         ..item("", "", client_id, submit_item::Command::Change(change))
     }
@@ -160,11 +244,21 @@ fn change(conversation: &str, client_id: &str, kind: EventKind, body: Body) -> S
 
 pub(crate) fn created(conversation: &str, client_id: &str) -> SubmitItem {
     let body = Body::ConversationCreated(ConversationCreated::default());
-    change(conversation, client_id, EventKind::ConversationCreated, body)
+    change(
+        conversation,
+        client_id,
+        EventKind::ConversationCreated,
+        body,
+    )
 }
 
 pub(crate) fn added(conversation: &str, client_id: &str) -> SubmitItem {
-    change(conversation, client_id, EventKind::MembersAdded, Body::MembersAdded(MembersAdded::default()))
+    change(
+        conversation,
+        client_id,
+        EventKind::MembersAdded,
+        Body::MembersAdded(MembersAdded::default()),
+    )
 }
 
 pub(crate) fn is_placed(receipt: &Receipt) -> bool {

@@ -42,7 +42,12 @@ impl Access {
         heads: Arc<Heads>,
         outbox: Arc<Outbox>,
     ) -> Self {
-        Self { rosters, inboxes, heads, outbox }
+        Self {
+            rosters,
+            inboxes,
+            heads,
+            outbox,
+        }
     }
 
     /// Answers in the order of the questions.
@@ -56,7 +61,11 @@ impl Access {
     }
 
     /// Where the user stands.
-    pub async fn membership(&self, key: &ConversationKey, user: &str) -> Result<Membership, Refusal> {
+    pub async fn membership(
+        &self,
+        key: &ConversationKey,
+        user: &str,
+    ) -> Result<Membership, Refusal> {
         let Some(roster) = self.roster(key).await? else {
             return Ok(Membership::UNKNOWN);
         };
@@ -84,8 +93,17 @@ impl Access {
         let Ok(participants) = <[Arc<str>; 2]>::try_from(stored.participants) else {
             return Ok(None);
         };
-        let direct = DirectConversation { key: key.clone(), participants, time_ms: stored.head.time_ms };
-        self.inboxes.record(&StreamEffects { directs: vec![direct], ..StreamEffects::default() }).await?;
+        let direct = DirectConversation {
+            key: key.clone(),
+            participants,
+            time_ms: stored.head.time_ms,
+        };
+        self.inboxes
+            .record(&StreamEffects {
+                directs: vec![direct],
+                ..StreamEffects::default()
+            })
+            .await?;
         self.rosters.forget(key);
         Ok(self.rosters.roster(key).await?)
     }
@@ -94,8 +112,16 @@ impl Access {
     ///
     /// A stranger is answered as if there were no such conversation, so that he learns nothing by asking; one who left knows that there is
     /// one, and is told that he is no member.
-    pub async fn visible(&self, caller: &Caller, key: &ConversationKey) -> Result<Arc<Roster>, Refusal> {
-        let not_found = || Refusal::from(Rule::NotFound { conversation: Arc::clone(&key.conversation) });
+    pub async fn visible(
+        &self,
+        caller: &Caller,
+        key: &ConversationKey,
+    ) -> Result<Arc<Roster>, Refusal> {
+        let not_found = || {
+            Refusal::from(Rule::NotFound {
+                conversation: Arc::clone(&key.conversation),
+            })
+        };
         let roster = self.roster(key).await?.ok_or_else(not_found)?;
         let Actor::User { id, .. } = &caller.actor else {
             return Ok(roster);
@@ -104,19 +130,28 @@ impl Access {
             return Ok(roster);
         }
         Err(match self.rosters.former(key, id).await? {
-            Some(_) => Rule::NotAMember { user: Arc::clone(id), conversation: Arc::clone(&key.conversation) }.into(),
+            Some(_) => Rule::NotAMember {
+                user: Arc::clone(id),
+                conversation: Arc::clone(&key.conversation),
+            }
+            .into(),
             None => not_found(),
         })
     }
 
     /// The membership of a user who is or was in the conversation; others learn nothing.
-    pub async fn member_or_former(&self, key: &ConversationKey, user: &Arc<str>) -> Result<Membership, Refusal> {
+    pub async fn member_or_former(
+        &self,
+        key: &ConversationKey,
+        user: &Arc<str>,
+    ) -> Result<Membership, Refusal> {
         let membership = self.membership(key, user).await?;
         match membership.standing {
             Standing::Active(_) | Standing::Former => Ok(membership),
-            Standing::Unknown | Standing::Stranger => {
-                Err(Rule::NotFound { conversation: Arc::clone(&key.conversation) }.into())
+            Standing::Unknown | Standing::Stranger => Err(Rule::NotFound {
+                conversation: Arc::clone(&key.conversation),
             }
+            .into()),
         }
     }
 }

@@ -42,7 +42,14 @@ impl Commands {
         ids: Arc<IdSource>,
         limits: Limits,
     ) -> Self {
-        Self { store, access, outbox, clock, ids, limits }
+        Self {
+            store,
+            access,
+            outbox,
+            clock,
+            ids,
+            limits,
+        }
     }
 
     /// Begins a group under the given id, or under one that is made (the same for each retry). Answers the id.
@@ -54,7 +61,8 @@ impl Commands {
         command: &Command,
     ) -> Result<ConversationKey, Refusal> {
         check_client_id(client_id)?;
-        let id = conversation.unwrap_or_else(|| group_id(&caller.tenant, &caller.actor.sender(), client_id));
+        let id = conversation
+            .unwrap_or_else(|| group_id(&caller.tenant, &caller.actor.sender(), client_id));
         let key = ConversationKey::new(Arc::clone(&caller.tenant), id);
         self.change(caller, client_id, &key, command).await?;
         Ok(key)
@@ -71,7 +79,9 @@ impl Commands {
         command: &Command,
     ) -> Result<u64, Refusal> {
         check_client_id(client_id)?;
-        let outcome = self.decide_and_submit(caller, client_id, key, command).await;
+        let outcome = self
+            .decide_and_submit(caller, client_id, key, command)
+            .await;
         let label = match &outcome {
             Ok(_) => "done",
             Err(refusal) if refusal.is_retryable() => "unavailable",
@@ -89,14 +99,24 @@ impl Commands {
         command: &Command,
     ) -> Result<u64, Refusal> {
         let sender = caller.actor.sender();
-        let command_id = CommandId { client_id: client_id.into(), fingerprint: command.fingerprint() };
+        let command_id = CommandId {
+            client_id: client_id.into(),
+            fingerprint: command.fingerprint(),
+        };
         let turn = self.outbox.turn(key).await;
-        self.outbox.drain(&turn).await.inspect_err(|_| self.outbox.nudge())?;
+        self.outbox
+            .drain(&turn)
+            .await
+            .inspect_err(|_| self.outbox.nudge())?;
         if let Some(answered) = self.store.answered(key, &sender, client_id).await? {
             return match answered.seq {
-                _ if answered.fingerprint != command_id.fingerprint => Err(other_command(client_id)),
+                _ if answered.fingerprint != command_id.fingerprint => {
+                    Err(other_command(client_id))
+                }
                 Some(seq) => Ok(seq),
-                None => Err(Refusal::internal(format!("a drained line of {key} has no seq"))),
+                None => Err(Refusal::internal(format!(
+                    "a drained line of {key} has no seq"
+                ))),
             };
         }
 
@@ -105,23 +125,43 @@ impl Commands {
             if self.store.exists(key).await? {
                 return Err(taken(key));
             }
-            Some(Conversation::create(&key.conversation, command, &self.limits)?)
+            Some(Conversation::create(
+                &key.conversation,
+                command,
+                &self.limits,
+            )?)
         } else {
             self.access.visible(caller, key).await?;
             if is_direct(&key.conversation) {
-                return Err(Rule::Direct { conversation: Arc::clone(&key.conversation) }.into());
+                return Err(Rule::Direct {
+                    conversation: Arc::clone(&key.conversation),
+                }
+                .into());
             }
-            let not_found = || Rule::NotFound { conversation: Arc::clone(&key.conversation) };
+            let not_found = || Rule::NotFound {
+                conversation: Arc::clone(&key.conversation),
+            };
             let conversation = self.store.conversation(key).await?.ok_or_else(not_found)?;
             conversation.decide(&caller.actor, command, &self.limits)?
         };
         let Some(change) = change else {
-            self.store.commit_nothing(key, &sender, &line, &command_id).await?;
+            self.store
+                .commit_nothing(key, &sender, &line, &command_id)
+                .await?;
             return Ok(0);
         };
-        let line = OutboxLine { line, key: key.clone(), sender, change };
+        let line = OutboxLine {
+            line,
+            key: key.clone(),
+            sender,
+            change,
+        };
         let expected = self.outbox.expect(&turn);
-        if let Err(error) = self.store.commit(&line, &command_id, self.limits.max_conversations_per_user).await {
+        if let Err(error) = self
+            .store
+            .commit(&line, &command_id, self.limits.max_conversations_per_user)
+            .await
+        {
             // A refusal wrote nothing; of any other failure the sweeper finds out.
             if let StoreError::TooManyConversations { .. } = error {
                 expected.settled();
@@ -143,11 +183,17 @@ impl Commands {
 }
 
 fn other_command(client_id: &str) -> Refusal {
-    Refusal::new(ErrorCode::AlreadyExists, format!("client id {client_id} was used for another command"))
-        .with_field("client_id")
+    Refusal::new(
+        ErrorCode::AlreadyExists,
+        format!("client id {client_id} was used for another command"),
+    )
+    .with_field("client_id")
 }
 
 fn taken(key: &ConversationKey) -> Refusal {
-    Refusal::new(ErrorCode::AlreadyExists, format!("conversation {} exists already", key.conversation))
-        .with_field("conversation_id")
+    Refusal::new(
+        ErrorCode::AlreadyExists,
+        format!("conversation {} exists already", key.conversation),
+    )
+    .with_field("conversation_id")
 }

@@ -29,7 +29,10 @@ pub struct Heads {
 impl Heads {
     /// Heads over memory that begins empty.
     pub fn new(recent: RecentHeads, reader: Arc<dyn StorageReader>) -> Self {
-        Self { recent: Mutex::new(recent), reader }
+        Self {
+            recent: Mutex::new(recent),
+            reader,
+        }
     }
 
     /// Takes events of the stream in, in their order.
@@ -37,9 +40,11 @@ impl Heads {
         let mut recent = self.recent();
         let taken = events.iter().filter(|event| recent.observe(event)).count();
         let repeated = events.len() - taken;
-        metrics::counter!("flare_session_events_total", "outcome" => "taken").increment(taken as u64);
+        metrics::counter!("flare_session_events_total", "outcome" => "taken")
+            .increment(taken as u64);
         if repeated > 0 {
-            metrics::counter!("flare_session_events_total", "outcome" => "repeated").increment(repeated as u64);
+            metrics::counter!("flare_session_events_total", "outcome" => "repeated")
+                .increment(repeated as u64);
         }
         metrics::gauge!("flare_session_recent_heads").set(recent.len() as f64);
     }
@@ -81,7 +86,11 @@ impl Heads {
         {
             let recent = self.recent();
             for id in conversations {
-                let whole = |head: &&Head| head.last_message.as_ref().is_none_or(|it| it.encoded.is_some());
+                let whole = |head: &&Head| {
+                    head.last_message
+                        .as_ref()
+                        .is_none_or(|it| it.encoded.is_some())
+                };
                 match recent.get(&key(tenant, id)).filter(whole) {
                     Some(head) => drop(heads.insert(Arc::clone(id), head.clone())),
                     None => missing.push(Arc::clone(id)),
@@ -91,14 +100,20 @@ impl Heads {
         for chunk in missing.chunks(HEADS_A_CALL) {
             let known: Vec<_> = {
                 let recent = self.recent();
-                chunk.iter().map(|id| recent.newest(&key(tenant, id)).map_or(0, |(seq, _)| seq)).collect()
+                chunk
+                    .iter()
+                    .map(|id| recent.newest(&key(tenant, id)).map_or(0, |(seq, _)| seq))
+                    .collect()
             };
             let mut stored = self.ask(tenant, chunk).await?;
             for (id, known) in chunk.iter().zip(known) {
                 let head = stored.remove(id).map(|it| it.head).unwrap_or_default();
                 if head.seq < known {
                     // An event that came by is in the store: this answer is of a store that lags behind.
-                    let message = format!("the store's head of {id} is {}, the stream is at {known}", head.seq);
+                    let message = format!(
+                        "the store's head of {id} is {}, the stream is at {known}",
+                        head.seq
+                    );
                     return Err(Refusal::unavailable(message, RETRY_AFTER));
                 }
                 heads.insert(Arc::clone(id), head);
@@ -112,7 +127,9 @@ impl Heads {
         if let Some(head) = self.recent().get(key).filter(|it| it.seq >= seq) {
             return Ok(head.clone());
         }
-        self.committed(key).await.map(|it| it.map(|it| it.head).unwrap_or_default())
+        self.committed(key)
+            .await
+            .map(|it| it.map(|it| it.head).unwrap_or_default())
     }
 
     /// The seq of the newest event that memory knows of the conversation.
@@ -127,7 +144,9 @@ impl Heads {
 
     /// The head in the store, with a direct conversation's users; None: it has no events.
     pub async fn committed(&self, key: &ConversationKey) -> Result<Option<StoredHead>, Refusal> {
-        let stored = self.ask(&key.tenant, std::slice::from_ref(&key.conversation)).await?;
+        let stored = self
+            .ask(&key.tenant, std::slice::from_ref(&key.conversation))
+            .await?;
         Ok(stored.into_values().next())
     }
 

@@ -13,7 +13,7 @@ use super::{
     heads::Heads,
     ports::{InboxStore, RosterStore, StorageReader},
     positions::Positions,
-    reads::recalled_in,
+    reads::recalled_above,
     refusals::bad_token,
 };
 use crate::domain::{
@@ -44,6 +44,8 @@ const ENTRY_BYTES: usize = 512;
 ///   conversation that changes behind the cursor changes above that mark.
 /// - *Everything, newest first* goes by (time of last activity, id) and ends with the mark taken at the first page. Activity moves only with
 ///   the stream (or with a row, which has a version), and only up: so a conversation that jumps over the cursor does it above that mark.
+/// - *One who left* is told of what came by up to his leaving, but not of moves: his row changes when he leaves, and once more when that
+///   event comes by.
 /// - *Mentions* and read positions by own sends are there before the head moves ([`super::stream::Stream::take`]). Read positions that wait in memory are put over the
 ///   rows, and get their version when they are written.
 /// - *Restarts.* A mark of another epoch, or below the horizon, is not trusted: the user gets everything again.
@@ -80,30 +82,58 @@ struct Asked<'a> {
 
 impl Inbox {
     /// What changed for the caller since the token, or everything, newest first.
-    pub async fn sync(&self, caller: &Caller, token: &str, page_size: usize) -> Result<InboxPage, Refusal> {
+    pub async fn sync(
+        &self,
+        caller: &Caller,
+        token: &str,
+        page_size: usize,
+    ) -> Result<InboxPage, Refusal> {
         let Actor::User { id, .. } = &caller.actor else {
             return Err(Rule::NoUser.into());
         };
-        let user = &UserKey { tenant: Arc::clone(&caller.tenant), user: Arc::clone(id) };
+        let user = &UserKey {
+            tenant: Arc::clone(&caller.tenant),
+            user: Arc::clone(id),
+        };
         let token = match token {
             "" => None,
-            text => Some(InboxToken::decode(text, &user.tenant, &user.user).map_err(bad_token("token"))?),
+            text => Some(
+                InboxToken::decode(text, &user.tenant, &user.user).map_err(bad_token("token"))?,
+            ),
         };
         let (epoch, position, horizon) = self.heads.stream();
         let version = self.inboxes.version(user).await?;
-        let now = Mark { epoch, position, version: version.version };
+        let now = Mark {
+            epoch,
+            position,
+            version: version.version,
+        };
         let good = |mark: &Mark| {
-            mark.epoch == epoch && (horizon..=position).contains(&mark.position) && mark.version <= version.version
+            mark.epoch == epoch
+                && (horizon..=position).contains(&mark.position)
+                && mark.version <= version.version
         };
         // Before any row is read: what is written in between shows in the rows.
         let waiting = self.positions.reads_of(user);
-        let asked = Asked { user, now, memberships: version.memberships, page_size, waiting };
+        let asked = Asked {
+            user,
+            now,
+            memberships: version.memberships,
+            page_size,
+            waiting,
+        };
         let changes = match token {
-            Some(InboxToken::Since(from)) if good(&from) => self.changes(&asked, from, now, None).await?,
+            Some(InboxToken::Since(from)) if good(&from) => {
+                self.changes(&asked, from, now, None).await?
+            }
             Some(InboxToken::Changes { from, mark, after }) if good(&from) => {
                 self.changes(&asked, from, mark, Some(after)).await?
             }
-            Some(InboxToken::Walk { mark, after_ms, after }) if good(&mark) => {
+            Some(InboxToken::Walk {
+                mark,
+                after_ms,
+                after,
+            }) if good(&mark) => {
                 return self.walk(&asked, mark, Some((after_ms, after))).await;
             }
             _ => None,
@@ -123,20 +153,34 @@ impl Inbox {
         after: Option<Arc<str>>,
     ) -> Result<Option<InboxPage>, Refusal> {
         let user = asked.user;
-        let mine = self.rosters.conversations_of(user, asked.memberships).await?;
+        let mine = self
+            .rosters
+            .conversations_of(user, asked.memberships)
+            .await?;
         let Some(moved) = self.heads.moved_since(&user.tenant, &mine, from.position) else {
             return Ok(None);
         };
         let mut changed: BTreeSet<Arc<str>> = moved.into_iter().cloned().collect();
         changed.extend(self.inboxes.changed_since(user, from.version).await?);
         changed.extend(asked.waiting.keys().cloned());
-        let from_there = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let from_there = (
+            after.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        );
         let left: Vec<_> = changed.range::<Arc<str>, _>(from_there).cloned().collect();
         metrics::counter!("flare_session_inbox_syncs_total", "kind" => "changes").increment(1);
 
         let (entries, taken) = self.entries(asked, &left).await?;
-        let token = match left.get(..taken).and_then(<[_]>::last).filter(|_| taken < left.len()) {
-            Some(last) => InboxToken::Changes { from, mark, after: Arc::clone(last) },
+        let token = match left
+            .get(..taken)
+            .and_then(<[_]>::last)
+            .filter(|_| taken < left.len())
+        {
+            Some(last) => InboxToken::Changes {
+                from,
+                mark,
+                after: Arc::clone(last),
+            },
             None => InboxToken::Since(mark),
         };
         Ok(Some(asked.page(entries, &token)))
@@ -150,34 +194,67 @@ impl Inbox {
         after: Option<(i64, Arc<str>)>,
     ) -> Result<InboxPage, Refusal> {
         let user = asked.user;
-        let mine = self.rosters.conversations_of(user, asked.memberships).await?;
+        let mine = self
+            .rosters
+            .conversations_of(user, asked.memberships)
+            .await?;
         let waiting = self.positions.activity_of(&user.tenant, &mine);
         let mut left: Vec<(i64, Arc<str>)> = self
             .inboxes
             .activity(user)
             .await?
             .into_iter()
-            .map(|(id, stored_ms)| (waiting.get(&id).copied().unwrap_or(stored_ms).max(stored_ms), id))
+            .map(|(id, stored_ms)| {
+                (
+                    waiting
+                        .get(&id)
+                        .copied()
+                        .unwrap_or(stored_ms)
+                        .max(stored_ms),
+                    id,
+                )
+            })
             .filter(|place| after.as_ref().is_none_or(|after| place < after))
             .collect();
         left.sort_unstable_by(|one, other| other.cmp(one));
         metrics::counter!("flare_session_inbox_syncs_total", "kind" => "walk").increment(1);
 
-        let ids: Vec<_> = left.iter().take(asked.page_size).map(|(_, id)| Arc::clone(id)).collect();
+        let ids: Vec<_> = left
+            .iter()
+            .take(asked.page_size)
+            .map(|(_, id)| Arc::clone(id))
+            .collect();
         let (entries, taken) = self.entries(asked, &ids).await?;
-        let token = match left.get(..taken).and_then(<[_]>::last).filter(|_| taken < left.len()) {
-            Some((after_ms, last)) => InboxToken::Walk { mark, after_ms: *after_ms, after: Arc::clone(last) },
+        let token = match left
+            .get(..taken)
+            .and_then(<[_]>::last)
+            .filter(|_| taken < left.len())
+        {
+            Some((after_ms, last)) => InboxToken::Walk {
+                mark,
+                after_ms: *after_ms,
+                after: Arc::clone(last),
+            },
             None => InboxToken::Since(mark),
         };
         Ok(asked.page(entries, &token))
     }
 
     /// Entries of the first of these conversations, and of how many: as many as a page takes.
-    async fn entries(&self, asked: &Asked<'_>, ids: &[Arc<str>]) -> Result<(Vec<Entry>, usize), Refusal> {
+    async fn entries(
+        &self,
+        asked: &Asked<'_>,
+        ids: &[Arc<str>],
+    ) -> Result<(Vec<Entry>, usize), Refusal> {
         let user = asked.user;
         let ids = &ids[..ids.len().min(asked.page_size)];
-        let mut rows: HashMap<Arc<str>, InboxRow> =
-            self.inboxes.rows(user, ids).await?.into_iter().map(|row| (Arc::clone(&row.conversation), row)).collect();
+        let mut rows: HashMap<Arc<str>, InboxRow> = self
+            .inboxes
+            .rows(user, ids)
+            .await?
+            .into_iter()
+            .map(|row| (Arc::clone(&row.conversation), row))
+            .collect();
         let active: Vec<_> = ids
             .iter()
             .filter(|id| rows.get(*id).is_some_and(|row| row.farewell.is_none()))
@@ -194,18 +271,10 @@ impl Inbox {
             self.complete_farewell(user, &mut row).await?;
             let waiting = asked.waiting.get(id).copied().unwrap_or_default();
             let read = effective_read(&row, waiting, head, &user.user);
-            let entry = match &row.farewell {
-                Some(farewell) => {
-                    let key = ConversationKey::new(Arc::clone(&user.tenant), Arc::clone(id));
-                    let recalled = self.inboxes.recalled_between(&key, read.seq, farewell.seq).await?;
-                    row.entry(head, read, recalled)
-                }
-                None => {
-                    let key = ConversationKey::new(Arc::clone(&user.tenant), Arc::clone(id));
-                    let recalled = recalled_in(&*self.inboxes, &key, head, read.seq, head.seq).await?;
-                    row.entry(head, read, recalled)
-                }
-            };
+            let key = ConversationKey::new(Arc::clone(&user.tenant), Arc::clone(id));
+            let recalled =
+                recalled_above(&*self.inboxes, &key, head, row.farewell.as_ref(), read.seq).await?;
+            let entry = row.entry(head, read, recalled);
             bytes += ENTRY_BYTES + entry.last_message.len();
             if bytes > self.max_page_bytes && !entries.is_empty() {
                 return Ok((entries, index));
@@ -218,8 +287,13 @@ impl Inbox {
     /// The last message of one who left is asked for once, and kept.
     async fn complete_farewell(&self, user: &UserKey, row: &mut InboxRow) -> Result<(), Refusal> {
         if let Some(farewell) = row.farewell.as_mut().filter(|it| it.last_message.is_none()) {
-            let last = self.reader.last_message(user, &row.conversation, farewell.seq).await?;
-            self.inboxes.keep_farewell(user, &row.conversation, &last).await?;
+            let last = self
+                .reader
+                .last_message(user, &row.conversation, farewell.seq)
+                .await?;
+            self.inboxes
+                .keep_farewell(user, &row.conversation, &last)
+                .await?;
             farewell.last_message = Some(last);
         }
         Ok(())

@@ -13,7 +13,10 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     heads::Heads,
-    ports::{ConversationStore, MessageOrchestrator, OutboxLine, Placed, RosterStore, StoreError, SubmitError},
+    ports::{
+        ConversationStore, MessageOrchestrator, OutboxLine, Placed, RosterStore, StoreError,
+        SubmitError,
+    },
     turns::{Turn, Turns},
 };
 
@@ -81,7 +84,11 @@ impl Outbox {
     /// Announces a line, before it is written. Dropped before [`Expected::settled`], it wakes the sweeper.
     pub fn expect(&self, turn: &Turn) -> Expected<'_> {
         self.state().waiting.insert(turn.key().clone());
-        Expected { outbox: self, key: turn.key().clone(), settled: false }
+        Expected {
+            outbox: self,
+            key: turn.key().clone(),
+            settled: false,
+        }
     }
 
     /// Has the sweeper look at what waits.
@@ -182,7 +189,9 @@ impl Outbox {
             }
             if left {
                 let pause = pauses.next().unwrap_or(LAST_PAUSE);
-                let _ = shutdown.or_drain(tokio::time::timeout(pause, self.wake.notified())).await;
+                let _ = shutdown
+                    .or_drain(tokio::time::timeout(pause, self.wake.notified()))
+                    .await;
             } else {
                 pauses = self::pauses();
                 shutdown.or_drain(self.wake.notified()).await;
@@ -194,7 +203,11 @@ impl Outbox {
     fn begin(&self, key: &ConversationKey) -> InFlight<'_> {
         let (ends, ended) = watch::channel(());
         self.state().in_flight.insert(key.clone(), ended);
-        InFlight { outbox: self, key: key.clone(), _ends: ends }
+        InFlight {
+            outbox: self,
+            key: key.clone(),
+            _ends: ends,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -233,7 +246,9 @@ impl Drop for Expected<'_> {
 /// The change is kept and will be made; its outcome is not known yet.
 fn later(cause: &str) -> Refusal {
     Refusal::unavailable(
-        format!("the change is kept and waits for the conversation's log ({cause}): ask again with the same client id"),
+        format!(
+            "the change is kept and waits for the conversation's log ({cause}): ask again with the same client id"
+        ),
         RETRY_AFTER,
     )
 }

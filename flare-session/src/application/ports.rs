@@ -85,17 +85,32 @@ pub struct Placed {
 #[async_trait]
 pub trait ConversationStore: Send + Sync + 'static {
     /// The group as far as its events are settled.
-    async fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, StoreError>;
+    async fn conversation(&self, key: &ConversationKey)
+    -> Result<Option<Conversation>, StoreError>;
     /// Whether the id is taken, by a settled conversation or by a line that waits.
     async fn exists(&self, key: &ConversationKey) -> Result<bool, StoreError>;
     /// The command that the sender sent under this client id.
-    async fn answered(&self, key: &ConversationKey, sender: &str, client_id: &str)
-    -> Result<Option<Answered>, StoreError>;
+    async fn answered(
+        &self,
+        key: &ConversationKey,
+        sender: &str,
+        client_id: &str,
+    ) -> Result<Option<Answered>, StoreError>;
     /// Writes the line, with rows for who joins by it. `max_conversations` bounds the groups of each of them.
-    async fn commit(&self, line: &OutboxLine, command: &CommandId, max_conversations: u32) -> Result<(), StoreError>;
+    async fn commit(
+        &self,
+        line: &OutboxLine,
+        command: &CommandId,
+        max_conversations: u32,
+    ) -> Result<(), StoreError>;
     /// Remembers that the command had nothing to change.
-    async fn commit_nothing(&self, key: &ConversationKey, sender: &str, line: &str, command: &CommandId)
-    -> Result<(), StoreError>;
+    async fn commit_nothing(
+        &self,
+        key: &ConversationKey,
+        sender: &str,
+        line: &str,
+        command: &CommandId,
+    ) -> Result<(), StoreError>;
     /// Applies the line's change to the rows, which count from here on, and notes the seq with the line.
     async fn settle(&self, line: &OutboxLine, placed: &Placed) -> Result<(), StoreError>;
     /// Takes the line and its rows back: the log has refused it for good.
@@ -115,9 +130,17 @@ pub trait RosterStore: Send + Sync + 'static {
     /// The conversation with its active members; None: there is none that counts.
     async fn roster(&self, key: &ConversationKey) -> Result<Option<Arc<Roster>>, StoreError>;
     /// The past of a user who is no active member; None: he has none.
-    async fn former(&self, key: &ConversationKey, user: &str) -> Result<Option<FormerMember>, StoreError>;
+    async fn former(
+        &self,
+        key: &ConversationKey,
+        user: &str,
+    ) -> Result<Option<FormerMember>, StoreError>;
     /// Conversations in which the user is active, at least as new as the version `memberships` that [`InboxStore::version`] answered.
-    async fn conversations_of(&self, user: &UserKey, memberships: u64) -> Result<Arc<[Arc<str>]>, StoreError>;
+    async fn conversations_of(
+        &self,
+        user: &UserKey,
+        memberships: u64,
+    ) -> Result<Arc<[Arc<str>]>, StoreError>;
     /// Rows of the conversation have changed.
     fn forget(&self, key: &ConversationKey);
 }
@@ -140,14 +163,19 @@ pub struct StreamEffects {
     pub directs: Vec<DirectConversation>,
     /// (conversation, seq, users): messages that mention users. Only members' rows are written.
     pub mentions: Vec<(ConversationKey, u64, Vec<Arc<str>>)>,
-    /// (conversation, seq): messages that were taken back; their mentions go.
-    pub recalls: Vec<(ConversationKey, u64)>,
+    /// (conversation, seq, by): messages that were taken back by the event at `by`. Their mentions go, but for users who had left before.
+    pub recalls: Vec<(ConversationKey, u64, u64)>,
+    /// (conversation, seq): changes. The rows of who left by one change again: everything before it has come by.
+    pub changes: Vec<(ConversationKey, u64)>,
 }
 
 impl StreamEffects {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.directs.is_empty() && self.mentions.is_empty() && self.recalls.is_empty()
+        self.directs.is_empty()
+            && self.mentions.is_empty()
+            && self.recalls.is_empty()
+            && self.changes.is_empty()
     }
 }
 
@@ -180,13 +208,27 @@ pub trait InboxStore: Send + Sync + 'static {
     /// The version of the user's rows.
     async fn version(&self, user: &UserKey) -> Result<UserVersion, StoreError>;
     /// Conversations whose row of the user has a version above `version`, by id.
-    async fn changed_since(&self, user: &UserKey, version: u64) -> Result<Vec<Arc<str>>, StoreError>;
+    async fn changed_since(
+        &self,
+        user: &UserKey,
+        version: u64,
+    ) -> Result<Vec<Arc<str>>, StoreError>;
     /// All conversations of the user with the time of their last activity (for one that he left: of his leaving), in no order. Unix milliseconds.
     async fn activity(&self, user: &UserKey) -> Result<Vec<(Arc<str>, i64)>, StoreError>;
     /// The user's rows of these conversations; what is not there is left out.
-    async fn rows(&self, user: &UserKey, conversations: &[Arc<str>]) -> Result<Vec<InboxRow>, StoreError>;
-    /// How many recalled messages have a seq in (after, up_to].
-    async fn recalled_between(&self, key: &ConversationKey, after: u64, up_to: u64) -> Result<u64, StoreError>;
+    async fn rows(
+        &self,
+        user: &UserKey,
+        conversations: &[Arc<str>],
+    ) -> Result<Vec<InboxRow>, StoreError>;
+    /// How many messages with a seq in (after, up_to] were taken back by events up to `by`.
+    async fn recalled_between(
+        &self,
+        key: &ConversationKey,
+        after: u64,
+        up_to: u64,
+        by: u64,
+    ) -> Result<u64, StoreError>;
     /// Changes a user's settings and answers them; None: he has no row.
     async fn update_settings(
         &self,
@@ -195,7 +237,12 @@ pub trait InboxStore: Send + Sync + 'static {
         patch: &SettingsPatch,
     ) -> Result<Option<Settings>, StoreError>;
     /// Keeps the last message of one who left: an encoded event, or empty for none.
-    async fn keep_farewell(&self, user: &UserKey, conversation: &str, last_message: &Bytes) -> Result<(), StoreError>;
+    async fn keep_farewell(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        last_message: &Bytes,
+    ) -> Result<(), StoreError>;
     /// Writes what a batch of events brings. Answers the direct conversations that are new.
     async fn record(&self, effects: &StreamEffects) -> Result<Vec<DirectConversation>, StoreError>;
     /// The process begins to count: where the last clean end stood, or else position 0 of `new_epoch`. Until [`stream_ended`](Self::stream_ended) is called,
@@ -301,11 +348,25 @@ pub struct StoredHead {
 #[async_trait]
 pub trait StorageReader: Send + Sync + 'static {
     /// Heads of conversations; what has no events is left out.
-    async fn heads(&self, tenant: &str, conversations: &[Arc<str>]) -> Result<HashMap<Arc<str>, StoredHead>, Refusal>;
+    async fn heads(
+        &self,
+        tenant: &str,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal>;
     /// The ordinal of the event at `seq`, read in the user's name; None: he cannot read it.
-    async fn ordinal_at(&self, user: &UserKey, conversation: &str, seq: u64) -> Result<Option<u64>, Refusal>;
+    async fn ordinal_at(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<Option<u64>, Refusal>;
     /// The newest message at or below `seq` as an encoded event, read in the user's name; empty: there is none.
-    async fn last_message(&self, user: &UserKey, conversation: &str, seq: u64) -> Result<Bytes, Refusal>;
+    async fn last_message(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<Bytes, Refusal>;
 }
 
 /// Something that devices are told now or never.

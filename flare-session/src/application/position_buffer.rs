@@ -35,11 +35,20 @@ struct Gathered {
 impl PositionBuffer {
     /// Room for so many keys.
     pub fn new(max_keys: usize) -> Self {
-        Self { max_keys, waiting: Gathered::default(), writing: Gathered::default() }
+        Self {
+            max_keys,
+            waiting: Gathered::default(),
+            writing: Gathered::default(),
+        }
     }
 
     /// A user has read so far.
-    pub fn read(&mut self, key: &ConversationKey, user: &Arc<str>, position: ReadPosition) -> Result<(), Full> {
+    pub fn read(
+        &mut self,
+        key: &ConversationKey,
+        user: &Arc<str>,
+        position: ReadPosition,
+    ) -> Result<(), Full> {
         self.room()?;
         self.waiting.read(key, user, position);
         Ok(())
@@ -80,7 +89,10 @@ impl PositionBuffer {
                 .iter()
                 .flat_map(|(user, of_user)| {
                     of_user.iter().map(|(conversation, position)| ReadUpdate {
-                        key: ConversationKey::new(Arc::clone(&user.tenant), Arc::clone(conversation)),
+                        key: ConversationKey::new(
+                            Arc::clone(&user.tenant),
+                            Arc::clone(conversation),
+                        ),
                         user: Arc::clone(&user.user),
                         position: *position,
                     })
@@ -98,7 +110,11 @@ impl PositionBuffer {
                     })
                 })
                 .collect(),
-            activity: writing.activity.iter().map(|(key, time_ms)| (key.clone(), *time_ms)).collect(),
+            activity: writing
+                .activity
+                .iter()
+                .map(|(key, time_ms)| (key.clone(), *time_ms))
+                .collect(),
         }
     }
 
@@ -128,7 +144,12 @@ impl PositionBuffer {
 
     /// A user's read position that is not in the store yet.
     pub fn read_of(&self, user: &UserKey, conversation: &str) -> Option<ReadPosition> {
-        let of = |it: &Gathered| it.reads.get(user).and_then(|of_user| of_user.get(conversation)).copied();
+        let of = |it: &Gathered| {
+            it.reads
+                .get(user)
+                .and_then(|of_user| of_user.get(conversation))
+                .copied()
+        };
         of(&self.waiting).max(of(&self.writing))
     }
 
@@ -145,7 +166,12 @@ impl PositionBuffer {
     /// Delivered positions of a user's devices that are not in the store yet.
     pub fn delivered_of(&self, key: &ConversationKey, user: &Arc<str>) -> BTreeMap<Arc<str>, u64> {
         let whose = (key.clone(), Arc::clone(user));
-        let mut devices = self.writing.delivered.get(&whose).cloned().unwrap_or_default();
+        let mut devices = self
+            .writing
+            .delivered
+            .get(&whose)
+            .cloned()
+            .unwrap_or_default();
         for (device, seq) in self.waiting.delivered.get(&whose).into_iter().flatten() {
             let newest = devices.entry(Arc::clone(device)).or_default();
             *newest = (*newest).max(*seq);
@@ -155,27 +181,45 @@ impl PositionBuffer {
 
     /// The time of the conversation's last event, if it is not in the store yet. Unix milliseconds.
     pub fn activity_of(&self, key: &ConversationKey) -> Option<i64> {
-        self.waiting.activity.get(key).max(self.writing.activity.get(key)).copied()
+        self.waiting
+            .activity
+            .get(key)
+            .max(self.writing.activity.get(key))
+            .copied()
     }
 
     fn room(&self) -> Result<(), Full> {
-        if self.waiting.keys >= self.max_keys { Err(Full) } else { Ok(()) }
+        if self.waiting.keys >= self.max_keys {
+            Err(Full)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Gathered {
     fn read(&mut self, key: &ConversationKey, user: &Arc<str>, position: ReadPosition) {
-        let of_user =
-            self.reads.entry(UserKey { tenant: Arc::clone(&key.tenant), user: Arc::clone(user) }).or_default();
-        let newest = of_user.entry(Arc::clone(&key.conversation)).or_insert_with(|| {
-            self.keys += 1;
-            position
-        });
+        let of_user = self
+            .reads
+            .entry(UserKey {
+                tenant: Arc::clone(&key.tenant),
+                user: Arc::clone(user),
+            })
+            .or_default();
+        let newest = of_user
+            .entry(Arc::clone(&key.conversation))
+            .or_insert_with(|| {
+                self.keys += 1;
+                position
+            });
         *newest = (*newest).max(position);
     }
 
     fn deliver(&mut self, key: &ConversationKey, user: &Arc<str>, device: &Arc<str>, seq: u64) {
-        let devices = self.delivered.entry((key.clone(), Arc::clone(user))).or_default();
+        let devices = self
+            .delivered
+            .entry((key.clone(), Arc::clone(user)))
+            .or_default();
         let newest = devices.entry(Arc::clone(device)).or_insert_with(|| {
             self.keys += 1;
             seq

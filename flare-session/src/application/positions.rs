@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use super::{
     access::Access,
     heads::Heads,
-    position_buffer::{Full, PositionBuffer},
     ports::{DeliveredUpdate, PositionBatch, PositionStore, StoreError},
+    position_buffer::{Full, PositionBuffer},
 };
 use crate::domain::{caller::UserKey, inbox::ReadPosition};
 
@@ -55,7 +55,12 @@ impl Positions {
     }
 
     /// A user has read so far. RESOURCE_EXHAUSTED while too much waits to be written. Written at once if the process drains.
-    pub async fn read(&self, key: &ConversationKey, user: &Arc<str>, position: ReadPosition) -> Result<(), Refusal> {
+    pub async fn read(
+        &self,
+        key: &ConversationKey,
+        user: &Arc<str>,
+        position: ReadPosition,
+    ) -> Result<(), Refusal> {
         let outcome = self.buffer().read(key, user, position);
         self.gathered(outcome).await
     }
@@ -65,7 +70,9 @@ impl Positions {
     pub async fn delivered(&self, updates: &[DeliveredUpdate]) -> Result<(), Refusal> {
         let outcome = {
             let mut buffer = self.buffer();
-            updates.iter().try_for_each(|it| buffer.delivered(&it.key, &it.user, &it.device, it.seq))
+            updates
+                .iter()
+                .try_for_each(|it| buffer.delivered(&it.key, &it.user, &it.device, it.seq))
         };
         self.gathered(outcome).await
     }
@@ -109,18 +116,36 @@ impl Positions {
     }
 
     /// A user's read position, and those that his devices have received, that are not in the store yet.
-    pub fn waiting_of(&self, key: &ConversationKey, user: &Arc<str>) -> (ReadPosition, BTreeMap<Arc<str>, u64>) {
-        let whose = UserKey { tenant: Arc::clone(&key.tenant), user: Arc::clone(user) };
+    pub fn waiting_of(
+        &self,
+        key: &ConversationKey,
+        user: &Arc<str>,
+    ) -> (ReadPosition, BTreeMap<Arc<str>, u64>) {
+        let whose = UserKey {
+            tenant: Arc::clone(&key.tenant),
+            user: Arc::clone(user),
+        };
         let buffer = self.buffer();
-        (buffer.read_of(&whose, &key.conversation).unwrap_or_default(), buffer.delivered_of(key, user))
+        (
+            buffer
+                .read_of(&whose, &key.conversation)
+                .unwrap_or_default(),
+            buffer.delivered_of(key, user),
+        )
     }
 
     /// Times of last events that are not in the store yet, by conversation. Unix milliseconds.
-    pub fn activity_of(&self, tenant: &Arc<str>, conversations: &[Arc<str>]) -> HashMap<Arc<str>, i64> {
+    pub fn activity_of(
+        &self,
+        tenant: &Arc<str>,
+        conversations: &[Arc<str>],
+    ) -> HashMap<Arc<str>, i64> {
         let buffer = self.buffer();
         let waiting = |conversation: &Arc<str>| {
             let key = ConversationKey::new(Arc::clone(tenant), Arc::clone(conversation));
-            buffer.activity_of(&key).map(|time_ms| (Arc::clone(conversation), time_ms))
+            buffer
+                .activity_of(&key)
+                .map(|time_ms| (Arc::clone(conversation), time_ms))
         };
         conversations.iter().filter_map(waiting).collect()
     }
@@ -176,7 +201,11 @@ impl Positions {
                 dropped("no_member");
                 continue;
             }
-            if self.heads.newest_seq(&update.key).is_none_or(|newest| newest < update.seq) {
+            if self
+                .heads
+                .newest_seq(&update.key)
+                .is_none_or(|newest| newest < update.seq)
+            {
                 let asked = behind.entry(Arc::clone(&update.key.tenant)).or_default();
                 if !asked.contains(&update.key.conversation) {
                     asked.push(Arc::clone(&update.key.conversation));
@@ -191,7 +220,10 @@ impl Positions {
             }
         }
         kept.retain(|update| {
-            let newest = self.heads.newest_seq(&update.key).max(committed.get(&update.key).copied());
+            let newest = self
+                .heads
+                .newest_seq(&update.key)
+                .max(committed.get(&update.key).copied());
             let good = newest.is_some_and(|newest| update.seq <= newest);
             if !good {
                 dropped("beyond_head");
@@ -205,11 +237,16 @@ impl Positions {
     async fn gathered(&self, outcome: Result<(), Full>) -> Result<(), Refusal> {
         self.gathered.notify_one();
         outcome.map_err(|full| self.exhausted(full))?;
-        if self.shutdown.is_draining() { self.flush().await } else { Ok(()) }
+        if self.shutdown.is_draining() {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     fn exhausted(&self, full: Full) -> Refusal {
-        metrics::counter!("flare_session_limit_reached_total", "limit" => "waiting_positions").increment(1);
+        metrics::counter!("flare_session_limit_reached_total", "limit" => "waiting_positions")
+            .increment(1);
         Refusal::new(ErrorCode::ResourceExhausted, full.to_string()).with_retry_after(self.interval)
     }
 

@@ -56,7 +56,11 @@ impl Queries {
         key: &ConversationKey,
     ) -> Result<(Arc<Roster>, Option<Role>), Refusal> {
         let roster = self.access.visible(caller, key).await?;
-        let role = caller.actor.user().and_then(|user| roster.members.get(user)).map(|it| it.role);
+        let role = caller
+            .actor
+            .user()
+            .and_then(|user| roster.members.get(user))
+            .map(|it| it.role);
         Ok((roster, role))
     }
 
@@ -88,10 +92,17 @@ impl Queries {
         let version = roster.as_of.max(1);
         let unchanged = known_version == version && token.is_empty();
         let members = match unchanged {
-            true => Page { items: Vec::new(), next: String::new() },
+            true => Page {
+                items: Vec::new(),
+                next: String::new(),
+            },
             false => page_of(&roster, key, page_size, token)?,
         };
-        Ok(Some(RosterPage { version, unchanged, members }))
+        Ok(Some(RosterPage {
+            version,
+            unchanged,
+            members,
+        }))
     }
 
     /// A page of the members' positions, for members and the system.
@@ -112,7 +123,10 @@ impl Queries {
             .take(page_size)
             .map(|(user, _)| (Arc::clone(user), self.positions.waiting_of(key, user)))
             .collect();
-        let mut items = self.store.page(key, after.as_deref(), page_size + 1).await?;
+        let mut items = self
+            .store
+            .page(key, after.as_deref(), page_size + 1)
+            .await?;
         let more = items.len() > page_size;
         items.truncate(page_size);
         for member in &mut items {
@@ -121,7 +135,11 @@ impl Queries {
             };
             member.read = member.read.max(*read);
             for (device, seq) in delivered {
-                match member.delivered.iter_mut().find(|(known, _)| known == device) {
+                match member
+                    .delivered
+                    .iter_mut()
+                    .find(|(known, _)| known == device)
+                {
                     Some((_, known)) => *known = *seq.max(known),
                     None => member.delivered.push((Arc::clone(device), *seq)),
                 }
@@ -142,9 +160,14 @@ fn page_of(
     token: &str,
 ) -> Result<Page<(Arc<str>, RosterMember)>, Refusal> {
     let from = after(MEMBERS, key, token)?.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut rest = roster.members.range::<Arc<str>, _>((from, Bound::Unbounded));
-    let items: Vec<_> =
-        rest.by_ref().take(page_size).map(|(user, member)| (Arc::clone(user), *member)).collect();
+    let mut rest = roster
+        .members
+        .range::<Arc<str>, _>((from, Bound::Unbounded));
+    let items: Vec<_> = rest
+        .by_ref()
+        .take(page_size)
+        .map(|(user, member)| (Arc::clone(user), *member))
+        .collect();
     let next = match (items.last(), rest.next()) {
         (Some((last, _)), Some(_)) => encode_page(MEMBERS, &key.tenant, &key.conversation, last),
         _ => String::new(),
@@ -156,6 +179,7 @@ fn after(list: &str, key: &ConversationKey, token: &str) -> Result<Option<Arc<st
     if token.is_empty() {
         return Ok(None);
     }
-    let user = decode_page(token, list, &key.tenant, &key.conversation).map_err(bad_token("page_token"))?;
+    let user = decode_page(token, list, &key.tenant, &key.conversation)
+        .map_err(bad_token("page_token"))?;
     Ok(Some(user))
 }

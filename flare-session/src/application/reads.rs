@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{
     caller::{Actor, Caller, UserKey},
     head::Head,
-    inbox::{InboxRow, ReadPosition, effective_read, unread},
+    inbox::{Farewell, InboxRow, ReadPosition, effective_read, unread},
     role::Class,
     rule::Rule,
 };
@@ -43,7 +43,12 @@ pub struct Marked {
 impl Reads {
     /// The caller has read up to `seq`. A seq below his position leaves it where it is; one beyond the newest event that he may see is
     /// POSITION_BEYOND_HEAD.
-    pub async fn mark(&self, caller: &Caller, key: &ConversationKey, seq: u64) -> Result<Marked, Refusal> {
+    pub async fn mark(
+        &self,
+        caller: &Caller,
+        key: &ConversationKey,
+        seq: u64,
+    ) -> Result<Marked, Refusal> {
         let Actor::User { id: user, device } = &caller.actor else {
             return Err(Rule::NoUser.into());
         };
@@ -59,24 +64,39 @@ impl Reads {
         if seq > newest {
             return Err(beyond(seq, newest));
         }
-        let whose = UserKey { tenant: Arc::clone(&key.tenant), user: Arc::clone(user) };
+        let whose = UserKey {
+            tenant: Arc::clone(&key.tenant),
+            user: Arc::clone(user),
+        };
         // Before the row: what is written in between shows in that.
         let (waiting, _) = self.positions.waiting_of(key, user);
-        let rows = self.inboxes.rows(&whose, std::slice::from_ref(&key.conversation)).await?;
-        let not_found = || Rule::NotFound { conversation: Arc::clone(&key.conversation) };
+        let rows = self
+            .inboxes
+            .rows(&whose, std::slice::from_ref(&key.conversation))
+            .await?;
+        let not_found = || Rule::NotFound {
+            conversation: Arc::clone(&key.conversation),
+        };
         let row = rows.into_iter().next().ok_or_else(not_found)?;
         let stands = effective_read(&row, waiting, &head, user);
         let now = if seq > stands.seq {
-            let position = ReadPosition { seq, ordinal: self.ordinal(&whose, key, seq, &head, &row).await? };
+            let position = ReadPosition {
+                seq,
+                ordinal: self.ordinal(&whose, key, seq, &head, &row).await?,
+            };
             self.positions.read(key, user, position).await?;
             self.tell(key, user, device, seq, row.summary.class);
             position
         } else {
             stands
         };
-        let (up_to, ordinal) = row.farewell.as_ref().map_or((head.seq, head.ordinal), |it| (it.seq, it.ordinal));
-        let recalled = recalled_in(&*self.inboxes, key, &head, now.seq, up_to).await?;
-        Ok(Marked { read_seq: now.seq, unread: unread(ordinal, now, recalled) })
+        let ordinal = row.farewell.as_ref().map_or(head.ordinal, |it| it.ordinal);
+        let recalled =
+            recalled_above(&*self.inboxes, key, &head, row.farewell.as_ref(), now.seq).await?;
+        Ok(Marked {
+            read_seq: now.seq,
+            unread: unread(ordinal, now, recalled),
+        })
     }
 
     async fn ordinal(
@@ -96,17 +116,29 @@ impl Reads {
         if let Some(ordinal) = self.heads.ordinal_at(key, seq) {
             return Ok(ordinal);
         }
-        self.reader.ordinal_at(user, &key.conversation, seq).await?.ok_or_else(|| beyond(seq, seq - 1))
+        self.reader
+            .ordinal_at(user, &key.conversation, seq)
+            .await?
+            .ok_or_else(|| beyond(seq, seq - 1))
     }
 
-    fn tell(&self, key: &ConversationKey, user: &Arc<str>, device: &Arc<str>, seq: u64, class: Class) {
+    fn tell(
+        &self,
+        key: &ConversationKey,
+        user: &Arc<str>,
+        device: &Arc<str>,
+        seq: u64,
+        class: Class,
+    ) {
         let signal = |audience| Signal {
             key: key.clone(),
             user: Arc::clone(user),
             kind: SignalKind::Read(seq),
             audience,
         };
-        self.signals.at_once(signal(Audience::OwnDevices { except: Arc::clone(device) }));
+        self.signals.at_once(signal(Audience::OwnDevices {
+            except: Arc::clone(device),
+        }));
         match class {
             Class::Direct => self.signals.at_once(signal(Audience::Participants)),
             Class::Group => self.signals.read_in_group(key, user, seq),
@@ -114,24 +146,33 @@ impl Reads {
     }
 }
 
-/// How many messages in (after, up_to] were taken back: from the head, or from the store where the head does not know.
-pub(crate) async fn recalled_in(
+/// How many messages above `after` were taken back, as far as the user may see: of one who left, by events up to his leaving. From the
+/// head, or from the store where the head does not know.
+pub(crate) async fn recalled_above(
     inboxes: &dyn InboxStore,
     key: &ConversationKey,
     head: &Head,
+    farewell: Option<&Farewell>,
     after: u64,
-    up_to: u64,
 ) -> Result<u64, Refusal> {
-    if after >= up_to {
-        return Ok(0);
-    }
-    match (head.recalled_above(after), head.recalled_above(up_to)) {
-        (Some(above), Some(beyond)) => Ok(above - beyond),
-        _ => Ok(inboxes.recalled_between(key, after, up_to).await?),
+    let known = match farewell {
+        None => head.recalled_above(after),
+        Some(farewell) if after >= farewell.seq => Some(0),
+        Some(_) => None,
+    };
+    match known {
+        Some(recalled) => Ok(recalled),
+        None => {
+            let last = farewell.map_or(head.seq, |it| it.seq);
+            Ok(inboxes.recalled_between(key, after, last, last).await?)
+        }
     }
 }
 
 fn beyond(seq: u64, newest: u64) -> Refusal {
-    Refusal::new(ErrorCode::PositionBeyondHead, format!("seq {seq} is beyond {newest}, the newest event to be read"))
-        .with_field("seq")
+    Refusal::new(
+        ErrorCode::PositionBeyondHead,
+        format!("seq {seq} is beyond {newest}, the newest event to be read"),
+    )
+    .with_field("seq")
 }

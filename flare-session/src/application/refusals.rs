@@ -25,11 +25,17 @@ impl From<Rule> for Refusal {
                 limit_reached("conversations");
                 refusal(ErrorCode::LimitExceeded)
             }
-            Rule::NotFound { .. } => refusal(ErrorCode::ConversationNotFound).with_field("conversation_id"),
+            Rule::NotFound { .. } => {
+                refusal(ErrorCode::ConversationNotFound).with_field("conversation_id")
+            }
             Rule::NotAMember { .. } => refusal(ErrorCode::NotAMember).with_field("conversation_id"),
             Rule::NotPermitted { .. } => refusal(ErrorCode::PermissionDenied),
-            Rule::Direct { .. } => refusal(ErrorCode::FailedPrecondition).with_field("conversation_id"),
-            Rule::Disbanded { .. } => refusal(ErrorCode::ConversationDisbanded).with_field("conversation_id"),
+            Rule::Direct { .. } => {
+                refusal(ErrorCode::FailedPrecondition).with_field("conversation_id")
+            }
+            Rule::Disbanded { .. } => {
+                refusal(ErrorCode::ConversationDisbanded).with_field("conversation_id")
+            }
             Rule::OwnerMustTransfer { .. } => refusal(ErrorCode::FailedPrecondition),
             Rule::UserNotMember { .. } => refusal(ErrorCode::NotFound).with_field("user_id"),
             Rule::RemovesHimself { .. } => Self::invalid("user_id", message),
@@ -42,7 +48,9 @@ impl From<Rule> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::TooManyConversations { user, max } => Rule::TooManyConversations { user, max }.into(),
+            StoreError::TooManyConversations { user, max } => {
+                Rule::TooManyConversations { user, max }.into()
+            }
             StoreError::Failed(cause) => Self::internal(cause),
         }
     }

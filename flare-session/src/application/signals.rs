@@ -37,7 +37,13 @@ struct State {
 impl Signals {
     /// At most `max_waiting` of each kind wait.
     pub fn new(sink: Arc<dyn SignalSink>, max_waiting: usize) -> Self {
-        Self { sink, max_waiting, state: Mutex::default(), at_once: Notify::new(), gathered: Notify::new() }
+        Self {
+            sink,
+            max_waiting,
+            state: Mutex::default(),
+            at_once: Notify::new(),
+            gathered: Notify::new(),
+        }
     }
 
     /// Hands a signal over as soon as possible.
@@ -96,7 +102,8 @@ impl Signals {
     async fn send(&self, signals: &[Signal]) {
         for chunk in signals.chunks(SIGNALS_A_CALL) {
             match self.sink.send(chunk).await {
-                Ok(()) => metrics::counter!("flare_session_signals_sent_total").increment(chunk.len() as u64),
+                Ok(()) => metrics::counter!("flare_session_signals_sent_total")
+                    .increment(chunk.len() as u64),
                 Err(refusal) => {
                     tracing::debug!(%refusal, signals = chunk.len(), "signals were lost");
                     lost("refused", chunk.len());
@@ -111,7 +118,8 @@ impl Signals {
 }
 
 fn lost(reason: &'static str, count: usize) {
-    metrics::counter!("flare_session_signals_lost_total", "reason" => reason).increment(count as u64);
+    metrics::counter!("flare_session_signals_lost_total", "reason" => reason)
+        .increment(count as u64);
 }
 
 #[cfg(test)]
@@ -127,7 +135,10 @@ mod tests {
     #[async_trait]
     impl SignalSink for Heard {
         async fn send(&self, signals: &[Signal]) -> Result<(), Refusal> {
-            self.0.send(signals.to_vec()).await.expect("somebody listens");
+            self.0
+                .send(signals.to_vec())
+                .await
+                .expect("somebody listens");
             Ok(())
         }
     }
@@ -178,6 +189,9 @@ mod tests {
             signals.read_in_group(&key, &"bob".into(), 1);
         });
         let rendered = recorder.handle().render();
-        assert!(rendered.contains("flare_session_signals_lost_total{reason=\"queue_full\"} 2"), "{rendered}");
+        assert!(
+            rendered.contains("flare_session_signals_lost_total{reason=\"queue_full\"} 2"),
+            "{rendered}"
+        );
     }
 }

@@ -11,11 +11,7 @@ use super::{
     ports::{DirectConversation, InboxStore, RosterStore, StreamEffects, StreamStart},
     positions::Positions,
 };
-use crate::domain::{
-    head::StreamEvent,
-    inbox::ReadPosition,
-    role::Class,
-};
+use crate::domain::{head::StreamEvent, inbox::ReadPosition, role::Class};
 
 /// The stream's consumer. A batch may come again: everything it does is idempotent.
 pub struct Stream {
@@ -42,7 +38,10 @@ impl Stream {
         let mut activity: Vec<(ConversationKey, i64)> = Vec::new();
         for event in events {
             if event.countable && event.from_device && !event.sender.is_empty() {
-                let position = ReadPosition { seq: event.seq, ordinal: event.ordinal };
+                let position = ReadPosition {
+                    seq: event.seq,
+                    ordinal: event.ordinal,
+                };
                 reads.push((event.key.clone(), Arc::clone(&event.sender), position));
             }
             match activity.last_mut() {
@@ -63,7 +62,9 @@ impl Stream {
     pub async fn end(&self) -> Result<(), Refusal> {
         self.positions.flush().await?;
         let (epoch, position, _) = self.heads.stream();
-        self.inboxes.stream_ended(StreamStart { epoch, position }).await?;
+        self.inboxes
+            .stream_ended(StreamStart { epoch, position })
+            .await?;
         Ok(())
     }
 
@@ -82,12 +83,22 @@ impl Stream {
                     time_ms: event.time_ms,
                 });
             }
-            let mentioned: Vec<_> = event.mentions.iter().filter(|it| **it != event.sender).cloned().collect();
+            let mentioned: Vec<_> = event
+                .mentions
+                .iter()
+                .filter(|it| **it != event.sender)
+                .cloned()
+                .collect();
             if !mentioned.is_empty() {
-                effects.mentions.push((event.key.clone(), event.seq, mentioned));
+                effects
+                    .mentions
+                    .push((event.key.clone(), event.seq, mentioned));
             }
             if let Some(target) = event.recalls {
-                effects.recalls.push((event.key.clone(), target));
+                effects.recalls.push((event.key.clone(), target, event.seq));
+            }
+            if event.is_change {
+                effects.changes.push((event.key.clone(), event.seq));
             }
         }
         Ok(effects)

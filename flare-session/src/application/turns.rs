@@ -36,7 +36,11 @@ impl Turns {
             })
         };
         let guard = lock.lock_owned().await;
-        Turn { key: key.clone(), guard: Some(guard), locks: Arc::clone(&self.locks) }
+        Turn {
+            key: key.clone(),
+            guard: Some(guard),
+            locks: Arc::clone(&self.locks),
+        }
     }
 }
 
@@ -51,7 +55,10 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.guard = None;
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        if locks.get(&self.key).is_some_and(|it| it.strong_count() == 0) {
+        if locks
+            .get(&self.key)
+            .is_some_and(|it| it.strong_count() == 0)
+        {
             locks.remove(&self.key);
         }
     }

@@ -52,6 +52,9 @@ pub struct UserKey {
 impl UserKey {
     /// Names a user.
     pub fn new(tenant: impl Into<Arc<str>>, user: impl Into<Arc<str>>) -> Self {
-        Self { tenant: tenant.into(), user: user.into() }
+        Self {
+            tenant: tenant.into(),
+            user: user.into(),
+        }
     }
 }

@@ -80,7 +80,12 @@ impl Command {
         };
         part(self.name().as_bytes());
         match self {
-            Self::Create { title, owner, members, history } => {
+            Self::Create {
+                title,
+                owner,
+                members,
+                history,
+            } => {
                 part(title.as_bytes());
                 part(owner.as_bytes());
                 part(match history {
@@ -115,18 +120,32 @@ mod tests {
         let commands = [
             Command::Rename { title: "ab".into() },
             Command::Rename { title: "a".into() },
-            Command::AddMembers { users: vec!["ab".into()] },
-            Command::AddMembers { users: vec!["a".into(), "b".into()] },
+            Command::AddMembers {
+                users: vec!["ab".into()],
+            },
+            Command::AddMembers {
+                users: vec!["a".into(), "b".into()],
+            },
             Command::RemoveMember { user: "ab".into() },
             Command::TransferOwnership { to: "ab".into() },
             Command::Leave,
             Command::Disband,
-            Command::SetRole { user: "ab".into(), role: Role::Admin },
-            Command::SetRole { user: "ab".into(), role: Role::Member },
+            Command::SetRole {
+                user: "ab".into(),
+                role: Role::Admin,
+            },
+            Command::SetRole {
+                user: "ab".into(),
+                role: Role::Member,
+            },
         ];
         for (index, one) in commands.iter().enumerate() {
             assert_eq!(one.fingerprint(), one.clone().fingerprint());
-            assert!(commands[index + 1..].iter().all(|other| other.fingerprint() != one.fingerprint()));
+            assert!(
+                commands[index + 1..]
+                    .iter()
+                    .all(|other| other.fingerprint() != one.fingerprint())
+            );
         }
     }
 }

@@ -41,33 +41,62 @@ pub struct Conversation {
 impl Conversation {
     /// Decides on a new group. The owner comes first in the event; users named twice are taken once.
     pub fn create(id: &Arc<str>, command: &Command, limits: &Limits) -> Result<Change, Rule> {
-        let Command::Create { title, owner, members, history } = command else {
-            return Err(Rule::NotFound { conversation: Arc::clone(id) });
+        let Command::Create {
+            title,
+            owner,
+            members,
+            history,
+        } = command
+        else {
+            return Err(Rule::NotFound {
+                conversation: Arc::clone(id),
+            });
         };
         check_title(title, limits.max_title_chars)?;
-        let mut named = vec![NamedMember { user: Arc::clone(owner), role: Role::Owner }];
+        let mut named = vec![NamedMember {
+            user: Arc::clone(owner),
+            role: Role::Owner,
+        }];
         for user in members {
             if named.iter().all(|it| it.user != *user) {
-                named.push(NamedMember { user: Arc::clone(user), role: Role::Member });
+                named.push(NamedMember {
+                    user: Arc::clone(user),
+                    role: Role::Member,
+                });
             }
             check_count(id, named.len(), limits)?;
         }
-        Ok(Change::Created { title: title.clone(), members: named, history: *history })
+        Ok(Change::Created {
+            title: title.clone(),
+            members: named,
+            history: *history,
+        })
     }
 
     /// Decides on a command of `actor`; None: it is so already. A command that came twice decides the same or None.
     ///
     /// An owner who leaves alone ends the group: the change is [`Change::Disbanded`].
-    pub fn decide(&self, actor: &Actor, command: &Command, limits: &Limits) -> Result<Option<Change>, Rule> {
+    pub fn decide(
+        &self,
+        actor: &Actor,
+        command: &Command,
+        limits: &Limits,
+    ) -> Result<Option<Change>, Rule> {
         let role = self.role_of(actor)?;
         match command {
             Command::Disband if self.disbanded => self.permit(role, Action::Disband).map(|()| None),
-            _ if self.disbanded => Err(Rule::Disbanded { conversation: Arc::clone(&self.id) }),
-            Command::Create { .. } => Err(Rule::NotFound { conversation: Arc::clone(&self.id) }),
+            _ if self.disbanded => Err(Rule::Disbanded {
+                conversation: Arc::clone(&self.id),
+            }),
+            Command::Create { .. } => Err(Rule::NotFound {
+                conversation: Arc::clone(&self.id),
+            }),
             Command::Rename { title } => {
                 self.permit(role, Action::Rename)?;
                 check_title(title, limits.max_title_chars)?;
-                Ok((*title != self.title).then(|| Change::Renamed { title: title.clone() }))
+                Ok((*title != self.title).then(|| Change::Renamed {
+                    title: title.clone(),
+                }))
             }
             Command::AddMembers { users } => {
                 self.permit(role, Action::AddMembers)?;
@@ -83,13 +112,18 @@ impl Conversation {
                 self.permit(role, Action::TransferOwnership)?;
                 self.transfer(to)
             }
-            Command::Disband => self.permit(role, Action::Disband).map(|()| Some(Change::Disbanded)),
+            Command::Disband => self
+                .permit(role, Action::Disband)
+                .map(|()| Some(Change::Disbanded)),
         }
     }
 
     /// Who owns it.
     pub fn owner(&self) -> Option<&Arc<str>> {
-        self.members.iter().find(|(_, role)| **role == Role::Owner).map(|(user, _)| user)
+        self.members
+            .iter()
+            .find(|(_, role)| **role == Role::Owner)
+            .map(|(user, _)| user)
     }
 
     /// The acting member's role; None: the system.
@@ -97,19 +131,24 @@ impl Conversation {
         actor
             .user()
             .map(|user| {
-                self.members.get(user).copied().ok_or_else(|| Rule::NotAMember {
-                    user: Arc::clone(user),
-                    conversation: Arc::clone(&self.id),
-                })
+                self.members
+                    .get(user)
+                    .copied()
+                    .ok_or_else(|| Rule::NotAMember {
+                        user: Arc::clone(user),
+                        conversation: Arc::clone(&self.id),
+                    })
             })
             .transpose()
     }
 
     fn permit(&self, role: Option<Role>, action: Action) -> Result<(), Rule> {
         match role {
-            Some(role) if !action.is_permitted(role) => {
-                Err(Rule::NotPermitted { role, action, conversation: Arc::clone(&self.id) })
-            }
+            Some(role) if !action.is_permitted(role) => Err(Rule::NotPermitted {
+                role,
+                action,
+                conversation: Arc::clone(&self.id),
+            }),
             _ => Ok(()),
         }
     }
@@ -121,16 +160,26 @@ impl Conversation {
         let mut members: Vec<NamedMember> = Vec::new();
         for user in users {
             if !self.members.contains_key(user) && members.iter().all(|it| it.user != *user) {
-                members.push(NamedMember { user: Arc::clone(user), role: Role::Member });
+                members.push(NamedMember {
+                    user: Arc::clone(user),
+                    role: Role::Member,
+                });
                 check_count(&self.id, self.members.len() + members.len(), limits)?;
             }
         }
         Ok((!members.is_empty()).then_some(Change::MembersAdded { members }))
     }
 
-    fn remove(&self, actor: &Actor, role: Option<Role>, user: &Arc<str>) -> Result<Option<Change>, Rule> {
+    fn remove(
+        &self,
+        actor: &Actor,
+        role: Option<Role>,
+        user: &Arc<str>,
+    ) -> Result<Option<Change>, Rule> {
         if actor.user() == Some(user) {
-            return Err(Rule::RemovesHimself { user: Arc::clone(user) });
+            return Err(Rule::RemovesHimself {
+                user: Arc::clone(user),
+            });
         }
         let Some(target) = self.members.get(user) else {
             // Who may remove nobody learns nothing about who is there.
@@ -145,7 +194,9 @@ impl Conversation {
         if *target == Role::Owner {
             return Err(self.must_transfer(user));
         }
-        Ok(Some(Change::MemberRemoved { user: Arc::clone(user) }))
+        Ok(Some(Change::MemberRemoved {
+            user: Arc::clone(user),
+        }))
     }
 
     fn leave(&self, actor: &Actor) -> Result<Option<Change>, Rule> {
@@ -153,7 +204,9 @@ impl Conversation {
         match self.members.get(user) {
             Some(Role::Owner) if self.members.len() == 1 => Ok(Some(Change::Disbanded)),
             Some(Role::Owner) => Err(self.must_transfer(user)),
-            _ => Ok(Some(Change::MemberLeft { user: Arc::clone(user) })),
+            _ => Ok(Some(Change::MemberLeft {
+                user: Arc::clone(user),
+            })),
         }
     }
 
@@ -162,7 +215,10 @@ impl Conversation {
         if wanted == Role::Owner || role == Role::Owner {
             return Err(Rule::RoleNotGivable);
         }
-        Ok((role != wanted).then(|| Change::RoleChanged { user: Arc::clone(user), role: wanted }))
+        Ok((role != wanted).then(|| Change::RoleChanged {
+            user: Arc::clone(user),
+            role: wanted,
+        }))
     }
 
     fn transfer(&self, to: &Arc<str>) -> Result<Option<Change>, Rule> {
@@ -170,19 +226,27 @@ impl Conversation {
         let Some(from) = self.owner() else {
             return Err(Rule::RoleNotGivable);
         };
-        Ok((from != to)
-            .then(|| Change::OwnershipTransferred { from: Arc::clone(from), to: Arc::clone(to) }))
+        Ok((from != to).then(|| Change::OwnershipTransferred {
+            from: Arc::clone(from),
+            to: Arc::clone(to),
+        }))
     }
 
     fn member(&self, user: &Arc<str>) -> Result<Role, Rule> {
-        self.members.get(user).copied().ok_or_else(|| Rule::UserNotMember {
-            user: Arc::clone(user),
-            conversation: Arc::clone(&self.id),
-        })
+        self.members
+            .get(user)
+            .copied()
+            .ok_or_else(|| Rule::UserNotMember {
+                user: Arc::clone(user),
+                conversation: Arc::clone(&self.id),
+            })
     }
 
     fn must_transfer(&self, owner: &Arc<str>) -> Rule {
-        Rule::OwnerMustTransfer { owner: Arc::clone(owner), conversation: Arc::clone(&self.id) }
+        Rule::OwnerMustTransfer {
+            owner: Arc::clone(owner),
+            conversation: Arc::clone(&self.id),
+        }
     }
 }
 

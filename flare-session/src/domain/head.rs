@@ -87,7 +87,8 @@ impl Head {
                 sender: Arc::clone(&event.sender),
                 from_device: event.from_device,
                 // A copy: the event's bytes may be a slice of a far larger buffer.
-                encoded: (event.encoded.len() <= max_kept_bytes).then(|| Bytes::copy_from_slice(&event.encoded)),
+                encoded: (event.encoded.len() <= max_kept_bytes)
+                    .then(|| Bytes::copy_from_slice(&event.encoded)),
             });
         }
         if event.mention_all {
@@ -179,7 +180,11 @@ pub(crate) mod tests {
     }
 
     fn recall(seq: u64, ordinal: u64, target: u64) -> StreamEvent {
-        StreamEvent { countable: false, recalls: Some(target), ..message("g", seq, ordinal) }
+        StreamEvent {
+            countable: false,
+            recalls: Some(target),
+            ..message("g", seq, ordinal)
+        }
     }
 
     #[test]
@@ -223,7 +228,11 @@ pub(crate) mod tests {
         }
         for (seq, ordinal) in ordinals.iter().enumerate() {
             let expected = (seq >= 72).then_some(*ordinal);
-            assert_eq!(window.ordinal_at(seq as u64, 200, ordinals[200]), expected, "seq {seq}");
+            assert_eq!(
+                window.ordinal_at(seq as u64, 200, ordinals[200]),
+                expected,
+                "seq {seq}"
+            );
         }
         assert_eq!(window.ordinal_at(201, 200, ordinals[200]), None);
     }

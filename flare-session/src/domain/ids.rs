@@ -16,23 +16,42 @@ pub const SERVICE_PREFIX: &str = "flare:";
 /// Checks an id that came in `field`: 1 to 64 characters of `A-Za-z0-9._:@+=~-`, not `.` or `..`.
 pub fn check_id(field: &'static str, id: &str) -> Result<(), Rule> {
     let well_formed = (1..=MAX_ID_BYTES).contains(&id.len())
-        && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"._:@+=~-".contains(&it))
+        && id
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || b"._:@+=~-".contains(&it))
         && id != "."
         && id != "..";
-    if well_formed { Ok(()) } else { Err(Rule::Id { field, id: shown(id) }) }
+    if well_formed {
+        Ok(())
+    } else {
+        Err(Rule::Id {
+            field,
+            id: shown(id),
+        })
+    }
 }
 
 /// Checks the id of a group that is to be created.
 pub fn check_group_id(field: &'static str, id: &str) -> Result<(), Rule> {
     check_id(field, id)?;
-    if is_direct(id) { Err(Rule::Id { field, id: shown(id) }) } else { Ok(()) }
+    if is_direct(id) {
+        Err(Rule::Id {
+            field,
+            id: shown(id),
+        })
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks the client id of a command.
 pub fn check_client_id(id: &str) -> Result<(), Rule> {
     check_id("client_id", id)?;
     if id.starts_with(SERVICE_PREFIX) {
-        return Err(Rule::Id { field: "client_id", id: shown(id) });
+        return Err(Rule::Id {
+            field: "client_id",
+            id: shown(id),
+        });
     }
     Ok(())
 }
@@ -43,7 +62,11 @@ pub fn check_title(title: &str, max_chars: usize) -> Result<(), Rule> {
     if chars > max_chars {
         return Err(Rule::TitleTooLong { chars, max_chars });
     }
-    if title.chars().any(char::is_control) { Err(Rule::TitleControl) } else { Ok(()) }
+    if title.chars().any(char::is_control) {
+        Err(Rule::TitleControl)
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether the id is one of a direct conversation.
@@ -65,7 +88,9 @@ pub fn group_id(tenant: &str, sender: &str, client_id: &str) -> Arc<str> {
         let bit = index * 5;
         let pair = u16::from_be_bytes([digest[bit / 8], digest[bit / 8 + 1]]);
         let five = (pair >> (11 - bit % 8)) & 31;
-        id.push(char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(five)]));
+        id.push(char::from(
+            b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(five)],
+        ));
     }
     id.into()
 }
@@ -84,7 +109,17 @@ mod tests {
         for good in ["alice", "A.b_c", "a:b@c+d=e~f-g.h", &"x".repeat(64)] {
             assert_eq!(check_id("user_id", good), Ok(()), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a\0b", "a b", "é", "a\nb", &"x".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\0b",
+            "a b",
+            "é",
+            "a\nb",
+            &"x".repeat(65),
+        ] {
             assert!(check_id("user_id", bad).is_err(), "{bad:?}");
         }
     }

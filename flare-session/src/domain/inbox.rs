@@ -119,19 +119,29 @@ pub struct Entry {
 
 /// Where the user stands in the conversation, taken together: his stored position, one that waits in memory, and the last message if it is
 /// his own (which repairs what a crash took of the positions in memory).
-pub fn effective_read(row: &InboxRow, waiting: ReadPosition, head: &Head, user: &str) -> ReadPosition {
+pub fn effective_read(
+    row: &InboxRow,
+    waiting: ReadPosition,
+    head: &Head,
+    user: &str,
+) -> ReadPosition {
     let own = head
         .last_message
         .as_ref()
         .filter(|it| row.farewell.is_none() && it.from_device && *it.sender == *user)
-        .map(|it| ReadPosition { seq: it.seq, ordinal: head.ordinal })
+        .map(|it| ReadPosition {
+            seq: it.seq,
+            ordinal: head.ordinal,
+        })
         .unwrap_or_default();
     max(max(row.read, own), waiting)
 }
 
 /// How many messages wait: countable ones above the read position, less `recalled` of them.
 pub fn unread(newest_ordinal: u64, read: ReadPosition, recalled: u64) -> u64 {
-    newest_ordinal.saturating_sub(read.ordinal).saturating_sub(recalled)
+    newest_ordinal
+        .saturating_sub(read.ordinal)
+        .saturating_sub(recalled)
 }
 
 impl InboxRow {
@@ -140,7 +150,8 @@ impl InboxRow {
     pub fn entry(self, head: &Head, read: ReadPosition, recalled: u64) -> Entry {
         match &self.farewell {
             Some(farewell) => {
-                let (head_seq, head_time_ms, ordinal) = (farewell.seq, farewell.time_ms, farewell.ordinal);
+                let (head_seq, head_time_ms, ordinal) =
+                    (farewell.seq, farewell.time_ms, farewell.ordinal);
                 let last_message = farewell.last_message.clone().unwrap_or_default();
                 Entry {
                     head_seq,
@@ -165,7 +176,8 @@ impl InboxRow {
                     head_time_ms: head.time_ms,
                     read_seq: read.seq,
                     unread: unread(head.ordinal, read, recalled),
-                    mention_count: mentioned(&self.mentions, read.seq, u64::MAX) + u64::from(everybody),
+                    mention_count: mentioned(&self.mentions, read.seq, u64::MAX)
+                        + u64::from(everybody),
                     hidden: self.settings.is_hidden(last_seq),
                     last_message: last.and_then(|it| it.encoded.clone()).unwrap_or_default(),
                     last_message_recalled: head.is_recalled(last_seq),
@@ -177,7 +189,9 @@ impl InboxRow {
 }
 
 fn mentioned(seqs: &[u64], above: u64, up_to: u64) -> u64 {
-    seqs.iter().filter(|seq| **seq > above && **seq <= up_to).count() as u64
+    seqs.iter()
+        .filter(|seq| **seq > above && **seq <= up_to)
+        .count() as u64
 }
 
 #[cfg(test)]
@@ -220,18 +234,30 @@ mod tests {
     #[test]
     fn unread_is_what_is_countable_above_the_read_position_and_not_recalled() {
         let entry = row().entry(&head(), row().read, 1);
-        assert_eq!((entry.head_seq, entry.unread, entry.mention_count), (6, 3, 2));
+        assert_eq!(
+            (entry.head_seq, entry.unread, entry.mention_count),
+            (6, 3, 2)
+        );
     }
 
     #[test]
     fn an_own_last_message_counts_as_read() {
-        assert_eq!(effective_read(&row(), ReadPosition::default(), &head(), "alice"), ReadPosition { seq: 6, ordinal: 5 });
-        assert_eq!(effective_read(&row(), ReadPosition::default(), &head(), "bob"), row().read);
+        assert_eq!(
+            effective_read(&row(), ReadPosition::default(), &head(), "alice"),
+            ReadPosition { seq: 6, ordinal: 5 }
+        );
+        assert_eq!(
+            effective_read(&row(), ReadPosition::default(), &head(), "bob"),
+            row().read
+        );
         let mut by_api = head();
         if let Some(LastMessage { from_device, .. }) = &mut by_api.last_message {
             *from_device = false;
         }
-        assert_eq!(effective_read(&row(), ReadPosition::default(), &by_api, "alice"), row().read);
+        assert_eq!(
+            effective_read(&row(), ReadPosition::default(), &by_api, "alice"),
+            row().read
+        );
     }
 
     #[test]
@@ -248,7 +274,10 @@ mod tests {
 
     #[test]
     fn a_hidden_conversation_comes_back_with_the_next_message() {
-        let hidden = Settings { hidden_at_seq: 6, ..Settings::default() };
+        let hidden = Settings {
+            hidden_at_seq: 6,
+            ..Settings::default()
+        };
         assert!(hidden.is_hidden(6));
         assert!(!hidden.is_hidden(7));
         assert!(!Settings::default().is_hidden(0));
@@ -257,10 +286,22 @@ mod tests {
     #[test]
     fn who_left_sees_nothing_of_what_came_later() {
         let mut left = row();
-        left.farewell =
-            Some(Farewell { seq: 5, ordinal: 3, time_ms: 77, last_message: Some(Bytes::from_static(b"kept")) });
+        left.farewell = Some(Farewell {
+            seq: 5,
+            ordinal: 3,
+            time_ms: 77,
+            last_message: Some(Bytes::from_static(b"kept")),
+        });
         let entry = left.clone().entry(&head(), left.read, 0);
-        assert_eq!((entry.head_seq, entry.head_time_ms, entry.unread, entry.mention_count), (5, 77, 2, 1));
+        assert_eq!(
+            (
+                entry.head_seq,
+                entry.head_time_ms,
+                entry.unread,
+                entry.mention_count
+            ),
+            (5, 77, 2, 1)
+        );
         assert_eq!(entry.last_message, "kept");
     }
 }

@@ -142,19 +142,35 @@ mod tests {
             history,
             as_of: 9,
             disbanded: false,
-            members: [("olga".into(), RosterMember { role: Role::Owner, joined_seq: 5 })].into(),
+            members: [(
+                "olga".into(),
+                RosterMember {
+                    role: Role::Owner,
+                    joined_seq: 5,
+                },
+            )]
+            .into(),
         }
     }
 
     #[test]
     fn history_since_join_begins_at_the_last_joining() {
-        assert_eq!(Membership::of(&roster(History::SinceJoin), "olga", None).visible_from, 5);
-        assert_eq!(Membership::of(&roster(History::All), "olga", None).visible_from, 1);
+        assert_eq!(
+            Membership::of(&roster(History::SinceJoin), "olga", None).visible_from,
+            5
+        );
+        assert_eq!(
+            Membership::of(&roster(History::All), "olga", None).visible_from,
+            1
+        );
     }
 
     #[test]
     fn who_left_reads_up_to_his_leaving() {
-        let former = FormerMember { joined_seq: 3, left_seq: 7 };
+        let former = FormerMember {
+            joined_seq: 3,
+            left_seq: 7,
+        };
         let membership = Membership::of(&roster(History::SinceJoin), "eve", Some(former));
         assert_eq!((membership.visible_from, membership.visible_to), (3, 7));
         assert_eq!(membership.standing, Standing::Former);

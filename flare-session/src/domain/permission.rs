@@ -50,7 +50,8 @@ impl Action {
     pub fn is_permitted(self, role: Role) -> bool {
         let column = Role::ALL.iter().position(|it| *it == role);
         let row = MATRIX.iter().find(|(action, _)| *action == self);
-        row.zip(column).is_some_and(|((_, cells), column)| cells[column])
+        row.zip(column)
+            .is_some_and(|((_, cells), column)| cells[column])
     }
 
     /// As messages for people name it.

@@ -88,7 +88,10 @@ impl RecentHeads {
             let mut tracked = Tracked {
                 consumed: 0,
                 moved: 0,
-                head: Head { seq: event.seq - 1, ..Head::default() },
+                head: Head {
+                    seq: event.seq - 1,
+                    ..Head::default()
+                },
                 complete: false,
                 window: OrdinalWindow::default(),
             };
@@ -129,7 +132,10 @@ impl RecentHeads {
 
     /// The conversation's whole head, if it is here.
     pub fn get(&self, key: &ConversationKey) -> Option<&Head> {
-        self.heads.get(key).filter(|it| it.complete).map(|it| &it.head)
+        self.heads
+            .get(key)
+            .filter(|it| it.complete)
+            .map(|it| &it.head)
     }
 
     /// Seq and ordinal of the newest event that is known, if any is.
@@ -140,14 +146,20 @@ impl RecentHeads {
     /// The ordinal at a seq, if it is near enough to the head.
     pub fn ordinal_at(&self, key: &ConversationKey, seq: u64) -> Option<u64> {
         let tracked = self.heads.get(key)?;
-        tracked.window.ordinal_at(seq, tracked.head.seq, tracked.head.ordinal)
+        tracked
+            .window
+            .ordinal_at(seq, tracked.head.seq, tracked.head.ordinal)
     }
 
     /// Takes a head from the store for a conversation that moved of late; others are not kept. A head that is older than what is here is
     /// left alone.
     pub fn fill(&mut self, key: &ConversationKey, stored: &Head) {
         let max = self.max_kept_bytes;
-        if let Some(tracked) = self.heads.get_mut(key).filter(|it| stored.seq >= it.head.seq) {
+        if let Some(tracked) = self
+            .heads
+            .get_mut(key)
+            .filter(|it| stored.seq >= it.head.seq)
+        {
             if stored.seq > tracked.head.seq {
                 tracked.window = OrdinalWindow::default();
             }
@@ -172,7 +184,8 @@ impl RecentHeads {
         // Stale entries are dropped when they outnumber the others: constant work per event on average.
         if self.moves.len() > 2 * self.heads.len() + 1_024 {
             let heads = &self.heads;
-            self.moves.retain(|(position, key)| heads.get(key).is_some_and(|it| it.moved == *position));
+            self.moves
+                .retain(|(position, key)| heads.get(key).is_some_and(|it| it.moved == *position));
         }
     }
 }
@@ -237,9 +250,24 @@ mod tests {
         heads.observe(&message("a", 7, 5));
         assert_eq!(heads.get(&key("a")), None);
         assert_eq!(heads.newest(&key("a")), Some((7, 5)));
-        heads.fill(&key("a"), &Head { seq: 6, ordinal: 4, ..Head::default() });
+        heads.fill(
+            &key("a"),
+            &Head {
+                seq: 6,
+                ordinal: 4,
+                ..Head::default()
+            },
+        );
         assert_eq!(heads.get(&key("a")), None);
-        heads.fill(&key("a"), &Head { seq: 8, ordinal: 6, mention_all_seq: 2, ..Head::default() });
+        heads.fill(
+            &key("a"),
+            &Head {
+                seq: 8,
+                ordinal: 6,
+                mention_all_seq: 2,
+                ..Head::default()
+            },
+        );
         assert_eq!(heads.get(&key("a")).map(|it| it.seq), Some(8));
         // The store was ahead: the event still counts as a move, and changes nothing else.
         let before = heads.position();

@@ -61,7 +61,11 @@ impl InboxToken {
                 out.push(1);
                 mark.put(&mut out);
             }
-            Self::Walk { mark, after_ms, after } => {
+            Self::Walk {
+                mark,
+                after_ms,
+                after,
+            } => {
                 out.push(2);
                 mark.put(&mut out);
                 out.extend(after_ms.to_be_bytes());
@@ -95,7 +99,11 @@ impl InboxToken {
             },
             _ => return Err(BadToken),
         };
-        if rest.is_empty() { Ok(token) } else { Err(BadToken) }
+        if rest.is_empty() {
+            Ok(token)
+        } else {
+            Err(BadToken)
+        }
     }
 }
 
@@ -108,7 +116,11 @@ impl Mark {
 
     fn take(rest: &mut &[u8]) -> Result<Self, BadToken> {
         let mut number = || take(rest).map(u64::from_be_bytes);
-        Ok(Self { epoch: number()?, position: number()?, version: number()? })
+        Ok(Self {
+            epoch: number()?,
+            position: number()?,
+            version: number()?,
+        })
     }
 }
 
@@ -121,7 +133,12 @@ pub fn encode_page(list: &str, tenant: &str, conversation: &str, user: &str) -> 
 }
 
 /// Reads a page token that was given for this list of this conversation.
-pub fn decode_page(text: &str, list: &str, tenant: &str, conversation: &str) -> Result<Arc<str>, BadToken> {
+pub fn decode_page(
+    text: &str,
+    list: &str,
+    tenant: &str,
+    conversation: &str,
+) -> Result<Arc<str>, BadToken> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken)?;
     let mut rest = bound(&bytes, &[list, tenant, conversation])?;
     text_of(&mut rest)
@@ -152,7 +169,9 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], BadToken> {
 }
 
 fn text_of(rest: &mut &[u8]) -> Result<Arc<str>, BadToken> {
-    std::str::from_utf8(std::mem::take(rest)).map(Arc::from).map_err(|_| BadToken)
+    std::str::from_utf8(std::mem::take(rest))
+        .map(Arc::from)
+        .map_err(|_| BadToken)
 }
 
 #[cfg(test)]
@@ -160,18 +179,33 @@ mod tests {
     use super::*;
 
     fn tokens() -> Vec<InboxToken> {
-        let mark = Mark { epoch: 7, position: 300, version: 12 };
+        let mark = Mark {
+            epoch: 7,
+            position: 300,
+            version: 12,
+        };
         vec![
             InboxToken::Since(mark),
-            InboxToken::Walk { mark, after_ms: -5, after: "组".into() },
-            InboxToken::Changes { from: Mark { version: 1, ..mark }, mark, after: "g".into() },
+            InboxToken::Walk {
+                mark,
+                after_ms: -5,
+                after: "组".into(),
+            },
+            InboxToken::Changes {
+                from: Mark { version: 1, ..mark },
+                mark,
+                after: "g".into(),
+            },
         ]
     }
 
     #[test]
     fn a_token_comes_back_as_it_went() {
         for token in tokens() {
-            assert_eq!(InboxToken::decode(&token.encode("t", "alice"), "t", "alice"), Ok(token));
+            assert_eq!(
+                InboxToken::decode(&token.encode("t", "alice"), "t", "alice"),
+                Ok(token)
+            );
         }
     }
 
@@ -187,19 +221,32 @@ mod tests {
     #[test]
     fn whatever_is_no_token_is_refused() {
         for text in ["", "!", "AAAA", "AQ", &URL_SAFE_NO_PAD.encode([9; 60])] {
-            assert_eq!(InboxToken::decode(text, "t", "alice"), Err(BadToken), "{text:?}");
+            assert_eq!(
+                InboxToken::decode(text, "t", "alice"),
+                Err(BadToken),
+                "{text:?}"
+            );
         }
         let whole = tokens()[0].encode("t", "alice");
         let mut longer = URL_SAFE_NO_PAD.decode(&whole).expect("ours");
         longer.push(0);
-        assert_eq!(InboxToken::decode(&URL_SAFE_NO_PAD.encode(longer), "t", "alice"), Err(BadToken));
-        assert_eq!(InboxToken::decode(&whole[..20], "t", "alice"), Err(BadToken));
+        assert_eq!(
+            InboxToken::decode(&URL_SAFE_NO_PAD.encode(longer), "t", "alice"),
+            Err(BadToken)
+        );
+        assert_eq!(
+            InboxToken::decode(&whole[..20], "t", "alice"),
+            Err(BadToken)
+        );
     }
 
     #[test]
     fn a_page_token_is_good_for_its_list_and_conversation_only() {
         let text = encode_page("members", "t", "g", "alice");
-        assert_eq!(decode_page(&text, "members", "t", "g").as_deref(), Ok("alice"));
+        assert_eq!(
+            decode_page(&text, "members", "t", "g").as_deref(),
+            Ok("alice")
+        );
         assert_eq!(decode_page(&text, "members", "t", "h"), Err(BadToken));
         assert_eq!(decode_page(&text, "positions", "t", "g"), Err(BadToken));
         assert_eq!(decode_page(&text, "members", "u", "g"), Err(BadToken));

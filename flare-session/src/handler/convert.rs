@@ -25,27 +25,45 @@ const MAX_PAGE: u32 = 200;
 
 /// Who calls. The context was filled by the edge, or by another service.
 pub(super) fn caller(context: Option<&RequestContext>) -> Result<Caller, Refusal> {
-    let tenant = context.and_then(|it| it.tenant.as_ref()).map(|it| it.tenant_id.as_str()).unwrap_or_default();
+    let tenant = context
+        .and_then(|it| it.tenant.as_ref())
+        .map(|it| it.tenant_id.as_str())
+        .unwrap_or_default();
     if tenant.is_empty() {
-        return Err(Refusal::invalid("context.tenant", "the request names no tenant"));
+        return Err(Refusal::invalid(
+            "context.tenant",
+            "the request names no tenant",
+        ));
     }
     let actor = context.and_then(|it| it.actor.as_ref());
     let actor = match actor.map(|it| (it.kind(), it)) {
         Some((ActorKind::User | ActorKind::Api, it)) => {
             check_id("context.actor.user_id", &it.user_id)?;
-            Actor::User { id: it.user_id.as_str().into(), device: it.device_id.as_str().into() }
+            Actor::User {
+                id: it.user_id.as_str().into(),
+                device: it.device_id.as_str().into(),
+            }
         }
         Some((ActorKind::System | ActorKind::Service, _)) => Actor::System,
         Some((ActorKind::Unspecified, _)) | None => {
-            return Err(Refusal::new(ErrorCode::Unauthenticated, "the request names no actor"));
+            return Err(Refusal::new(
+                ErrorCode::Unauthenticated,
+                "the request names no actor",
+            ));
         }
     };
-    Ok(Caller { tenant: tenant.into(), actor })
+    Ok(Caller {
+        tenant: tenant.into(),
+        actor,
+    })
 }
 
 pub(super) fn key(caller: &Caller, conversation: &str) -> Result<ConversationKey, Refusal> {
     check_id("conversation_id", conversation)?;
-    Ok(ConversationKey::new(Arc::clone(&caller.tenant), conversation))
+    Ok(ConversationKey::new(
+        Arc::clone(&caller.tenant),
+        conversation,
+    ))
 }
 
 pub(super) fn user(field: &'static str, user: &str) -> Result<Arc<str>, Refusal> {
@@ -63,14 +81,20 @@ pub(super) fn page_size(asked: Option<u32>) -> Result<usize, Refusal> {
         // Below 201.
         return Ok(size as usize);
     }
-    Err(Refusal::invalid("page_size", format!("page_size {size} is not 1 to {MAX_PAGE}")))
+    Err(Refusal::invalid(
+        "page_size",
+        format!("page_size {size} is not 1 to {MAX_PAGE}"),
+    ))
 }
 
 pub(super) fn history_in(history: i32) -> Result<History, Refusal> {
     match HistoryVisibility::try_from(history) {
         Ok(HistoryVisibility::SinceJoin) => Ok(History::SinceJoin),
         Ok(HistoryVisibility::All | HistoryVisibility::Unspecified) => Ok(History::All),
-        Err(_) => Err(Refusal::invalid("history_visibility", format!("{history} is no history visibility"))),
+        Err(_) => Err(Refusal::invalid(
+            "history_visibility",
+            format!("{history} is no history visibility"),
+        )),
     }
 }
 
@@ -80,7 +104,10 @@ pub(super) fn role_in(role: message::Role) -> Result<Role, Refusal> {
         message::Role::Member => Ok(Role::Member),
         // The aggregate says why not.
         message::Role::Owner => Ok(Role::Owner),
-        message::Role::Unspecified => Err(Refusal::invalid("role", "no role, or one that is not known: ADMIN or MEMBER")),
+        message::Role::Unspecified => Err(Refusal::invalid(
+            "role",
+            "no role, or one that is not known: ADMIN or MEMBER",
+        )),
     }
 }
 
@@ -132,7 +159,12 @@ pub(super) fn roster_out(id: &str, roster: &Roster) -> Conversation {
     conversation_out(id, &roster.summary, roster.history, roster.disbanded)
 }
 
-fn conversation_out(id: &str, summary: &Summary, history: History, disbanded: bool) -> Conversation {
+fn conversation_out(
+    id: &str,
+    summary: &Summary,
+    history: History,
+    disbanded: bool,
+) -> Conversation {
     Conversation {
         conversation_id: id.to_owned(),
         class: class_out(summary.class).into(),
@@ -146,7 +178,11 @@ fn conversation_out(id: &str, summary: &Summary, history: History, disbanded: bo
         .into(),
         disbanded,
         created_ms: summary.created_ms,
-        participants: summary.participants.iter().map(ToString::to_string).collect(),
+        participants: summary
+            .participants
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 
@@ -157,7 +193,12 @@ pub(super) fn entry_out(entry: Entry) -> Result<InboxEntry, Refusal> {
         None => Standing::Active(row.role),
     };
     Ok(InboxEntry {
-        conversation: Some(conversation_out(&row.conversation, &row.summary, row.history, row.disbanded)),
+        conversation: Some(conversation_out(
+            &row.conversation,
+            &row.summary,
+            row.history,
+            row.disbanded,
+        )),
         head_seq: entry.head_seq,
         head_time_ms: entry.head_time_ms,
         read_seq: entry.read_seq,

@@ -54,7 +54,10 @@ fn stream_event(payload: &Bytes) -> Result<StreamEvent, String> {
     let event = Event::decode(payload.clone()).map_err(|error| error.to_string())?;
     let header = event.header.ok_or("an event without a header")?;
     if header.seq == 0 || header.conversation_id.is_empty() {
-        return Err(format!("event {} has no place in a conversation", header.message_id));
+        return Err(format!(
+            "event {} has no place in a conversation",
+            header.message_id
+        ));
     }
     Ok(from_header(header, payload.clone()))
 }
@@ -66,7 +69,8 @@ fn from_header(header: EventHeader, encoded: Bytes) -> StreamEvent {
             ConversationClass::Direct => Class::Direct,
             ConversationClass::Group | ConversationClass::Unspecified => Class::Group,
         },
-        recalls: (kind == EventKind::MessageRecalled && header.target_seq > 0).then_some(header.target_seq),
+        recalls: (kind == EventKind::MessageRecalled && header.target_seq > 0)
+            .then_some(header.target_seq),
         is_change: !matches!(
             kind,
             EventKind::Unspecified | EventKind::MessageCreated | EventKind::MessageRecalled
@@ -110,8 +114,14 @@ mod tests {
         };
         let payload = Bytes::from(event.encode_to_vec());
         let read = stream_event(&payload).expect("an event");
-        assert_eq!((read.class, read.recalls, read.from_device), (Class::Direct, Some(1), true));
-        assert_eq!((read.countable, read.mention_all, read.is_change), (false, true, false));
+        assert_eq!(
+            (read.class, read.recalls, read.from_device),
+            (Class::Direct, Some(1), true)
+        );
+        assert_eq!(
+            (read.countable, read.mention_all, read.is_change),
+            (false, true, false)
+        );
         assert_eq!(read.encoded, payload);
     }
 
@@ -119,7 +129,10 @@ mod tests {
     fn what_is_no_event_is_named() {
         assert!(stream_event(&Bytes::from_static(&[0xff])).is_err());
         assert!(stream_event(&Bytes::from(Event::default().encode_to_vec())).is_err());
-        let placeless = Event { header: Some(EventHeader::default()), body: Bytes::new() };
+        let placeless = Event {
+            header: Some(EventHeader::default()),
+            body: Bytes::new(),
+        };
         assert!(stream_event(&Bytes::from(placeless.encode_to_vec())).is_err());
     }
 }

@@ -6,14 +6,14 @@ use flare_proto::{
     common::RequestContext,
     message::Role as RoleOut,
     session::{
-        AddMembersRequest, AuthorizeRequest, AuthorizeResponse, ChangeResponse, ConversationResponse,
-        ConversationSettings, CreateConversationRequest, DevicePosition, DisbandConversationRequest,
-        GetConversationRequest, LeaveConversationRequest, ListMembersRequest, ListMembersResponse,
-        ListPositionsRequest, ListPositionsResponse, MarkReadRequest, MarkReadResponse, MemberPosition,
-        MembersRequest, MembersResponse, PutPositionsRequest, PutPositionsResponse, RemoveMemberRequest,
-        RenameConversationRequest, SetRoleRequest, SyncInboxRequest, SyncInboxResponse,
-        TransferOwnershipRequest, UpdateSettingsRequest, UpdateSettingsResponse,
-        session_service_server::SessionService,
+        AddMembersRequest, AuthorizeRequest, AuthorizeResponse, ChangeResponse,
+        ConversationResponse, ConversationSettings, CreateConversationRequest, DevicePosition,
+        DisbandConversationRequest, GetConversationRequest, LeaveConversationRequest,
+        ListMembersRequest, ListMembersResponse, ListPositionsRequest, ListPositionsResponse,
+        MarkReadRequest, MarkReadResponse, MemberPosition, MembersRequest, MembersResponse,
+        PutPositionsRequest, PutPositionsResponse, RemoveMemberRequest, RenameConversationRequest,
+        SetRoleRequest, SyncInboxRequest, SyncInboxResponse, TransferOwnershipRequest,
+        UpdateSettingsRequest, UpdateSettingsResponse, session_service_server::SessionService,
     },
 };
 use flare_server_core::error::Refusal;
@@ -21,8 +21,8 @@ use flare_storage_model::ConversationKey;
 use tonic::{Request, Response, Status};
 
 use super::convert::{
-    caller, entry_out, history_in, key, members_out, membership_out, page_size, role_in, role_out, roster_out,
-    user, users,
+    caller, entry_out, history_in, key, members_out, membership_out, page_size, role_in, role_out,
+    roster_out, user, users,
 };
 use crate::{
     application::{
@@ -68,11 +68,18 @@ impl SessionHandler {
     ) -> Result<Response<ChangeResponse>, Status> {
         let caller = caller(context)?;
         let key = key(&caller, conversation)?;
-        let seq = self.commands.change(&caller, client_id, &key, &command).await?;
+        let seq = self
+            .commands
+            .change(&caller, client_id, &key, &command)
+            .await?;
         Ok(Response::new(ChangeResponse { seq }))
     }
 
-    async fn conversation(&self, caller: &Caller, key: &ConversationKey) -> Result<ConversationResponse, Refusal> {
+    async fn conversation(
+        &self,
+        caller: &Caller,
+        key: &ConversationKey,
+    ) -> Result<ConversationResponse, Refusal> {
         let (roster, role) = self.queries.conversation(caller, key).await?;
         Ok(ConversationResponse {
             conversation: Some(roster_out(&key.conversation, &roster)),
@@ -86,13 +93,19 @@ fn owner_of(caller: &Caller, named: &str) -> Result<Arc<str>, Refusal> {
     match &caller.actor {
         Actor::System => user("owner_id", named),
         Actor::User { id, .. } if named.is_empty() || *named == **id => Ok(Arc::clone(id)),
-        Actor::User { .. } => Err(Refusal::invalid("owner_id", "a user owns what he creates: leave owner_id empty")),
+        Actor::User { .. } => Err(Refusal::invalid(
+            "owner_id",
+            "a user owns what he creates: leave owner_id empty",
+        )),
     }
 }
 
 #[tonic::async_trait]
 impl SessionService for SessionHandler {
-    async fn authorize(&self, request: Request<AuthorizeRequest>) -> Result<Response<AuthorizeResponse>, Status> {
+    async fn authorize(
+        &self,
+        request: Request<AuthorizeRequest>,
+    ) -> Result<Response<AuthorizeResponse>, Status> {
         let questions: Vec<_> = request
             .into_inner()
             .items
@@ -103,20 +116,42 @@ impl SessionService for SessionHandler {
             })
             .collect();
         let memberships = self.access.authorize(&questions).await?;
-        Ok(Response::new(AuthorizeResponse { memberships: memberships.iter().map(membership_out).collect() }))
+        Ok(Response::new(AuthorizeResponse {
+            memberships: memberships.iter().map(membership_out).collect(),
+        }))
     }
 
-    async fn members(&self, request: Request<MembersRequest>) -> Result<Response<MembersResponse>, Status> {
+    async fn members(
+        &self,
+        request: Request<MembersRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
         let request = request.into_inner();
         let key = ConversationKey::new(request.tenant_id, request.conversation_id);
-        let page = self.queries.roster(&key, request.known_version, ROSTER_PAGE, &request.page_token).await?;
-        let not_found = || Refusal::from(Rule::NotFound { conversation: Arc::clone(&key.conversation) });
+        let page = self
+            .queries
+            .roster(
+                &key,
+                request.known_version,
+                ROSTER_PAGE,
+                &request.page_token,
+            )
+            .await?;
+        let not_found = || {
+            Refusal::from(Rule::NotFound {
+                conversation: Arc::clone(&key.conversation),
+            })
+        };
         let page = page.ok_or_else(not_found)?;
         Ok(Response::new(MembersResponse {
             version: page.version,
             unchanged: page.unchanged,
             members: members_out(&page.members.items),
-            joined_seqs: page.members.items.iter().map(|(_, member)| member.joined_seq).collect(),
+            joined_seqs: page
+                .members
+                .items
+                .iter()
+                .map(|(_, member)| member.joined_seq)
+                .collect(),
             next_page_token: page.members.next,
         }))
     }
@@ -140,7 +175,10 @@ impl SessionService for SessionHandler {
             history: history_in(request.history_visibility)?,
             title: request.title,
         };
-        let key = self.commands.create(&caller, &request.client_id, conversation, &command).await?;
+        let key = self
+            .commands
+            .create(&caller, &request.client_id, conversation, &command)
+            .await?;
         let response = self.conversation(&caller, &key).await?;
         Ok(Response::new(response))
     }
@@ -151,19 +189,47 @@ impl SessionService for SessionHandler {
     ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
         let command = Command::Rename { title: it.title };
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, command).await
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            command,
+        )
+        .await
     }
 
-    async fn add_members(&self, request: Request<AddMembersRequest>) -> Result<Response<ChangeResponse>, Status> {
+    async fn add_members(
+        &self,
+        request: Request<AddMembersRequest>,
+    ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
-        let command = Command::AddMembers { users: users("user_ids", &it.user_ids)? };
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, command).await
+        let command = Command::AddMembers {
+            users: users("user_ids", &it.user_ids)?,
+        };
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            command,
+        )
+        .await
     }
 
-    async fn remove_member(&self, request: Request<RemoveMemberRequest>) -> Result<Response<ChangeResponse>, Status> {
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
-        let command = Command::RemoveMember { user: user("user_id", &it.user_id)? };
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, command).await
+        let command = Command::RemoveMember {
+            user: user("user_id", &it.user_id)?,
+        };
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            command,
+        )
+        .await
     }
 
     async fn leave_conversation(
@@ -171,13 +237,31 @@ impl SessionService for SessionHandler {
         request: Request<LeaveConversationRequest>,
     ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, Command::Leave).await
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            Command::Leave,
+        )
+        .await
     }
 
-    async fn set_role(&self, request: Request<SetRoleRequest>) -> Result<Response<ChangeResponse>, Status> {
+    async fn set_role(
+        &self,
+        request: Request<SetRoleRequest>,
+    ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
-        let command = Command::SetRole { user: user("user_id", &it.user_id)?, role: role_in(it.role())? };
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, command).await
+        let command = Command::SetRole {
+            user: user("user_id", &it.user_id)?,
+            role: role_in(it.role())?,
+        };
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            command,
+        )
+        .await
     }
 
     async fn transfer_ownership(
@@ -185,8 +269,16 @@ impl SessionService for SessionHandler {
         request: Request<TransferOwnershipRequest>,
     ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
-        let command = Command::TransferOwnership { to: user("user_id", &it.user_id)? };
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, command).await
+        let command = Command::TransferOwnership {
+            to: user("user_id", &it.user_id)?,
+        };
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            command,
+        )
+        .await
     }
 
     async fn disband_conversation(
@@ -194,7 +286,13 @@ impl SessionService for SessionHandler {
         request: Request<DisbandConversationRequest>,
     ) -> Result<Response<ChangeResponse>, Status> {
         let it = request.into_inner();
-        self.change(it.context.as_ref(), &it.client_id, &it.conversation_id, Command::Disband).await
+        self.change(
+            it.context.as_ref(),
+            &it.client_id,
+            &it.conversation_id,
+            Command::Disband,
+        )
+        .await
     }
 
     async fn get_conversation(
@@ -208,33 +306,55 @@ impl SessionService for SessionHandler {
         Ok(Response::new(response))
     }
 
-    async fn list_members(&self, request: Request<ListMembersRequest>) -> Result<Response<ListMembersResponse>, Status> {
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.context.as_ref())?;
         let key = key(&caller, &request.conversation_id)?;
         let size = page_size(request.page_size)?;
-        let page = self.queries.members(&caller, &key, size, &request.page_token).await?;
-        Ok(Response::new(ListMembersResponse { members: members_out(&page.items), next_page_token: page.next }))
+        let page = self
+            .queries
+            .members(&caller, &key, size, &request.page_token)
+            .await?;
+        Ok(Response::new(ListMembersResponse {
+            members: members_out(&page.items),
+            next_page_token: page.next,
+        }))
     }
 
-    async fn sync_inbox(&self, request: Request<SyncInboxRequest>) -> Result<Response<SyncInboxResponse>, Status> {
+    async fn sync_inbox(
+        &self,
+        request: Request<SyncInboxRequest>,
+    ) -> Result<Response<SyncInboxResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.context.as_ref())?;
         let size = page_size(request.page_size)?;
         let page = self.inbox.sync(&caller, &request.token, size).await?;
         Ok(Response::new(SyncInboxResponse {
-            entries: page.entries.into_iter().map(entry_out).collect::<Result<_, _>>()?,
+            entries: page
+                .entries
+                .into_iter()
+                .map(entry_out)
+                .collect::<Result<_, _>>()?,
             token: page.token,
             has_more: page.has_more,
         }))
     }
 
-    async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<Response<MarkReadResponse>, Status> {
+    async fn mark_read(
+        &self,
+        request: Request<MarkReadRequest>,
+    ) -> Result<Response<MarkReadResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.context.as_ref())?;
         let key = key(&caller, &request.conversation_id)?;
         let marked = self.reads.mark(&caller, &key, request.seq).await?;
-        Ok(Response::new(MarkReadResponse { read_seq: marked.read_seq, unread_count: marked.unread }))
+        Ok(Response::new(MarkReadResponse {
+            read_seq: marked.read_seq,
+            unread_count: marked.unread,
+        }))
     }
 
     async fn list_positions(
@@ -245,17 +365,26 @@ impl SessionService for SessionHandler {
         let caller = caller(request.context.as_ref())?;
         let key = key(&caller, &request.conversation_id)?;
         let size = page_size(request.page_size)?;
-        let page = self.queries.positions(&caller, &key, size, &request.page_token).await?;
+        let page = self
+            .queries
+            .positions(&caller, &key, size, &request.page_token)
+            .await?;
         let positions = page.items.into_iter().map(|member| MemberPosition {
             user_id: member.user.to_string(),
             read_seq: member.read.seq,
             delivered: member
                 .delivered
                 .into_iter()
-                .map(|(device, seq)| DevicePosition { device_id: device.to_string(), seq })
+                .map(|(device, seq)| DevicePosition {
+                    device_id: device.to_string(),
+                    seq,
+                })
                 .collect(),
         });
-        Ok(Response::new(ListPositionsResponse { positions: positions.collect(), next_page_token: page.next }))
+        Ok(Response::new(ListPositionsResponse {
+            positions: positions.collect(),
+            next_page_token: page.next,
+        }))
     }
 
     async fn put_positions(
@@ -284,10 +413,19 @@ impl SessionService for SessionHandler {
         let request = request.into_inner();
         let caller = caller(request.context.as_ref())?;
         let key = key(&caller, &request.conversation_id)?;
-        let wish = Wish { mute_until_ms: request.mute_until_ms, pinned: request.pinned, hidden: request.hidden };
+        let wish = Wish {
+            mute_until_ms: request.mute_until_ms,
+            pinned: request.pinned,
+            hidden: request.hidden,
+        };
         let shown = self.settings.update(&caller, &key, &wish).await?;
-        let settings =
-            ConversationSettings { mute_until_ms: shown.mute_until_ms, pinned: shown.pinned, hidden: shown.hidden };
-        Ok(Response::new(UpdateSettingsResponse { settings: Some(settings) }))
+        let settings = ConversationSettings {
+            mute_until_ms: shown.mute_until_ms,
+            pinned: shown.pinned,
+            hidden: shown.hidden,
+        };
+        Ok(Response::new(UpdateSettingsResponse {
+            settings: Some(settings),
+        }))
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 
 const SHARDS: usize = 256;
 
+/// A list of a user's conversations, with the version of his memberships that it is good for.
+type List = (u64, Arc<[Arc<str>]>);
+
 /// A bounded cache over a roster store.
 ///
 /// A roster that was loaded before a [`forget`](RosterStore::forget) is never kept after it: forgetting raises the shard's generation, and a load keeps its
@@ -27,7 +30,7 @@ const SHARDS: usize = 256;
 pub struct CachedRosters {
     store: Arc<dyn RosterStore>,
     rosters: Cache<ConversationKey, Arc<Roster>>,
-    lists: Cache<UserKey, (u64, Arc<[Arc<str>]>)>,
+    lists: Cache<UserKey, List>,
     generations: Box<[Mutex<u64>]>,
     hasher: RandomState,
 }
@@ -44,7 +47,7 @@ impl CachedRosters {
                 .build(),
             lists: Cache::builder()
                 .max_capacity(max_members)
-                .weigher(move |_, (_, list): &(u64, Arc<[Arc<str>]>)| weigh(list.len()))
+                .weigher(move |_, (_, list): &List| weigh(list.len()))
                 .build(),
             generations: (0..SHARDS).map(|_| Mutex::new(0)).collect(),
             hasher: RandomState::new(),
@@ -54,7 +57,9 @@ impl CachedRosters {
     fn generation(&self, key: &ConversationKey) -> MutexGuard<'_, u64> {
         // Below SHARDS whatever the width of usize.
         let shard = (self.hasher.hash_one(key) % SHARDS as u64) as usize;
-        self.generations[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.generations[shard]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,23 +81,31 @@ impl RosterStore for CachedRosters {
         Ok(roster)
     }
 
-    async fn former(&self, key: &ConversationKey, user: &str) -> Result<Option<FormerMember>, StoreError> {
+    async fn former(
+        &self,
+        key: &ConversationKey,
+        user: &str,
+    ) -> Result<Option<FormerMember>, StoreError> {
         self.store.former(key, user).await
     }
 
-    async fn conversations_of(&self, user: &UserKey, memberships: u64) -> Result<Arc<[Arc<str>]>, StoreError> {
+    async fn conversations_of(
+        &self,
+        user: &UserKey,
+        memberships: u64,
+    ) -> Result<Arc<[Arc<str>]>, StoreError> {
         if let Some((good_for, list)) = self.lists.get(user)
             && good_for >= memberships
         {
             return Ok(list);
         }
         let list = self.store.conversations_of(user, memberships).await?;
-        self.lists
-            .entry(user.clone())
-            .and_upsert_with(|kept| match kept.map(|it| it.into_value()) {
+        self.lists.entry(user.clone()).and_upsert_with(|kept| {
+            match kept.map(|it| it.into_value()) {
                 Some(newer) if newer.0 > memberships => newer,
                 _ => (memberships, Arc::clone(&list)),
-            });
+            }
+        });
         Ok(list)
     }
 
@@ -148,11 +161,19 @@ mod tests {
             })))
         }
 
-        async fn former(&self, _: &ConversationKey, _: &str) -> Result<Option<FormerMember>, StoreError> {
+        async fn former(
+            &self,
+            _: &ConversationKey,
+            _: &str,
+        ) -> Result<Option<FormerMember>, StoreError> {
             Ok(None)
         }
 
-        async fn conversations_of(&self, _: &UserKey, memberships: u64) -> Result<Arc<[Arc<str>]>, StoreError> {
+        async fn conversations_of(
+            &self,
+            _: &UserKey,
+            memberships: u64,
+        ) -> Result<Arc<[Arc<str>]>, StoreError> {
             Ok([Arc::from(memberships.to_string())].into())
         }
 
@@ -167,7 +188,14 @@ mod tests {
     async fn a_roster_is_kept_until_it_is_forgotten() {
         let source = Arc::new(Source::default());
         let cached = CachedRosters::new(Arc::clone(&source) as _, 100);
-        let as_of = async || cached.roster(&key()).await.expect("answers").expect("there").as_of;
+        let as_of = async || {
+            cached
+                .roster(&key())
+                .await
+                .expect("answers")
+                .expect("there")
+                .as_of
+        };
         assert_eq!(as_of().await, 0);
         source.as_of.store(5, Ordering::SeqCst);
         assert_eq!(as_of().await, 0);
@@ -190,14 +218,28 @@ mod tests {
         cached.forget(&key());
         held.notify_one();
         loading.await.expect("ends").expect("answers");
-        assert_eq!(cached.roster(&key()).await.expect("answers").expect("there").as_of, 5);
+        assert_eq!(
+            cached
+                .roster(&key())
+                .await
+                .expect("answers")
+                .expect("there")
+                .as_of,
+            5
+        );
     }
 
     #[tokio::test]
     async fn a_list_is_as_new_as_it_is_asked_for() {
         let cached = CachedRosters::new(Arc::new(Source::default()), 100);
         let user = UserKey::new("t", "alice");
-        let list = async |memberships| cached.conversations_of(&user, memberships).await.expect("answers")[0].to_string();
+        let list = async |memberships| {
+            cached
+                .conversations_of(&user, memberships)
+                .await
+                .expect("answers")[0]
+                .to_string()
+        };
         assert_eq!(list(3).await, "3");
         assert_eq!(list(2).await, "3");
         assert_eq!(list(4).await, "4");

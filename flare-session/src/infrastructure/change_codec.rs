@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use flare_proto::message::{
-    self, ConversationCreated, ConversationDisbanded, ConversationRenamed, EventBody, EventKind, EventMember,
-    HistoryVisibility, MemberLeft, MemberRemoved, MembersAdded, OwnershipTransferred, RoleChanged, event_body::Body,
+    self, ConversationCreated, ConversationDisbanded, ConversationRenamed, EventBody, EventKind,
+    EventMember, HistoryVisibility, MemberLeft, MemberRemoved, MembersAdded, OwnershipTransferred,
+    RoleChanged, event_body::Body,
 };
 use prost::Message;
 
@@ -33,7 +34,11 @@ pub(super) const fn kind(change: &Change) -> EventKind {
 /// The encoded `flare.message.v1.EventBody`.
 pub(super) fn encode_body(change: &Change) -> Vec<u8> {
     let body = match change {
-        Change::Created { title, members, history } => Body::ConversationCreated(ConversationCreated {
+        Change::Created {
+            title,
+            members,
+            history,
+        } => Body::ConversationCreated(ConversationCreated {
             title: title.clone(),
             members: members.iter().map(named).collect(),
             history_visibility: match history {
@@ -42,19 +47,28 @@ pub(super) fn encode_body(change: &Change) -> Vec<u8> {
             }
             .into(),
         }),
-        Change::Renamed { title } => Body::ConversationRenamed(ConversationRenamed { title: title.clone() }),
-        Change::MembersAdded { members } => {
-            Body::MembersAdded(MembersAdded { members: members.iter().map(named).collect() })
-        }
-        Change::MemberRemoved { user } => Body::MemberRemoved(MemberRemoved { user_id: user.to_string() }),
-        Change::MemberLeft { user } => Body::MemberLeft(MemberLeft { user_id: user.to_string() }),
-        Change::RoleChanged { user, role } => {
-            Body::RoleChanged(RoleChanged { user_id: user.to_string(), role: role_out(*role).into() })
-        }
-        Change::OwnershipTransferred { from, to } => Body::OwnershipTransferred(OwnershipTransferred {
-            from_user_id: from.to_string(),
-            to_user_id: to.to_string(),
+        Change::Renamed { title } => Body::ConversationRenamed(ConversationRenamed {
+            title: title.clone(),
         }),
+        Change::MembersAdded { members } => Body::MembersAdded(MembersAdded {
+            members: members.iter().map(named).collect(),
+        }),
+        Change::MemberRemoved { user } => Body::MemberRemoved(MemberRemoved {
+            user_id: user.to_string(),
+        }),
+        Change::MemberLeft { user } => Body::MemberLeft(MemberLeft {
+            user_id: user.to_string(),
+        }),
+        Change::RoleChanged { user, role } => Body::RoleChanged(RoleChanged {
+            user_id: user.to_string(),
+            role: role_out(*role).into(),
+        }),
+        Change::OwnershipTransferred { from, to } => {
+            Body::OwnershipTransferred(OwnershipTransferred {
+                from_user_id: from.to_string(),
+                to_user_id: to.to_string(),
+            })
+        }
         Change::Disbanded => Body::ConversationDisbanded(ConversationDisbanded {}),
     };
     EventBody { body: Some(body) }.encode_to_vec()
@@ -74,7 +88,9 @@ pub(super) fn decode_row(row: &[u8]) -> Result<Change, String> {
         Some((version, _)) => return Err(format!("format {version} of a change is not known")),
         None => return Err("a change is empty".to_owned()),
     };
-    let body = EventBody::decode(body).map_err(|error| error.to_string())?.body;
+    let body = EventBody::decode(body)
+        .map_err(|error| error.to_string())?
+        .body;
     Ok(match body.ok_or("a change has no body")? {
         Body::ConversationCreated(it) => Change::Created {
             history: match it.history_visibility() {
@@ -85,26 +101,46 @@ pub(super) fn decode_row(row: &[u8]) -> Result<Change, String> {
             title: it.title,
         },
         Body::ConversationRenamed(it) => Change::Renamed { title: it.title },
-        Body::MembersAdded(it) => Change::MembersAdded { members: members(&it.members)? },
-        Body::MemberRemoved(it) => Change::MemberRemoved { user: it.user_id.into() },
-        Body::MemberLeft(it) => Change::MemberLeft { user: it.user_id.into() },
-        Body::RoleChanged(it) => Change::RoleChanged { role: role_in(it.role())?, user: it.user_id.into() },
-        Body::OwnershipTransferred(it) => {
-            Change::OwnershipTransferred { from: it.from_user_id.into(), to: it.to_user_id.into() }
-        }
+        Body::MembersAdded(it) => Change::MembersAdded {
+            members: members(&it.members)?,
+        },
+        Body::MemberRemoved(it) => Change::MemberRemoved {
+            user: it.user_id.into(),
+        },
+        Body::MemberLeft(it) => Change::MemberLeft {
+            user: it.user_id.into(),
+        },
+        Body::RoleChanged(it) => Change::RoleChanged {
+            role: role_in(it.role())?,
+            user: it.user_id.into(),
+        },
+        Body::OwnershipTransferred(it) => Change::OwnershipTransferred {
+            from: it.from_user_id.into(),
+            to: it.to_user_id.into(),
+        },
         Body::ConversationDisbanded(_) => Change::Disbanded,
-        Body::MessageCreated(_) | Body::MessageRecalled(_) => return Err("a change is a message".to_owned()),
+        Body::MessageCreated(_) | Body::MessageRecalled(_) => {
+            return Err("a change is a message".to_owned());
+        }
     })
 }
 
 fn named(member: &NamedMember) -> EventMember {
-    EventMember { user_id: member.user.to_string(), role: role_out(member.role).into() }
+    EventMember {
+        user_id: member.user.to_string(),
+        role: role_out(member.role).into(),
+    }
 }
 
 fn members(members: &[EventMember]) -> Result<Vec<NamedMember>, String> {
     members
         .iter()
-        .map(|it| Ok(NamedMember { user: Arc::from(it.user_id.as_str()), role: role_in(it.role())? }))
+        .map(|it| {
+            Ok(NamedMember {
+                user: Arc::from(it.user_id.as_str()),
+                role: role_in(it.role())?,
+            })
+        })
         .collect()
 }
 
@@ -131,17 +167,38 @@ mod tests {
 
     #[test]
     fn every_change_comes_back_as_it_was_kept() {
-        let member = |user: &str, role| NamedMember { user: user.into(), role };
-        let members = vec![member("olga", Role::Owner), member("ada", Role::Admin), member("mia", Role::Member)];
+        let member = |user: &str, role| NamedMember {
+            user: user.into(),
+            role,
+        };
+        let members = vec![
+            member("olga", Role::Owner),
+            member("ada", Role::Admin),
+            member("mia", Role::Member),
+        ];
         for change in [
-            Change::Created { title: "组".into(), members: members.clone(), history: History::SinceJoin },
-            Change::Created { title: String::new(), members: members.clone(), history: History::All },
+            Change::Created {
+                title: "组".into(),
+                members: members.clone(),
+                history: History::SinceJoin,
+            },
+            Change::Created {
+                title: String::new(),
+                members: members.clone(),
+                history: History::All,
+            },
             Change::Renamed { title: "t".into() },
             Change::MembersAdded { members },
             Change::MemberRemoved { user: "mia".into() },
             Change::MemberLeft { user: "mia".into() },
-            Change::RoleChanged { user: "mia".into(), role: Role::Admin },
-            Change::OwnershipTransferred { from: "olga".into(), to: "mia".into() },
+            Change::RoleChanged {
+                user: "mia".into(),
+                role: Role::Admin,
+            },
+            Change::OwnershipTransferred {
+                from: "olga".into(),
+                to: "mia".into(),
+            },
             Change::Disbanded,
         ] {
             let row = encode_row(&change);

@@ -7,7 +7,8 @@ use flare_proto::{
     common::{Actor, ActorKind, ErrorCode},
     message::{
         ConversationChange, ConversationClass, SubmitBatch, SubmitItem,
-        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt, submit_item,
+        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt,
+        submit_item,
     },
 };
 use flare_server_core::{
@@ -30,14 +31,19 @@ pub struct GrpcOrchestrator {
 impl GrpcOrchestrator {
     /// Over the channel; after `timeout` an outcome counts as unknown.
     pub fn new(channel: ServiceChannel, timeout: Duration) -> Self {
-        Self { client: MessageOrchestratorServiceClient::new(channel), timeout }
+        Self {
+            client: MessageOrchestratorServiceClient::new(channel),
+            timeout,
+        }
     }
 }
 
 #[async_trait]
 impl MessageOrchestrator for GrpcOrchestrator {
     async fn submit(&self, line: &OutboxLine) -> Result<Placed, SubmitError> {
-        let batch = SubmitBatch { items: vec![item(line)] };
+        let batch = SubmitBatch {
+            items: vec![item(line)],
+        };
         let mut client = self.client.clone();
         let receipts = match tokio::time::timeout(self.timeout, client.submit_once(batch)).await {
             Ok(Ok(response)) => response.into_inner().receipts,
@@ -45,13 +51,18 @@ impl MessageOrchestrator for GrpcOrchestrator {
             Ok(Err(status)) => return Err(SubmitError::Unknown(status.into())),
             Err(_) => {
                 let message = format!("no receipt within {} ms", self.timeout.as_millis());
-                return Err(SubmitError::Unknown(Refusal::unavailable(message, self.timeout)));
+                return Err(SubmitError::Unknown(Refusal::unavailable(
+                    message,
+                    self.timeout,
+                )));
             }
         };
         match receipts.into_iter().next().and_then(|it| it.result) {
-            Some(receipt::Result::Placed(it)) => {
-                Ok(Placed { seq: it.seq, ordinal: it.ordinal, time_ms: it.time_ms })
-            }
+            Some(receipt::Result::Placed(it)) => Ok(Placed {
+                seq: it.seq,
+                ordinal: it.ordinal,
+                time_ms: it.time_ms,
+            }),
             Some(receipt::Result::Error(error)) => Err(judge(error.into())),
             None => Err(SubmitError::Unknown(Refusal::internal(format!(
                 "the orchestrator answered line {} without a receipt",
@@ -65,8 +76,15 @@ impl MessageOrchestrator for GrpcOrchestrator {
 /// said differently later, or says that something broke, leaves it open.
 fn judge(refusal: Refusal) -> SubmitError {
     let open = is_retryable(refusal.code)
-        || matches!(refusal.code, ErrorCode::Unspecified | ErrorCode::Internal | ErrorCode::ClientIdInFuture);
-    if open { SubmitError::Unknown(refusal) } else { SubmitError::Refused(refusal) }
+        || matches!(
+            refusal.code,
+            ErrorCode::Unspecified | ErrorCode::Internal | ErrorCode::ClientIdInFuture
+        );
+    if open {
+        SubmitError::Unknown(refusal)
+    } else {
+        SubmitError::Refused(refusal)
+    }
 }
 
 fn item(line: &OutboxLine) -> SubmitItem {
@@ -103,12 +121,17 @@ mod tests {
             line: "01J".into(),
             key: ConversationKey::new("t", "g"),
             sender: "alice".into(),
-            change: Change::Renamed { title: "new".into() },
+            change: Change::Renamed {
+                title: "new".into(),
+            },
         };
         let item = item(&line);
         assert_eq!(item.client_id, "flare:01J");
         let actor = item.actor.expect("has one");
-        assert_eq!((actor.kind(), actor.user_id.as_str()), (ActorKind::Service, "alice"));
+        assert_eq!(
+            (actor.kind(), actor.user_id.as_str()),
+            (ActorKind::Service, "alice")
+        );
         let Some(submit_item::Command::Change(change)) = item.command else {
             panic!("a line is a change");
         };
@@ -118,7 +141,11 @@ mod tests {
     #[test]
     fn only_a_final_no_takes_a_line_back() {
         let judged = |code| matches!(judge(Refusal::new(code, "no")), SubmitError::Refused(_));
-        for code in [ErrorCode::InvalidArgument, ErrorCode::AlreadyExists, ErrorCode::StoppedByHook] {
+        for code in [
+            ErrorCode::InvalidArgument,
+            ErrorCode::AlreadyExists,
+            ErrorCode::StoppedByHook,
+        ] {
             assert!(judged(code), "{code:?}");
         }
         for code in [

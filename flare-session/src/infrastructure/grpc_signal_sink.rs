@@ -21,7 +21,9 @@ pub struct GrpcSignalSink {
 impl GrpcSignalSink {
     /// Over the channel.
     pub fn new(channel: ServiceChannel) -> Self {
-        Self { client: PushSchedulerServiceClient::new(channel) }
+        Self {
+            client: PushSchedulerServiceClient::new(channel),
+        }
     }
 }
 
@@ -30,7 +32,10 @@ impl SignalSink for GrpcSignalSink {
     async fn send(&self, signals: &[Signal]) -> Result<(), Refusal> {
         let request = SignalRequest {
             context: Some(RequestContext {
-                actor: Some(Actor { kind: ActorKind::Service.into(), ..Actor::default() }),
+                actor: Some(Actor {
+                    kind: ActorKind::Service.into(),
+                    ..Actor::default()
+                }),
                 ..RequestContext::default()
             }),
             items: signals.iter().map(item).collect(),
@@ -53,9 +58,9 @@ fn item(signal: &Signal) -> SignalItem {
         }),
         audience: Some(match &signal.audience {
             Audience::Participants => signal_item::Audience::Participants(Participants {}),
-            Audience::OwnDevices { except } => {
-                signal_item::Audience::OwnDevices(OwnDevices { except_device_id: except.to_string() })
-            }
+            Audience::OwnDevices { except } => signal_item::Audience::OwnDevices(OwnDevices {
+                except_device_id: except.to_string(),
+            }),
         }),
     }
 }

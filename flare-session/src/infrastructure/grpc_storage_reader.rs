@@ -31,22 +31,37 @@ pub struct GrpcStorageReader {
 impl GrpcStorageReader {
     /// Over the channel.
     pub fn new(channel: ServiceChannel) -> Self {
-        Self { client: StorageReaderServiceClient::new(channel) }
+        Self {
+            client: StorageReaderServiceClient::new(channel),
+        }
     }
 }
 
 #[async_trait]
 impl StorageReader for GrpcStorageReader {
-    async fn heads(&self, tenant: &str, conversations: &[Arc<str>]) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
+    async fn heads(
+        &self,
+        tenant: &str,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
         let request = HeadsRequest {
             context: Some(context(tenant, ActorKind::Service, "")),
             conversation_ids: conversations.iter().map(ToString::to_string).collect(),
         };
         let response = self.client.clone().heads(request).await?.into_inner();
-        response.heads.into_iter().map(|head| Ok((Arc::from(head.conversation_id.as_str()), stored(head)?))).collect()
+        response
+            .heads
+            .into_iter()
+            .map(|head| Ok((Arc::from(head.conversation_id.as_str()), stored(head)?)))
+            .collect()
     }
 
-    async fn ordinal_at(&self, user: &UserKey, conversation: &str, seq: u64) -> Result<Option<u64>, Refusal> {
+    async fn ordinal_at(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<Option<u64>, Refusal> {
         let request = ReadRangesRequest {
             context: Some(context(&user.tenant, ActorKind::User, &user.user)),
             ranges: vec![ReadRange {
@@ -69,7 +84,12 @@ impl StorageReader for GrpcStorageReader {
         Ok((header.seq == seq).then_some(header.ordinal))
     }
 
-    async fn last_message(&self, user: &UserKey, conversation: &str, seq: u64) -> Result<Bytes, Refusal> {
+    async fn last_message(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<Bytes, Refusal> {
         let request = HistoryRequest {
             context: Some(context(&user.tenant, ActorKind::User, &user.user)),
             conversation_id: conversation.to_owned(),
@@ -78,14 +98,25 @@ impl StorageReader for GrpcStorageReader {
             page_token: String::new(),
         };
         let response = self.client.clone().history(request).await?.into_inner();
-        Ok(response.messages.into_iter().next_back().map(|it| it.event).unwrap_or_default())
+        Ok(response
+            .messages
+            .into_iter()
+            .next_back()
+            .map(|it| it.event)
+            .unwrap_or_default())
     }
 }
 
 fn context(tenant: &str, kind: ActorKind, user: &str) -> RequestContext {
     RequestContext {
-        actor: Some(Actor { kind: kind.into(), user_id: user.to_owned(), device_id: String::new() }),
-        tenant: Some(TenantContext { tenant_id: tenant.to_owned() }),
+        actor: Some(Actor {
+            kind: kind.into(),
+            user_id: user.to_owned(),
+            device_id: String::new(),
+        }),
+        tenant: Some(TenantContext {
+            tenant_id: tenant.to_owned(),
+        }),
         ..RequestContext::default()
     }
 }
@@ -119,7 +150,9 @@ fn stored(head: storage::Head) -> Result<StoredHead, Refusal> {
 
 fn header_of(event: &Bytes) -> Result<EventHeader, Refusal> {
     Event::decode(event.clone())
-        .map_err(|error| Refusal::internal(format!("an event of the store does not decode: {error}")))?
+        .map_err(|error| {
+            Refusal::internal(format!("an event of the store does not decode: {error}"))
+        })?
         .header
         .ok_or_else(|| Refusal::internal("an event of the store has no header"))
 }

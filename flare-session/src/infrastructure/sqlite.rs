@@ -32,9 +32,15 @@ impl SqliteSession {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
         let named = |error: sqlx::Error| StoreError::Failed(format!("{}: {error}", file.display()));
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(named)?;
-        sqlx::migrate!().run(&writer).await.map_err(|error| named(error.into()))?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(named)?;
+        sqlx::migrate!()
+            .run(&writer)
+            .await
+            .map_err(|error| named(error.into()))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers.max(1))
             .connect_with(options.pragma("query_only", "on"))
@@ -121,7 +127,9 @@ pub(super) fn class_from_db(class: i64) -> Result<Class, StoreError> {
     match class {
         1 => Ok(Class::Direct),
         2 => Ok(Class::Group),
-        _ => Err(StoreError::Failed(format!("class {class} in a row is none"))),
+        _ => Err(StoreError::Failed(format!(
+            "class {class} in a row is none"
+        ))),
     }
 }
 
@@ -136,6 +144,8 @@ pub(super) fn history_from_db(history: i64) -> Result<History, StoreError> {
     match history {
         1 => Ok(History::All),
         2 => Ok(History::SinceJoin),
-        _ => Err(StoreError::Failed(format!("history {history} in a row is none"))),
+        _ => Err(StoreError::Failed(format!(
+            "history {history} in a row is none"
+        ))),
     }
 }

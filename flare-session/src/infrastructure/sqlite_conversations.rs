@@ -8,7 +8,11 @@ use sqlx::SqliteConnection;
 
 use super::{
     change_codec::{decode_row, encode_row},
-    sqlite::{SqliteSession, bump, from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db},
+    sqlite::{
+        SqliteSession, bump, from_db, history_from_db, history_to_db, role_from_db, role_to_db,
+        to_db,
+    },
+    sqlite_settlement::apply,
 };
 use crate::{
     application::ports::{Answered, CommandId, ConversationStore, OutboxLine, Placed, StoreError},
@@ -23,7 +27,10 @@ type Line = (String, String, String, String, Vec<u8>);
 
 #[async_trait]
 impl ConversationStore for SqliteSession {
-    async fn conversation(&self, key: &ConversationKey) -> Result<Option<Conversation>, StoreError> {
+    async fn conversation(
+        &self,
+        key: &ConversationKey,
+    ) -> Result<Option<Conversation>, StoreError> {
         let mut tx = self.read().await?;
         let row: Option<(String, i64, bool)> = sqlx::query_as(
             "SELECT title, history, disbanded_seq > 0 FROM conversation
@@ -85,19 +92,43 @@ impl ConversationStore for SqliteSession {
         .fetch_optional(&mut *tx)
         .await?;
         row.map(|(fingerprint, seq)| {
-            let fingerprint = fingerprint
-                .try_into()
-                .map_err(|_| StoreError::Failed(format!("the fingerprint of {client_id} has not 16 bytes")))?;
-            Ok(Answered { fingerprint, seq: seq.map(from_db) })
+            let fingerprint = fingerprint.try_into().map_err(|_| {
+                StoreError::Failed(format!("the fingerprint of {client_id} has not 16 bytes"))
+            })?;
+            Ok(Answered {
+                fingerprint,
+                seq: seq.map(from_db),
+            })
         })
         .transpose()
     }
 
-    async fn commit(&self, line: &OutboxLine, command: &CommandId, max_conversations: u32) -> Result<(), StoreError> {
+    async fn commit(
+        &self,
+        line: &OutboxLine,
+        command: &CommandId,
+        max_conversations: u32,
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        insert_line(&mut tx, &line.key, &line.sender, &line.line, command, Some(&line.change)).await?;
-        if let Change::Created { title, members, history } = &line.change {
-            let owner = members.iter().find(|it| it.role == Role::Owner).map_or("", |it| &*it.user);
+        insert_line(
+            &mut tx,
+            &line.key,
+            &line.sender,
+            &line.line,
+            command,
+            Some(&line.change),
+        )
+        .await?;
+        if let Change::Created {
+            title,
+            members,
+            history,
+        } = &line.change
+        {
+            let owner = members
+                .iter()
+                .find(|it| it.role == Role::Owner)
+                .map_or("", |it| &*it.user);
             sqlx::query(
                 "INSERT INTO conversation (tenant, conversation, class, title, owner, history, created_seq, created_ms,
                      as_of, disbanded_seq, member_count, active_ms, user_low, user_high)
@@ -169,11 +200,13 @@ impl ConversationStore for SqliteSession {
         ] {
             sqlx::query(statement).bind(tenant).bind(conversation).bind(&line.line).execute(&mut *tx).await?;
         }
-        sqlx::query("DELETE FROM conversation WHERE tenant = ? AND conversation = ? AND created_seq = 0")
-            .bind(tenant)
-            .bind(conversation)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "DELETE FROM conversation WHERE tenant = ? AND conversation = ? AND created_seq = 0",
+        )
+        .bind(tenant)
+        .bind(conversation)
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 
@@ -196,13 +229,24 @@ impl ConversationStore for SqliteSession {
             sqlx::query_as("SELECT DISTINCT tenant, conversation FROM outbox WHERE seq IS NULL")
                 .fetch_all(&mut *tx)
                 .await?;
-        Ok(rows.into_iter().map(|(tenant, conversation)| ConversationKey::new(tenant, conversation)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(tenant, conversation)| ConversationKey::new(tenant, conversation))
+            .collect())
     }
 }
 
-fn line_from_row((line, tenant, conversation, sender, change): Line) -> Result<OutboxLine, StoreError> {
-    let change = decode_row(&change).map_err(|cause| StoreError::Failed(format!("outbox line {line}: {cause}")))?;
-    Ok(OutboxLine { line, key: ConversationKey::new(tenant, conversation), sender: sender.into(), change })
+fn line_from_row(
+    (line, tenant, conversation, sender, change): Line,
+) -> Result<OutboxLine, StoreError> {
+    let change = decode_row(&change)
+        .map_err(|cause| StoreError::Failed(format!("outbox line {line}: {cause}")))?;
+    Ok(OutboxLine {
+        line,
+        key: ConversationKey::new(tenant, conversation),
+        sender: sender.into(),
+        change,
+    })
 }
 
 /// A line waits if it bears a change; without one it is the memory of a command that had nothing to change.
@@ -246,7 +290,10 @@ async fn reserve(
     .fetch_one(&mut *tx)
     .await?;
     if conversations > i64::from(max_conversations) {
-        return Err(StoreError::TooManyConversations { user: Arc::clone(&member.user), max: max_conversations });
+        return Err(StoreError::TooManyConversations {
+            user: Arc::clone(&member.user),
+            max: max_conversations,
+        });
     }
     sqlx::query(
         "INSERT INTO member (tenant, conversation, user, role, joined_seq, left_seq, pending_line, read_seq, read_ordinal,
@@ -265,153 +312,9 @@ async fn reserve(
 }
 
 async fn is_pending(tx: &mut SqliteConnection, line: &str) -> Result<bool, StoreError> {
-    let row: Option<(bool,)> =
-        sqlx::query_as("SELECT seq IS NULL FROM outbox WHERE line = ?").bind(line).fetch_optional(tx).await?;
+    let row: Option<(bool,)> = sqlx::query_as("SELECT seq IS NULL FROM outbox WHERE line = ?")
+        .bind(line)
+        .fetch_optional(tx)
+        .await?;
     Ok(row.is_some_and(|(pending,)| pending))
-}
-
-/// Makes the rows say what the placed event says.
-async fn apply(tx: &mut SqliteConnection, line: &OutboxLine, placed: &Placed) -> Result<(), StoreError> {
-    let (tenant, conversation) = (&*line.key.tenant, &*line.key.conversation);
-    match &line.change {
-        Change::Created { members, .. } => {
-            sqlx::query(
-                "UPDATE conversation SET created_seq = ?, created_ms = ?, member_count = ?
-                 WHERE tenant = ? AND conversation = ?",
-            )
-            .bind(to_db(placed.seq))
-            .bind(placed.time_ms)
-            .bind(to_db(members.len() as u64))
-            .bind(tenant)
-            .bind(conversation)
-            .execute(&mut *tx)
-            .await?;
-            join(tx, line, members, placed).await
-        }
-        Change::MembersAdded { members } => {
-            sqlx::query(
-                "UPDATE conversation SET member_count = member_count + ? WHERE tenant = ? AND conversation = ?",
-            )
-            .bind(to_db(members.len() as u64))
-            .bind(tenant)
-            .bind(conversation)
-            .execute(&mut *tx)
-            .await?;
-            join(tx, line, members, placed).await
-        }
-        Change::Renamed { title } => {
-            sqlx::query("UPDATE conversation SET title = ? WHERE tenant = ? AND conversation = ?")
-                .bind(title)
-                .bind(tenant)
-                .bind(conversation)
-                .execute(tx)
-                .await?;
-            Ok(())
-        }
-        Change::MemberRemoved { user } | Change::MemberLeft { user } => leave(tx, line, user, placed).await,
-        Change::RoleChanged { user, role } => set_role(tx, line, user, *role).await,
-        Change::OwnershipTransferred { from, to } => {
-            set_role(tx, line, from, Role::Admin).await?;
-            set_role(tx, line, to, Role::Owner).await?;
-            sqlx::query("UPDATE conversation SET owner = ? WHERE tenant = ? AND conversation = ?")
-                .bind(&**to)
-                .bind(tenant)
-                .bind(conversation)
-                .execute(tx)
-                .await?;
-            Ok(())
-        }
-        Change::Disbanded => {
-            sqlx::query("UPDATE conversation SET disbanded_seq = ? WHERE tenant = ? AND conversation = ?")
-                .bind(to_db(placed.seq))
-                .bind(tenant)
-                .bind(conversation)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query(
-                "UPDATE user_state SET conversations = conversations - 1 WHERE tenant = ?1 AND user IN
-                     (SELECT user FROM member WHERE tenant = ?1 AND conversation = ?2 AND joined_seq > 0 AND left_seq = 0)",
-            )
-            .bind(tenant)
-            .bind(conversation)
-            .execute(tx)
-            .await?;
-            Ok(())
-        }
-    }
-}
-
-/// Who joins has read everything before: only what comes then is unread.
-async fn join(
-    tx: &mut SqliteConnection,
-    line: &OutboxLine,
-    members: &[NamedMember],
-    placed: &Placed,
-) -> Result<(), StoreError> {
-    for member in members {
-        let version = bump(tx, &line.key.tenant, &member.user, true).await?;
-        sqlx::query(
-            "UPDATE member SET role = ?4, joined_seq = ?5, left_seq = 0, pending_line = NULL,
-                 read_ordinal = iif(read_seq < ?5, ?6, read_ordinal), read_seq = max(read_seq, ?5),
-                 hidden_at_seq = 0, version = ?7, left_message = NULL
-             WHERE tenant = ?1 AND conversation = ?2 AND user = ?3",
-        )
-        .bind(&*line.key.tenant)
-        .bind(&*line.key.conversation)
-        .bind(&*member.user)
-        .bind(role_to_db(member.role))
-        .bind(to_db(placed.seq))
-        .bind(to_db(placed.ordinal))
-        .bind(version)
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(())
-}
-
-/// Who goes keeps the conversation as it was for him.
-async fn leave(
-    tx: &mut SqliteConnection,
-    line: &OutboxLine,
-    user: &str,
-    placed: &Placed,
-) -> Result<(), StoreError> {
-    let version = bump(tx, &line.key.tenant, user, true).await?;
-    sqlx::query(
-        "UPDATE member SET left_seq = ?4, left_ordinal = ?5, left_ms = ?6, left_message = NULL, version = ?7,
-             left_title = c.title, left_owner = c.owner, left_member_count = c.member_count - 1
-         FROM (SELECT title, owner, member_count FROM conversation WHERE tenant = ?1 AND conversation = ?2) AS c
-         WHERE tenant = ?1 AND conversation = ?2 AND user = ?3",
-    )
-    .bind(&*line.key.tenant)
-    .bind(&*line.key.conversation)
-    .bind(user)
-    .bind(to_db(placed.seq))
-    .bind(to_db(placed.ordinal))
-    .bind(placed.time_ms)
-    .bind(version)
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query("UPDATE conversation SET member_count = member_count - 1 WHERE tenant = ? AND conversation = ?")
-        .bind(&*line.key.tenant)
-        .bind(&*line.key.conversation)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("UPDATE user_state SET conversations = conversations - 1 WHERE tenant = ? AND user = ?")
-        .bind(&*line.key.tenant)
-        .bind(user)
-        .execute(&mut *tx)
-        .await?;
-    Ok(())
-}
-
-async fn set_role(tx: &mut SqliteConnection, line: &OutboxLine, user: &str, role: Role) -> Result<(), StoreError> {
-    sqlx::query("UPDATE member SET role = ? WHERE tenant = ? AND conversation = ? AND user = ?")
-        .bind(role_to_db(role))
-        .bind(&*line.key.tenant)
-        .bind(&*line.key.conversation)
-        .bind(user)
-        .execute(tx)
-        .await?;
-    Ok(())
 }

@@ -8,11 +8,16 @@ use flare_storage_model::ConversationKey;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    sqlite::{SqliteSession, bump, from_db, history_from_db, json_list, role_from_db, role_to_db, to_db},
+    sqlite::{
+        SqliteSession, bump, from_db, history_from_db, json_list, role_from_db, role_to_db, to_db,
+    },
     sqlite_rosters::summary,
+    sqlite_stream::{put_stream, write_effects},
 };
 use crate::{
-    application::ports::{DirectConversation, InboxStore, StoreError, StreamEffects, StreamStart, UserVersion},
+    application::ports::{
+        DirectConversation, InboxStore, StoreError, StreamEffects, StreamStart, UserVersion,
+    },
     domain::{
         caller::UserKey,
         inbox::{Farewell, InboxRow, ReadPosition, Settings, SettingsPatch},
@@ -51,19 +56,26 @@ struct Row {
 impl InboxStore for SqliteSession {
     async fn version(&self, user: &UserKey) -> Result<UserVersion, StoreError> {
         let mut tx = self.read().await?;
-        let row: Option<(i64, i64)> =
-            sqlx::query_as("SELECT version, memberships FROM user_state WHERE tenant = ? AND user = ?")
-                .bind(&*user.tenant)
-                .bind(&*user.user)
-                .fetch_optional(&mut *tx)
-                .await?;
-        Ok(row.map_or_else(UserVersion::default, |(version, memberships)| UserVersion {
-            version: from_db(version),
-            memberships: from_db(memberships),
-        }))
+        let row: Option<(i64, i64)> = sqlx::query_as(
+            "SELECT version, memberships FROM user_state WHERE tenant = ? AND user = ?",
+        )
+        .bind(&*user.tenant)
+        .bind(&*user.user)
+        .fetch_optional(&mut *tx)
+        .await?;
+        Ok(
+            row.map_or_else(UserVersion::default, |(version, memberships)| UserVersion {
+                version: from_db(version),
+                memberships: from_db(memberships),
+            }),
+        )
     }
 
-    async fn changed_since(&self, user: &UserKey, version: u64) -> Result<Vec<Arc<str>>, StoreError> {
+    async fn changed_since(
+        &self,
+        user: &UserKey,
+        version: u64,
+    ) -> Result<Vec<Arc<str>>, StoreError> {
         let mut tx = self.read().await?;
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT conversation FROM member
@@ -74,7 +86,10 @@ impl InboxStore for SqliteSession {
         .bind(to_db(version))
         .fetch_all(&mut *tx)
         .await?;
-        Ok(rows.into_iter().map(|(conversation,)| conversation.into()).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(conversation,)| conversation.into())
+            .collect())
     }
 
     async fn activity(&self, user: &UserKey) -> Result<Vec<(Arc<str>, i64)>, StoreError> {
@@ -88,10 +103,17 @@ impl InboxStore for SqliteSession {
         .bind(&*user.user)
         .fetch_all(&mut *tx)
         .await?;
-        Ok(rows.into_iter().map(|(conversation, time_ms)| (conversation.into(), time_ms)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(conversation, time_ms)| (conversation.into(), time_ms))
+            .collect())
     }
 
-    async fn rows(&self, user: &UserKey, conversations: &[Arc<str>]) -> Result<Vec<InboxRow>, StoreError> {
+    async fn rows(
+        &self,
+        user: &UserKey,
+        conversations: &[Arc<str>],
+    ) -> Result<Vec<InboxRow>, StoreError> {
         let list = json_list(conversations)?;
         let mut tx = self.read().await?;
         let rows: Vec<Row> = sqlx::query_as(
@@ -122,18 +144,28 @@ impl InboxStore for SqliteSession {
         for (conversation, seq) in mentioned {
             mentions.entry(conversation).or_default().push(from_db(seq));
         }
-        rows.into_iter().map(|row| row.into_domain(&mut mentions)).collect()
+        rows.into_iter()
+            .map(|row| row.into_domain(&mut mentions))
+            .collect()
     }
 
-    async fn recalled_between(&self, key: &ConversationKey, after: u64, up_to: u64) -> Result<u64, StoreError> {
+    async fn recalled_between(
+        &self,
+        key: &ConversationKey,
+        after: u64,
+        up_to: u64,
+        by: u64,
+    ) -> Result<u64, StoreError> {
         let mut tx = self.read().await?;
         let (count,): (i64,) = sqlx::query_as(
-            "SELECT count(*) FROM recall WHERE tenant = ? AND conversation = ? AND seq > ? AND seq <= ?",
+            "SELECT count(*) FROM recall
+             WHERE tenant = ? AND conversation = ? AND seq > ? AND seq <= ? AND by_seq <= ?",
         )
         .bind(&*key.tenant)
         .bind(&*key.conversation)
         .bind(to_db(after))
         .bind(to_db(up_to))
+        .bind(to_db(by))
         .fetch_one(&mut *tx)
         .await?;
         Ok(from_db(count))
@@ -158,7 +190,11 @@ impl InboxStore for SqliteSession {
         let Some((mute_until_ms, pinned, hidden_at_seq)) = row else {
             return Ok(None);
         };
-        let before = Settings { mute_until_ms, pinned, hidden_at_seq: from_db(hidden_at_seq) };
+        let before = Settings {
+            mute_until_ms,
+            pinned,
+            hidden_at_seq: from_db(hidden_at_seq),
+        };
         let settings = before.patched(patch);
         if settings == before {
             return Ok(Some(settings));
@@ -181,7 +217,12 @@ impl InboxStore for SqliteSession {
         Ok(Some(settings))
     }
 
-    async fn keep_farewell(&self, user: &UserKey, conversation: &str, last_message: &Bytes) -> Result<(), StoreError> {
+    async fn keep_farewell(
+        &self,
+        user: &UserKey,
+        conversation: &str,
+        last_message: &Bytes,
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         sqlx::query(
             "UPDATE member SET left_message = ?
@@ -198,40 +239,7 @@ impl InboxStore for SqliteSession {
 
     async fn record(&self, effects: &StreamEffects) -> Result<Vec<DirectConversation>, StoreError> {
         let mut tx = self.write().await?;
-        let mut new = Vec::new();
-        for direct in &effects.directs {
-            if begin_direct(&mut tx, direct).await? {
-                new.push(direct.clone());
-            }
-        }
-        for (key, seq, users) in &effects.mentions {
-            // Also for one whose joining has its event but not yet its rows.
-            sqlx::query(
-                "INSERT OR IGNORE INTO mention (tenant, conversation, user, seq)
-                 SELECT tenant, conversation, user, ?3 FROM member
-                 WHERE tenant = ?1 AND conversation = ?2 AND user IN (SELECT value FROM json_each(?4))
-                     AND ((joined_seq > 0 AND left_seq = 0) OR pending_line IS NOT NULL) AND read_seq < ?3",
-            )
-            .bind(&*key.tenant)
-            .bind(&*key.conversation)
-            .bind(to_db(*seq))
-            .bind(json_list(users)?)
-            .execute(&mut *tx)
-            .await?;
-        }
-        for (key, seq) in &effects.recalls {
-            for statement in [
-                "INSERT OR IGNORE INTO recall (tenant, conversation, seq) VALUES (?1, ?2, ?3)",
-                "DELETE FROM mention WHERE tenant = ?1 AND conversation = ?2 AND seq = ?3",
-            ] {
-                sqlx::query(statement)
-                    .bind(&*key.tenant)
-                    .bind(&*key.conversation)
-                    .bind(to_db(*seq))
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        }
+        let new = write_effects(&mut tx, effects).await?;
         tx.commit().await?;
         Ok(new)
     }
@@ -243,8 +251,14 @@ impl InboxStore for SqliteSession {
                 .fetch_optional(&mut *tx)
                 .await?;
         let start = match row {
-            Some((epoch, position)) => StreamStart { epoch: from_db(epoch), position: from_db(position) },
-            None => StreamStart { epoch: new_epoch, position: 0 },
+            Some((epoch, position)) => StreamStart {
+                epoch: from_db(epoch),
+                position: from_db(position),
+            },
+            None => StreamStart {
+                epoch: new_epoch,
+                position: 0,
+            },
         };
         put_stream(&mut tx, start, false).await?;
         tx.commit().await?;
@@ -265,11 +279,22 @@ impl Row {
             true => (self.left_title, self.left_owner, self.left_member_count),
             false => (self.title, self.owner, self.member_count),
         };
-        let read = ReadPosition { seq: from_db(self.read_seq), ordinal: from_db(self.read_ordinal) };
+        let read = ReadPosition {
+            seq: from_db(self.read_seq),
+            ordinal: from_db(self.read_ordinal),
+        };
         let mut mentions = mentions.remove(&self.conversation).unwrap_or_default();
         mentions.retain(|seq| *seq > read.seq);
         Ok(InboxRow {
-            summary: summary(self.class, title, owner, member_count, self.created_ms, self.user_low, self.user_high)?,
+            summary: summary(
+                self.class,
+                title,
+                owner,
+                member_count,
+                self.created_ms,
+                self.user_low,
+                self.user_high,
+            )?,
             conversation: self.conversation.into(),
             history: history_from_db(self.history)?,
             disbanded: self.disbanded && !left,
@@ -289,57 +314,4 @@ impl Row {
             mentions,
         })
     }
-}
-
-/// Makes the rows of a direct conversation; false: they were there.
-async fn begin_direct(tx: &mut SqliteConnection, direct: &DirectConversation) -> Result<bool, StoreError> {
-    let [low, high] = &direct.participants;
-    let members = if low == high { 1 } else { 2 };
-    let inserted = sqlx::query(
-        "INSERT INTO conversation (tenant, conversation, class, title, owner, history, created_seq, created_ms, as_of,
-             disbanded_seq, member_count, active_ms, user_low, user_high)
-         VALUES (?1, ?2, 1, '', '', 1, 1, ?3, 0, 0, ?4, ?3, ?5, ?6)
-         ON CONFLICT (tenant, conversation) DO NOTHING",
-    )
-    .bind(&*direct.key.tenant)
-    .bind(&*direct.key.conversation)
-    .bind(direct.time_ms)
-    .bind(members)
-    .bind(&**low)
-    .bind(&**high)
-    .execute(&mut *tx)
-    .await?;
-    if inserted.rows_affected() == 0 {
-        return Ok(false);
-    }
-    for user in &direct.participants[..usize::try_from(members).unwrap_or(1)] {
-        let version = bump(tx, &direct.key.tenant, user, true).await?;
-        sqlx::query(
-            "INSERT INTO member (tenant, conversation, user, role, joined_seq, left_seq, pending_line, read_seq, read_ordinal,
-                 mute_until_ms, pinned, hidden_at_seq, version, left_ordinal, left_ms, left_title, left_owner,
-                 left_member_count)
-             VALUES (?, ?, ?, ?, 1, 0, NULL, 0, 0, 0, 0, 0, ?, 0, 0, '', '', 0)",
-        )
-        .bind(&*direct.key.tenant)
-        .bind(&*direct.key.conversation)
-        .bind(&**user)
-        .bind(role_to_db(Role::Member))
-        .bind(version)
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(true)
-}
-
-async fn put_stream(tx: &mut SqliteConnection, at: StreamStart, clean: bool) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO stream (one, epoch, position, clean) VALUES (1, ?1, ?2, ?3)
-         ON CONFLICT (one) DO UPDATE SET epoch = ?1, position = ?2, clean = ?3",
-    )
-    .bind(to_db(at.epoch))
-    .bind(to_db(at.position))
-    .bind(clean)
-    .execute(tx)
-    .await?;
-    Ok(())
 }

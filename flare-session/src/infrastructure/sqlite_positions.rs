@@ -16,7 +16,11 @@ impl PositionStore for SqliteSession {
     async fn put(&self, batch: &PositionBatch) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for update in &batch.reads {
-            let (tenant, conversation, user) = (&*update.key.tenant, &*update.key.conversation, &*update.user);
+            let (tenant, conversation, user) = (
+                &*update.key.tenant,
+                &*update.key.conversation,
+                &*update.user,
+            );
             let moved = sqlx::query(
                 "UPDATE member SET read_seq = ?4, read_ordinal = ?5
                  WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 AND read_seq < ?4 AND joined_seq > 0",
@@ -104,14 +108,20 @@ impl PositionStore for SqliteSession {
         .await?;
         let mut devices: HashMap<String, Vec<(Arc<str>, u64)>> = HashMap::new();
         for (user, device, seq) in delivered {
-            devices.entry(user).or_default().push((device.into(), from_db(seq)));
+            devices
+                .entry(user)
+                .or_default()
+                .push((device.into(), from_db(seq)));
         }
         Ok(rows
             .into_iter()
             .map(|(user, seq, ordinal)| MemberPositions {
                 delivered: devices.remove(&user).unwrap_or_default(),
                 user: user.into(),
-                read: ReadPosition { seq: from_db(seq), ordinal: from_db(ordinal) },
+                read: ReadPosition {
+                    seq: from_db(seq),
+                    ordinal: from_db(ordinal),
+                },
             })
             .collect())
     }

@@ -14,7 +14,18 @@ use crate::{
     },
 };
 
-type ConversationRow = (i64, String, String, i64, i64, i64, bool, i64, String, String);
+type ConversationRow = (
+    i64,
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+    bool,
+    i64,
+    String,
+    String,
+);
 
 #[async_trait]
 impl RosterStore for SqliteSession {
@@ -28,7 +39,9 @@ impl RosterStore for SqliteSession {
         .bind(&*key.conversation)
         .fetch_optional(&mut *tx)
         .await?;
-        let Some((class, title, owner, history, created_ms, as_of, disbanded, count, low, high)) = row else {
+        let Some((class, title, owner, history, created_ms, as_of, disbanded, count, low, high)) =
+            row
+        else {
             return Ok(None);
         };
         let members: Vec<(String, i64, i64)> = sqlx::query_as(
@@ -42,7 +55,10 @@ impl RosterStore for SqliteSession {
         let members = members
             .into_iter()
             .map(|(user, role, joined_seq)| {
-                let member = RosterMember { role: role_from_db(role)?, joined_seq: from_db(joined_seq) };
+                let member = RosterMember {
+                    role: role_from_db(role)?,
+                    joined_seq: from_db(joined_seq),
+                };
                 Ok((user.into(), member))
             })
             .collect::<Result<_, StoreError>>()?;
@@ -55,7 +71,11 @@ impl RosterStore for SqliteSession {
         })))
     }
 
-    async fn former(&self, key: &ConversationKey, user: &str) -> Result<Option<FormerMember>, StoreError> {
+    async fn former(
+        &self,
+        key: &ConversationKey,
+        user: &str,
+    ) -> Result<Option<FormerMember>, StoreError> {
         let mut tx = self.read().await?;
         let row: Option<(i64, i64)> = sqlx::query_as(
             "SELECT joined_seq, left_seq FROM member
@@ -72,7 +92,11 @@ impl RosterStore for SqliteSession {
         }))
     }
 
-    async fn conversations_of(&self, user: &UserKey, _memberships: u64) -> Result<Arc<[Arc<str>]>, StoreError> {
+    async fn conversations_of(
+        &self,
+        user: &UserKey,
+        _memberships: u64,
+    ) -> Result<Arc<[Arc<str>]>, StoreError> {
         let mut tx = self.read().await?;
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT conversation FROM member WHERE tenant = ? AND user = ? AND joined_seq > 0 AND left_seq = 0",
@@ -81,7 +105,10 @@ impl RosterStore for SqliteSession {
         .bind(&*user.user)
         .fetch_all(&mut *tx)
         .await?;
-        Ok(rows.into_iter().map(|(conversation,)| conversation.into()).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(conversation,)| conversation.into())
+            .collect())
     }
 
     fn forget(&self, _key: &ConversationKey) {

@@ -19,9 +19,15 @@ async fn a_group_lives_from_its_creation_to_its_end() {
     let created = w.create("olga", "team", &["ada", "mia"]).await;
     let conversation = created.conversation.clone().expect("a conversation");
     assert_eq!(created.role(), Role::Owner);
-    assert_eq!((conversation.owner_id.as_str(), conversation.member_count), ("olga", 3));
+    assert_eq!(
+        (conversation.owner_id.as_str(), conversation.member_count),
+        ("olga", 3)
+    );
     assert_eq!(w.rename("olga", "c1", "team", "new title").await, Ok(2));
-    assert_eq!(w.set_role("olga", "c2", "team", "ada", Role::Admin).await, Ok(3));
+    assert_eq!(
+        w.set_role("olga", "c2", "team", "ada", Role::Admin).await,
+        Ok(3)
+    );
     assert_eq!(w.add("ada", "c3", "team", &["max"]).await, Ok(4));
     assert_eq!(w.remove("ada", "c4", "team", "mia").await, Ok(5));
     assert_eq!(w.transfer("olga", "c5", "team", "ada").await, Ok(6));
@@ -41,25 +47,46 @@ async fn a_group_lives_from_its_creation_to_its_end() {
             EventKind::ConversationDisbanded,
         ]
     );
-    let senders: Vec<_> = w.log.events_of("team").into_iter().map(|it| it.sender_id).collect();
-    assert_eq!(senders, ["olga", "olga", "olga", "ada", "ada", "olga", "olga", "ada"]);
+    let senders: Vec<_> = w
+        .log
+        .events_of("team")
+        .into_iter()
+        .map(|it| it.sender_id)
+        .collect();
+    assert_eq!(
+        senders,
+        ["olga", "olga", "olga", "ada", "ada", "olga", "olga", "ada"]
+    );
 
-    let request = GetConversationRequest { context: user("ada"), conversation_id: "team".into() };
+    let request = GetConversationRequest {
+        context: user("ada"),
+        conversation_id: "team".into(),
+    };
     let now = answer(w.rpc().get_conversation(Request::new(request)).await).expect("is seen");
     let conversation = now.conversation.clone().expect("a conversation");
     assert_eq!(
-        (conversation.title.as_str(), conversation.owner_id.as_str(), conversation.member_count),
+        (
+            conversation.title.as_str(),
+            conversation.owner_id.as_str(),
+            conversation.member_count
+        ),
         ("new title", "ada", 2)
     );
     assert!(conversation.disbanded);
-    assert_refused(w.rename("ada", "c8", "team", "x").await, ErrorCode::ConversationDisbanded, "conversation_id");
+    assert_refused(
+        w.rename("ada", "c8", "team", "x").await,
+        ErrorCode::ConversationDisbanded,
+        "conversation_id",
+    );
 }
 
 #[tokio::test]
 async fn a_former_owner_is_an_admin() {
     let w = World::new().await;
     w.create("olga", "team", &["ada"]).await;
-    w.transfer("olga", "c1", "team", "ada").await.expect("transfers");
+    w.transfer("olga", "c1", "team", "ada")
+        .await
+        .expect("transfers");
     assert_eq!(w.membership("team", "olga").await.role(), Role::Admin);
     assert_eq!(w.membership("team", "ada").await.role(), Role::Owner);
 }
@@ -83,11 +110,22 @@ async fn a_retry_gets_the_first_answer_and_changes_nothing() {
 async fn a_client_id_that_says_something_else_is_refused() {
     let w = World::new().await;
     w.create("olga", "team", &["mia"]).await;
-    w.rename("olga", "c1", "team", "one").await.expect("renames");
-    assert_refused(w.rename("olga", "c1", "team", "two").await, ErrorCode::AlreadyExists, "client_id");
-    assert_refused(w.disband("olga", "c1", "team").await, ErrorCode::AlreadyExists, "client_id");
+    w.rename("olga", "c1", "team", "one")
+        .await
+        .expect("renames");
     assert_refused(
-        w.try_create("olga", "team", &["max"], HistoryVisibility::All).await,
+        w.rename("olga", "c1", "team", "two").await,
+        ErrorCode::AlreadyExists,
+        "client_id",
+    );
+    assert_refused(
+        w.disband("olga", "c1", "team").await,
+        ErrorCode::AlreadyExists,
+        "client_id",
+    );
+    assert_refused(
+        w.try_create("olga", "team", &["max"], HistoryVisibility::All)
+            .await,
         ErrorCode::AlreadyExists,
         "client_id",
     );
@@ -100,7 +138,8 @@ async fn a_taken_conversation_id_is_refused() {
     let w = World::new().await;
     w.create("olga", "team", &[]).await;
     assert_refused(
-        w.try_create("eve", "team", &[], HistoryVisibility::All).await,
+        w.try_create("eve", "team", &[], HistoryVisibility::All)
+            .await,
         ErrorCode::AlreadyExists,
         "conversation_id",
     );
@@ -115,7 +154,8 @@ async fn a_group_without_a_name_gets_one_that_a_retry_finds() {
             client_id: client_id.into(),
             ..CreateConversationRequest::default()
         };
-        let made = answer(w.rpc().create_conversation(Request::new(request)).await).expect("creates");
+        let made =
+            answer(w.rpc().create_conversation(Request::new(request)).await).expect("creates");
         made.conversation.expect("a conversation").conversation_id
     };
     let id = create("olga", "c1").await;
@@ -131,34 +171,69 @@ async fn strangers_and_unknown_conversations_look_the_same() {
     w.create("olga", "team", &["mia"]).await;
     w.leave("mia", "c1", "team").await.expect("leaves");
     for id in ["team", "none"] {
-        assert_refused(w.rename("eve", "c1", id, "x").await, ErrorCode::ConversationNotFound, "conversation_id");
-        assert_refused(w.mark("eve", id, 1).await, ErrorCode::ConversationNotFound, "conversation_id");
-        let request = GetConversationRequest { context: user("eve"), conversation_id: id.into() };
+        assert_refused(
+            w.rename("eve", "c1", id, "x").await,
+            ErrorCode::ConversationNotFound,
+            "conversation_id",
+        );
+        assert_refused(
+            w.mark("eve", id, 1).await,
+            ErrorCode::ConversationNotFound,
+            "conversation_id",
+        );
+        let request = GetConversationRequest {
+            context: user("eve"),
+            conversation_id: id.into(),
+        };
         assert_refused(
             answer(w.rpc().get_conversation(Request::new(request)).await),
             ErrorCode::ConversationNotFound,
             "conversation_id",
         );
     }
-    assert_refused(w.rename("mia", "c2", "team", "x").await, ErrorCode::NotAMember, "conversation_id");
+    assert_refused(
+        w.rename("mia", "c2", "team", "x").await,
+        ErrorCode::NotAMember,
+        "conversation_id",
+    );
 }
 
 #[tokio::test]
 async fn roles_decide() {
     let w = World::new().await;
     w.create("olga", "team", &["mia"]).await;
-    assert_refused(w.rename("mia", "c1", "team", "x").await, ErrorCode::PermissionDenied, "");
-    assert_refused(w.leave("olga", "c2", "team").await, ErrorCode::FailedPrecondition, "");
-    assert_refused(w.set_role("olga", "c3", "team", "eve", Role::Admin).await, ErrorCode::NotFound, "user_id");
-    assert_refused(w.set_role("olga", "c4", "team", "mia", Role::Owner).await, ErrorCode::InvalidArgument, "role");
     assert_refused(
-        w.set_role("olga", "c5", "team", "mia", Role::Unspecified).await,
+        w.rename("mia", "c1", "team", "x").await,
+        ErrorCode::PermissionDenied,
+        "",
+    );
+    assert_refused(
+        w.leave("olga", "c2", "team").await,
+        ErrorCode::FailedPrecondition,
+        "",
+    );
+    assert_refused(
+        w.set_role("olga", "c3", "team", "eve", Role::Admin).await,
+        ErrorCode::NotFound,
+        "user_id",
+    );
+    assert_refused(
+        w.set_role("olga", "c4", "team", "mia", Role::Owner).await,
+        ErrorCode::InvalidArgument,
+        "role",
+    );
+    assert_refused(
+        w.set_role("olga", "c5", "team", "mia", Role::Unspecified)
+            .await,
         ErrorCode::InvalidArgument,
         "role",
     );
     w.leave("mia", "c6", "team").await.expect("leaves");
     assert_eq!(w.leave("olga", "c7", "team").await, Ok(3));
-    assert!(w.membership("team", "olga").await.disbanded, "the last owner who leaves ends it");
+    assert!(
+        w.membership("team", "olga").await.disbanded,
+        "the last owner who leaves ends it"
+    );
 }
 
 #[tokio::test]
@@ -171,10 +246,19 @@ async fn the_system_acts_in_nobody_s_name_and_names_the_owner() {
         member_ids: vec!["mia".into()],
         ..CreateConversationRequest::default()
     };
-    let refused = answer(w.rpc().create_conversation(Request::new(request.clone())).await);
+    let refused = answer(
+        w.rpc()
+            .create_conversation(Request::new(request.clone()))
+            .await,
+    );
     assert_refused(refused, ErrorCode::InvalidArgument, "owner_id");
     request.owner_id = "olga".into();
-    let created = answer(w.rpc().create_conversation(Request::new(request.clone())).await).expect("creates");
+    let created = answer(
+        w.rpc()
+            .create_conversation(Request::new(request.clone()))
+            .await,
+    )
+    .expect("creates");
     assert_eq!(created.role(), Role::Unspecified);
     assert_eq!(w.log.events()[0].sender_id, "");
     assert_eq!(w.membership("team", "olga").await.role(), Role::Owner);
@@ -188,14 +272,39 @@ async fn the_system_acts_in_nobody_s_name_and_names_the_owner() {
 async fn malformed_ids_are_named() {
     let w = World::new().await;
     w.create("olga", "team", &[]).await;
-    assert_refused(w.rename("olga", "", "team", "x").await, ErrorCode::InvalidArgument, "client_id");
-    assert_refused(w.rename("olga", "flare:1", "team", "x").await, ErrorCode::InvalidArgument, "client_id");
-    assert_refused(w.rename("olga", "c1", "a/b", "x").await, ErrorCode::InvalidArgument, "conversation_id");
-    assert_refused(w.add("olga", "c1", "team", &["a\nb"]).await, ErrorCode::InvalidArgument, "user_ids");
-    assert_refused(w.add("olga", "c1", "team", &[]).await, ErrorCode::InvalidArgument, "user_ids");
-    assert_refused(w.remove("olga", "c1", "team", "..").await, ErrorCode::InvalidArgument, "user_id");
     assert_refused(
-        w.try_create("olga", "d_abc", &[], HistoryVisibility::All).await,
+        w.rename("olga", "", "team", "x").await,
+        ErrorCode::InvalidArgument,
+        "client_id",
+    );
+    assert_refused(
+        w.rename("olga", "flare:1", "team", "x").await,
+        ErrorCode::InvalidArgument,
+        "client_id",
+    );
+    assert_refused(
+        w.rename("olga", "c1", "a/b", "x").await,
+        ErrorCode::InvalidArgument,
+        "conversation_id",
+    );
+    assert_refused(
+        w.add("olga", "c1", "team", &["a\nb"]).await,
+        ErrorCode::InvalidArgument,
+        "user_ids",
+    );
+    assert_refused(
+        w.add("olga", "c1", "team", &[]).await,
+        ErrorCode::InvalidArgument,
+        "user_ids",
+    );
+    assert_refused(
+        w.remove("olga", "c1", "team", "..").await,
+        ErrorCode::InvalidArgument,
+        "user_id",
+    );
+    assert_refused(
+        w.try_create("olga", "d_abc", &[], HistoryVisibility::All)
+            .await,
         ErrorCode::InvalidArgument,
         "conversation_id",
     );
@@ -207,8 +316,16 @@ async fn a_direct_conversation_takes_no_commands() {
     let mut w = World::new().await;
     let id = w.log.say_directly("alice", "bob");
     w.feed().await;
-    assert_refused(w.rename("alice", "c1", &id, "x").await, ErrorCode::FailedPrecondition, "conversation_id");
-    assert_refused(w.leave("eve", "c1", &id).await, ErrorCode::ConversationNotFound, "conversation_id");
+    assert_refused(
+        w.rename("alice", "c1", &id, "x").await,
+        ErrorCode::FailedPrecondition,
+        "conversation_id",
+    );
+    assert_refused(
+        w.leave("eve", "c1", &id).await,
+        ErrorCode::ConversationNotFound,
+        "conversation_id",
+    );
 }
 
 #[tokio::test]
@@ -227,16 +344,32 @@ async fn pages_of_members_follow_each_other_and_belong_to_their_conversation() {
     };
     let first = list("team", Some(3), "").await.expect("a page");
     let names = |members: &[flare_proto::message::EventMember]| {
-        members.iter().map(|it| it.user_id.clone()).collect::<Vec<_>>()
+        members
+            .iter()
+            .map(|it| it.user_id.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(&first.members), ["ada", "max", "mia"]);
-    let second = list("team", Some(3), &first.next_page_token).await.expect("a page");
-    assert_eq!((names(&second.members), second.next_page_token.as_str()), (vec!["olga".to_owned()], ""));
+    let second = list("team", Some(3), &first.next_page_token)
+        .await
+        .expect("a page");
+    assert_eq!(
+        (names(&second.members), second.next_page_token.as_str()),
+        (vec!["olga".to_owned()], "")
+    );
     let foreign = list("other", Some(3), &first.next_page_token).await;
     assert_refused(foreign, ErrorCode::InvalidPageToken, "page_token");
-    assert_refused(list("team", None, "!").await, ErrorCode::InvalidPageToken, "page_token");
+    assert_refused(
+        list("team", None, "!").await,
+        ErrorCode::InvalidPageToken,
+        "page_token",
+    );
     for size in [0, 201, 1_000_000_000] {
-        assert_refused(list("team", Some(size), "").await, ErrorCode::InvalidArgument, "page_size");
+        assert_refused(
+            list("team", Some(size), "").await,
+            ErrorCode::InvalidArgument,
+            "page_size",
+        );
     }
 }
 
@@ -253,12 +386,26 @@ async fn limits_are_kept_and_counted() {
     };
     let w = World::with(config).await;
     w.create("olga", "one", &["ada", "mia"]).await;
-    assert_refused(w.add("olga", "c1", "one", &["max"]).await, ErrorCode::LimitExceeded, "");
-    assert_refused(w.rename("olga", "c2", "one", &"x".repeat(21)).await, ErrorCode::InvalidArgument, "title");
-    w.create("olga", "two", &[]).await;
-    assert_refused(w.try_create("olga", "three", &[], HistoryVisibility::All).await, ErrorCode::LimitExceeded, "");
     assert_refused(
-        w.try_create("max", "three", &["olga"], HistoryVisibility::All).await,
+        w.add("olga", "c1", "one", &["max"]).await,
+        ErrorCode::LimitExceeded,
+        "",
+    );
+    assert_refused(
+        w.rename("olga", "c2", "one", &"x".repeat(21)).await,
+        ErrorCode::InvalidArgument,
+        "title",
+    );
+    w.create("olga", "two", &[]).await;
+    assert_refused(
+        w.try_create("olga", "three", &[], HistoryVisibility::All)
+            .await,
+        ErrorCode::LimitExceeded,
+        "",
+    );
+    assert_refused(
+        w.try_create("max", "three", &["olga"], HistoryVisibility::All)
+            .await,
         ErrorCode::LimitExceeded,
         "",
     );
@@ -278,15 +425,26 @@ async fn limits_are_kept_and_counted() {
 #[tokio::test]
 async fn who_comes_back_is_a_member_from_there_on() {
     let w = World::new().await;
-    w.try_create("olga", "team", &["mia"], HistoryVisibility::SinceJoin).await.expect("creates");
+    w.try_create("olga", "team", &["mia"], HistoryVisibility::SinceJoin)
+        .await
+        .expect("creates");
     let first = w.membership("team", "mia").await;
-    assert_eq!((first.state(), first.visible_from_seq, first.visible_to_seq), (MembershipState::Active, 1, 0));
+    assert_eq!(
+        (first.state(), first.visible_from_seq, first.visible_to_seq),
+        (MembershipState::Active, 1, 0)
+    );
     w.leave("mia", "c1", "team").await.expect("leaves");
     let gone = w.membership("team", "mia").await;
-    assert_eq!((gone.state(), gone.visible_from_seq, gone.visible_to_seq), (MembershipState::Former, 1, 2));
+    assert_eq!(
+        (gone.state(), gone.visible_from_seq, gone.visible_to_seq),
+        (MembershipState::Former, 1, 2)
+    );
     w.log.say("team", "olga");
     w.add("olga", "c2", "team", &["mia"]).await.expect("adds");
     let back = w.membership("team", "mia").await;
-    assert_eq!((back.state(), back.visible_from_seq, back.visible_to_seq), (MembershipState::Active, 4, 0));
+    assert_eq!(
+        (back.state(), back.visible_from_seq, back.visible_to_seq),
+        (MembershipState::Active, 4, 0)
+    );
     assert_eq!(back.as_of, 4);
 }

@@ -21,7 +21,11 @@ async fn sweep(w: &World) {
     let waiting = async {
         until("the outbox is empty", async || {
             use flare_session::application::ports::ConversationStore;
-            w.store.pending_conversations().await.expect("answers").is_empty()
+            w.store
+                .pending_conversations()
+                .await
+                .expect("answers")
+                .is_empty()
         })
         .await;
         shutdown.drain();
@@ -35,13 +39,22 @@ async fn a_change_that_does_not_reach_the_log_does_not_count_and_is_made_later()
     let w = World::new().await;
     w.create("olga", "team", &[]).await;
     w.log.fail_next(&[Fault::LostBefore]);
-    let refusal = w.add("olga", "c1", "team", &["mia"]).await.expect_err("is not known");
+    let refusal = w
+        .add("olga", "c1", "team", &["mia"])
+        .await
+        .expect_err("is not known");
     assert_eq!(refusal.code, ErrorCode::Unavailable);
     assert!(refusal.retry_after.is_some());
-    assert_eq!(w.membership("team", "mia").await.state(), MembershipState::Stranger);
+    assert_eq!(
+        w.membership("team", "mia").await.state(),
+        MembershipState::Stranger
+    );
     assert_eq!(w.membership("team", "olga").await.as_of, 1);
     assert_eq!(w.add("olga", "c1", "team", &["mia"]).await, Ok(2));
-    assert_eq!(w.membership("team", "mia").await.state(), MembershipState::Active);
+    assert_eq!(
+        w.membership("team", "mia").await.state(),
+        MembershipState::Active
+    );
     assert_eq!(w.log.events_of("team").len(), 2);
 }
 
@@ -49,9 +62,14 @@ async fn a_change_that_does_not_reach_the_log_does_not_count_and_is_made_later()
 async fn a_change_whose_receipt_is_lost_becomes_one_event() {
     let w = World::new().await;
     w.log.fail_next(&[Fault::LostAfter]);
-    let outcome = w.try_create("olga", "team", &["mia"], HistoryVisibility::All).await;
+    let outcome = w
+        .try_create("olga", "team", &["mia"], HistoryVisibility::All)
+        .await;
     assert_refused(outcome, ErrorCode::Unavailable, "");
-    assert_eq!(w.membership("team", "olga").await.state(), MembershipState::ConversationUnknown);
+    assert_eq!(
+        w.membership("team", "olga").await.state(),
+        MembershipState::ConversationUnknown
+    );
     w.create("olga", "team", &["mia"]).await;
     assert_eq!(w.log.events_of("team").len(), 1);
     assert_eq!(w.membership("team", "mia").await.role(), Role::Member);
@@ -61,10 +79,14 @@ async fn a_change_whose_receipt_is_lost_becomes_one_event() {
 async fn the_sweeper_makes_what_nobody_retries() {
     let w = World::new().await;
     w.create("olga", "team", &[]).await;
-    w.log.fail_next(&[Fault::LostBefore, Fault::LostAfter, Fault::LostBefore]);
+    w.log
+        .fail_next(&[Fault::LostBefore, Fault::LostAfter, Fault::LostBefore]);
     assert!(w.add("olga", "c1", "team", &["mia"]).await.is_err());
     sweep(&w).await;
-    assert_eq!(w.membership("team", "mia").await.state(), MembershipState::Active);
+    assert_eq!(
+        w.membership("team", "mia").await.state(),
+        MembershipState::Active
+    );
     assert_eq!(w.log.events_of("team").len(), 2);
     assert_eq!(w.add("olga", "c1", "team", &["mia"]).await, Ok(2));
 }
@@ -77,9 +99,15 @@ async fn a_crash_between_commit_and_submit_loses_nothing() {
     assert!(w.add("olga", "c1", "team", &["mia"]).await.is_err());
     w.restart(false).await;
     w.log.set_down(false);
-    assert_eq!(w.membership("team", "mia").await.state(), MembershipState::Stranger);
+    assert_eq!(
+        w.membership("team", "mia").await.state(),
+        MembershipState::Stranger
+    );
     sweep(&w).await;
-    assert_eq!(w.membership("team", "mia").await.state(), MembershipState::Active);
+    assert_eq!(
+        w.membership("team", "mia").await.state(),
+        MembershipState::Active
+    );
     assert_eq!(w.log.events_of("team").len(), 2);
 }
 
@@ -95,7 +123,10 @@ async fn a_crash_between_submit_and_the_writing_of_the_seq_makes_no_second_event
     assert_eq!((before.state(), before.as_of), (MembershipState::Active, 1));
     sweep(&w).await;
     let after = w.membership("team", "mia").await;
-    assert_eq!((after.state(), after.visible_to_seq, after.as_of), (MembershipState::Former, 2, 2));
+    assert_eq!(
+        (after.state(), after.visible_to_seq, after.as_of),
+        (MembershipState::Former, 2, 2)
+    );
     assert_eq!(w.log.events_of("team").len(), 2);
     assert_eq!(w.remove("olga", "c1", "team", "mia").await, Ok(2));
 }
@@ -107,7 +138,11 @@ async fn the_next_command_waits_for_what_is_pending() {
     w.log.fail_next(&[Fault::LostBefore, Fault::LostBefore]);
     assert!(w.rename("olga", "c1", "team", "one").await.is_err());
     // The second command is not decided before the first is in the log.
-    assert_refused(w.rename("olga", "c2", "team", "two").await, ErrorCode::Unavailable, "");
+    assert_refused(
+        w.rename("olga", "c2", "team", "two").await,
+        ErrorCode::Unavailable,
+        "",
+    );
     assert_eq!(w.rename("olga", "c3", "team", "three").await, Ok(3));
     assert_eq!(w.rename("olga", "c1", "team", "one").await, Ok(2));
     assert_eq!(w.log.events_of("team").len(), 3);
@@ -119,12 +154,24 @@ async fn what_the_log_refuses_for_good_is_taken_back() {
     w.create("olga", "team", &["mia"]).await;
     w.leave("mia", "c0", "team").await.expect("leaves");
     w.log.fail_next(&[Fault::Refuse]);
-    assert_refused(w.add("olga", "c1", "team", &["mia", "max"]).await, ErrorCode::StoppedByHook, "");
-    assert_eq!(w.membership("team", "max").await.state(), MembershipState::Stranger);
-    assert_eq!(w.membership("team", "mia").await.state(), MembershipState::Former);
+    assert_refused(
+        w.add("olga", "c1", "team", &["mia", "max"]).await,
+        ErrorCode::StoppedByHook,
+        "",
+    );
+    assert_eq!(
+        w.membership("team", "max").await.state(),
+        MembershipState::Stranger
+    );
+    assert_eq!(
+        w.membership("team", "mia").await.state(),
+        MembershipState::Former
+    );
     assert_eq!(w.add("olga", "c1", "team", &["mia", "max"]).await, Ok(3));
     w.log.fail_next(&[Fault::Refuse]);
-    let refused = w.try_create("olga", "other", &["max"], HistoryVisibility::All).await;
+    let refused = w
+        .try_create("olga", "other", &["max"], HistoryVisibility::All)
+        .await;
     assert_refused(refused, ErrorCode::StoppedByHook, "");
     w.create("max", "other", &[]).await;
 }
@@ -176,10 +223,21 @@ async fn commands_of_one_conversation_come_one_after_the_other() {
     w.create("olga", "team", &[]).await;
     let commands = (0..20).map(|index| {
         let w = &w;
-        async move { w.rename("olga", &format!("c{index}"), "team", &format!("title {index}")).await }
+        async move {
+            w.rename(
+                "olga",
+                &format!("c{index}"),
+                "team",
+                &format!("title {index}"),
+            )
+            .await
+        }
     });
-    let mut seqs: Vec<_> =
-        futures::future::join_all(commands).await.into_iter().map(|it| it.expect("renames")).collect();
+    let mut seqs: Vec<_> = futures::future::join_all(commands)
+        .await
+        .into_iter()
+        .map(|it| it.expect("renames"))
+        .collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (2..=21).collect::<Vec<_>>());
 }

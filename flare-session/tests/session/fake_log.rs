@@ -14,7 +14,9 @@ use flare_proto::{
 };
 use flare_server_core::error::Refusal;
 use flare_session::{
-    application::ports::{MessageOrchestrator, OutboxLine, Placed, StorageReader, StoredHead, SubmitError},
+    application::ports::{
+        MessageOrchestrator, OutboxLine, Placed, StorageReader, StoredHead, SubmitError,
+    },
     domain::{
         caller::UserKey,
         change::Change,
@@ -83,7 +85,12 @@ impl FakeLog {
     }
 
     pub(crate) fn events_of(&self, conversation: &str) -> Vec<EventHeader> {
-        self.state().events.iter().filter(|it| it.conversation_id == conversation).cloned().collect()
+        self.state()
+            .events
+            .iter()
+            .filter(|it| it.conversation_id == conversation)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -99,7 +106,13 @@ impl FakeLog {
         self.message(conversation, sender, &[], false)
     }
 
-    pub(crate) fn message(&self, conversation: &str, sender: &str, mentions: &[&str], everybody: bool) -> u64 {
+    pub(crate) fn message(
+        &self,
+        conversation: &str,
+        sender: &str,
+        mentions: &[&str],
+        everybody: bool,
+    ) -> u64 {
         let all = if everybody { flags::MENTION_ALL } else { 0 };
         let header = EventHeader {
             conversation_id: conversation.into(),
@@ -145,7 +158,11 @@ impl FakeLog {
     }
 
     pub(crate) fn recall(&self, conversation: &str, target: u64) -> u64 {
-        let like = self.events_of(conversation).into_iter().next().expect("the conversation has events");
+        let like = self
+            .events_of(conversation)
+            .into_iter()
+            .next()
+            .expect("the conversation has events");
         let header = EventHeader {
             conversation_id: conversation.into(),
             sender_id: "olga".into(),
@@ -162,13 +179,21 @@ impl FakeLog {
 
 impl State {
     fn place(&mut self, mut header: EventHeader) -> Placed {
-        let last = self.events.iter().rfind(|it| it.conversation_id == header.conversation_id);
+        let last = self
+            .events
+            .iter()
+            .rfind(|it| it.conversation_id == header.conversation_id);
         header.tenant_id = TENANT.into();
         header.seq = last.map_or(0, |it| it.seq) + 1;
-        header.ordinal = last.map_or(0, |it| it.ordinal) + u64::from(header.flags & flags::COUNTABLE);
+        header.ordinal =
+            last.map_or(0, |it| it.ordinal) + u64::from(header.flags & flags::COUNTABLE);
         header.time_ms = 1_000_000 + i64::try_from(self.events.len()).expect("small");
         header.message_id = format!("{:026}", self.events.len());
-        let placed = Placed { seq: header.seq, ordinal: header.ordinal, time_ms: header.time_ms };
+        let placed = Placed {
+            seq: header.seq,
+            ordinal: header.ordinal,
+            time_ms: header.time_ms,
+        };
         self.events.push(header);
         placed
     }
@@ -184,7 +209,9 @@ impl State {
             Change::MemberRemoved { .. } => (EventKind::MemberRemoved, flags::MEMBERSHIP),
             Change::MemberLeft { .. } => (EventKind::MemberLeft, flags::MEMBERSHIP),
             Change::RoleChanged { .. } => (EventKind::RoleChanged, flags::MEMBERSHIP),
-            Change::OwnershipTransferred { .. } => (EventKind::OwnershipTransferred, flags::MEMBERSHIP),
+            Change::OwnershipTransferred { .. } => {
+                (EventKind::OwnershipTransferred, flags::MEMBERSHIP)
+            }
             Change::Disbanded => (EventKind::ConversationDisbanded, flags::MEMBERSHIP),
         };
         let placed = self.place(EventHeader {
@@ -203,11 +230,19 @@ impl State {
 
 pub(crate) fn encode(header: &EventHeader) -> Bytes {
     let body = Bytes::from(format!("body of {}/{}", header.conversation_id, header.seq));
-    Event { header: Some(header.clone()), body }.encode_to_vec().into()
+    Event {
+        header: Some(header.clone()),
+        body,
+    }
+    .encode_to_vec()
+    .into()
 }
 
 fn unknown() -> SubmitError {
-    SubmitError::Unknown(Refusal::unavailable("lost on the way", Duration::from_millis(10)))
+    SubmitError::Unknown(Refusal::unavailable(
+        "lost on the way",
+        Duration::from_millis(10),
+    ))
 }
 
 #[async_trait]
@@ -225,9 +260,10 @@ impl MessageOrchestrator for FakeLog {
         }
         match state.faults.pop_front() {
             None => Ok(state.land(line)),
-            Some(Fault::Refuse) => {
-                Err(SubmitError::Refused(Refusal::new(ErrorCode::StoppedByHook, "a hook said no")))
-            }
+            Some(Fault::Refuse) => Err(SubmitError::Refused(Refusal::new(
+                ErrorCode::StoppedByHook,
+                "a hook said no",
+            ))),
             Some(Fault::LostBefore) => Err(unknown()),
             Some(Fault::LostAfter) => {
                 state.land(line);
@@ -248,44 +284,69 @@ impl StorageReader for FakeLog {
         state.reads += 1;
         let mut heads = HashMap::new();
         for id in conversations {
-            let events: Vec<_> =
-                state.events.iter().filter(|it| it.conversation_id == **id && it.tenant_id == tenant).collect();
+            let events: Vec<_> = state
+                .events
+                .iter()
+                .filter(|it| it.conversation_id == **id && it.tenant_id == tenant)
+                .collect();
             // Folded by the storage's own rules, not by this service's.
             let mut folded = flare_storage_model::Head::default();
             for event in &events {
                 folded.apply(event).expect("the fake log is well-formed");
             }
             if let Some(newest) = events.last() {
-                heads.insert(Arc::clone(id), StoredHead {
-                    participants: newest.participants.iter().map(|it| Arc::from(it.as_str())).collect(),
-                    head: Head {
-                        seq: folded.seq,
-                        ordinal: folded.ordinal,
-                        time_ms: folded.time_ms,
-                        recalled: folded.recalled,
-                        recalled_complete_from: folded.recalled_complete_from,
-                        mention_all_seq: folded.mention_all_seq,
-                        last_message: folded.last_message.and_then(|seq| events.iter().find(|it| it.seq == seq)).map(
-                            |it| LastMessage {
-                                seq: it.seq,
-                                sender: it.sender_id.as_str().into(),
-                                from_device: !it.sender_device_id.is_empty(),
-                                encoded: Some(encode(it)),
-                            },
-                        ),
+                heads.insert(
+                    Arc::clone(id),
+                    StoredHead {
+                        participants: newest
+                            .participants
+                            .iter()
+                            .map(|it| Arc::from(it.as_str()))
+                            .collect(),
+                        head: Head {
+                            seq: folded.seq,
+                            ordinal: folded.ordinal,
+                            time_ms: folded.time_ms,
+                            recalled: folded.recalled,
+                            recalled_complete_from: folded.recalled_complete_from,
+                            mention_all_seq: folded.mention_all_seq,
+                            last_message: folded
+                                .last_message
+                                .and_then(|seq| events.iter().find(|it| it.seq == seq))
+                                .map(|it| LastMessage {
+                                    seq: it.seq,
+                                    sender: it.sender_id.as_str().into(),
+                                    from_device: !it.sender_device_id.is_empty(),
+                                    encoded: Some(encode(it)),
+                                }),
+                        },
                     },
-                });
+                );
             }
         }
         Ok(heads)
     }
 
-    async fn ordinal_at(&self, _: &UserKey, conversation: &str, seq: u64) -> Result<Option<u64>, Refusal> {
+    async fn ordinal_at(
+        &self,
+        _: &UserKey,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<Option<u64>, Refusal> {
         self.state().reads += 1;
-        Ok(self.events_of(conversation).into_iter().find(|it| it.seq == seq).map(|it| it.ordinal))
+        Ok(self
+            .events_of(conversation)
+            .into_iter()
+            .find(|it| it.seq == seq)
+            .map(|it| it.ordinal))
     }
 
-    async fn last_message(&self, _: &UserKey, conversation: &str, seq: u64) -> Result<Bytes, Refusal> {
+    async fn last_message(
+        &self,
+        _: &UserKey,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<Bytes, Refusal> {
         self.state().reads += 1;
         let last = self
             .events_of(conversation)

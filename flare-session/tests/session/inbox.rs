@@ -15,13 +15,25 @@ use tonic::Request;
 
 use super::world::{World, answer, assert_refused, id_of, user};
 
-async fn update(w: &World, who: &str, request: UpdateSettingsRequest) -> Result<ConversationSettings, Refusal> {
-    let request = UpdateSettingsRequest { context: user(who), ..request };
-    answer(w.rpc().update_settings(Request::new(request)).await).map(|it| it.settings.expect("settings"))
+async fn update(
+    w: &World,
+    who: &str,
+    request: UpdateSettingsRequest,
+) -> Result<ConversationSettings, Refusal> {
+    let request = UpdateSettingsRequest {
+        context: user(who),
+        ..request
+    };
+    answer(w.rpc().update_settings(Request::new(request)).await)
+        .map(|it| it.settings.expect("settings"))
 }
 
 fn hide(id: &str, hidden: bool) -> UpdateSettingsRequest {
-    UpdateSettingsRequest { conversation_id: id.into(), hidden: Some(hidden), ..UpdateSettingsRequest::default() }
+    UpdateSettingsRequest {
+        conversation_id: id.into(),
+        hidden: Some(hidden),
+        ..UpdateSettingsRequest::default()
+    }
 }
 
 fn ids(entries: &[InboxEntry]) -> Vec<&str> {
@@ -49,7 +61,14 @@ async fn an_inbox_comes_newest_first_then_only_what_changed() {
     w.feed().await;
     let (entries, token) = w.sync_all("mia", &token, 2).await;
     assert_eq!(ids(&entries), ["two"]);
-    assert_eq!((entries[0].head_seq, entries[0].unread_count, last_seq(&entries[0])), (2, 1, 2));
+    assert_eq!(
+        (
+            entries[0].head_seq,
+            entries[0].unread_count,
+            last_seq(&entries[0])
+        ),
+        (2, 1, 2)
+    );
     let (entries, _) = w.sync_all("mia", &token, 2).await;
     assert!(entries.is_empty());
 }
@@ -68,7 +87,11 @@ async fn own_rows_that_change_come_again() {
     w.session.positions.flush().await.expect("writes");
     let (_, token) = w.sync_all("mia", &token, 50).await;
     assert!(w.sync_all("mia", &token, 50).await.0.is_empty());
-    let pin = UpdateSettingsRequest { conversation_id: "two".into(), pinned: Some(true), ..Default::default() };
+    let pin = UpdateSettingsRequest {
+        conversation_id: "two".into(),
+        pinned: Some(true),
+        ..Default::default()
+    };
     update(&w, "mia", pin).await.expect("pins");
     let (entries, _) = w.sync_all("mia", &token, 50).await;
     assert_eq!(ids(&entries), ["two"]);
@@ -82,10 +105,16 @@ async fn a_direct_conversation_appears_for_both() {
     let id = w.log.say_directly("alice", "bob");
     w.feed().await;
     let (entries, _) = w.sync_all("bob", &token, 50).await;
-    assert_eq!((ids(&entries), entries[0].unread_count), (vec![id.as_str()], 1));
+    assert_eq!(
+        (ids(&entries), entries[0].unread_count),
+        (vec![id.as_str()], 1)
+    );
     let of_alice = w.entry("alice", &id).await;
     assert_eq!((of_alice.unread_count, of_alice.read_seq), (0, 1));
-    assert_eq!(of_alice.conversation.expect("a conversation").participants, ["alice", "bob"]);
+    assert_eq!(
+        of_alice.conversation.expect("a conversation").participants,
+        ["alice", "bob"]
+    );
 }
 
 #[tokio::test]
@@ -97,7 +126,14 @@ async fn mentions_are_counted_until_they_are_read_or_recalled() {
     w.log.message("team", "olga", &[], true);
     w.feed().await;
     let counts = async |who: &str| w.entry(who, "team").await.mention_count;
-    assert_eq!((counts("mia").await, counts("ada").await, counts("olga").await), (3, 2, 0));
+    assert_eq!(
+        (
+            counts("mia").await,
+            counts("ada").await,
+            counts("olga").await
+        ),
+        (3, 2, 0)
+    );
     w.mark("mia", "team", 2).await.expect("marks");
     assert_eq!(counts("mia").await, 2);
     w.log.recall("team", 3);
@@ -110,7 +146,10 @@ async fn mentions_are_counted_until_they_are_read_or_recalled() {
     assert_eq!((entry.mention_count, entry.unread_count), (0, 0));
     // Of the last message, which was recalled, only the header is shown.
     let last = Event::decode(entry.last_message).expect("an event");
-    assert_eq!((last.header.map(|it| it.seq), last.body.len()), (Some(4), 0));
+    assert_eq!(
+        (last.header.map(|it| it.seq), last.body.len()),
+        (Some(4), 0)
+    );
 }
 
 #[tokio::test]
@@ -125,8 +164,14 @@ async fn unread_is_exact_beyond_the_recalled_messages_that_a_head_names() {
     }
     w.feed().await;
     assert_eq!(w.entry("mia", "team").await.unread_count, 20);
-    assert_eq!(w.mark("mia", "team", 11).await.map(|it| it.unread_count), Ok(20));
-    assert_eq!(w.mark("mia", "team", 91).await.map(|it| it.unread_count), Ok(10));
+    assert_eq!(
+        w.mark("mia", "team", 11).await.map(|it| it.unread_count),
+        Ok(20)
+    );
+    assert_eq!(
+        w.mark("mia", "team", 91).await.map(|it| it.unread_count),
+        Ok(10)
+    );
 }
 
 #[tokio::test]
@@ -148,16 +193,26 @@ async fn who_left_keeps_his_entry_and_sees_nothing_new() {
     let mut w = World::new().await;
     w.create("olga", "team", &["mia"]).await;
     w.log.say("team", "olga");
-    w.remove("olga", "c1", "team", "mia").await.expect("removes");
-    w.rename("olga", "c2", "team", "a secret").await.expect("renames");
+    w.remove("olga", "c1", "team", "mia")
+        .await
+        .expect("removes");
+    w.rename("olga", "c2", "team", "a secret")
+        .await
+        .expect("renames");
     w.log.message("team", "olga", &["mia"], true);
     w.feed().await;
     let (entries, token) = w.sync_all("mia", "", 50).await;
     let entry = &entries[0];
-    assert_eq!((entry.state(), entry.head_seq, last_seq(entry)), (MembershipState::Former, 3, 2));
+    assert_eq!(
+        (entry.state(), entry.head_seq, last_seq(entry)),
+        (MembershipState::Former, 3, 2)
+    );
     assert_eq!((entry.unread_count, entry.mention_count), (1, 0));
     let conversation = entry.conversation.as_ref().expect("a conversation");
-    assert_eq!((conversation.title.as_str(), conversation.member_count), ("title of team", 1));
+    assert_eq!(
+        (conversation.title.as_str(), conversation.member_count),
+        ("title of team", 1)
+    );
     w.log.say("team", "olga");
     w.disband("olga", "c3", "team").await.expect("disbands");
     w.feed().await;
@@ -173,11 +228,23 @@ async fn a_hidden_conversation_comes_back_with_the_next_message() {
     w.create("olga", "team", &["mia"]).await;
     w.log.say("team", "olga");
     // Not brought by the stream yet: it is older than the hiding all the same.
-    assert!(update(&w, "mia", hide("team", true)).await.expect("hides").hidden);
+    assert!(
+        update(&w, "mia", hide("team", true))
+            .await
+            .expect("hides")
+            .hidden
+    );
     w.feed().await;
-    let hidden = async |w: &World| w.entry("mia", "team").await.settings.is_some_and(|it| it.hidden);
+    let hidden = async |w: &World| {
+        w.entry("mia", "team")
+            .await
+            .settings
+            .is_some_and(|it| it.hidden)
+    };
     assert!(hidden(&w).await);
-    w.rename("olga", "c1", "team", "no message").await.expect("renames");
+    w.rename("olga", "c1", "team", "no message")
+        .await
+        .expect("renames");
     w.feed().await;
     assert!(hidden(&w).await);
     w.log.say("team", "olga");
@@ -187,7 +254,12 @@ async fn a_hidden_conversation_comes_back_with_the_next_message() {
     update(&w, "mia", hide("team", true)).await.expect("hides");
     w.feed_range(0, w.fed).await;
     assert!(hidden(&w).await);
-    assert!(!update(&w, "mia", hide("team", false)).await.expect("shows").hidden);
+    assert!(
+        !update(&w, "mia", hide("team", false))
+            .await
+            .expect("shows")
+            .hidden
+    );
 }
 
 #[tokio::test]
@@ -200,11 +272,19 @@ async fn settings_change_one_by_one_and_own_devices_are_told() {
         pinned,
         ..Default::default()
     };
-    let settings = update(&w, "mia", request(Some(-1), None)).await.expect("mutes");
+    let settings = update(&w, "mia", request(Some(-1), None))
+        .await
+        .expect("mutes");
     assert_eq!((settings.mute_until_ms, settings.pinned), (-1, false));
-    let settings = update(&w, "mia", request(None, Some(true))).await.expect("pins");
+    let settings = update(&w, "mia", request(None, Some(true)))
+        .await
+        .expect("pins");
     assert_eq!((settings.mute_until_ms, settings.pinned), (-1, true));
-    assert_refused(update(&w, "mia", request(Some(-2), None)).await, ErrorCode::InvalidArgument, "mute_until_ms");
+    assert_refused(
+        update(&w, "mia", request(Some(-2), None)).await,
+        ErrorCode::InvalidArgument,
+        "mute_until_ms",
+    );
     assert_refused(
         update(&w, "eve", request(None, Some(true))).await,
         ErrorCode::ConversationNotFound,
@@ -213,7 +293,11 @@ async fn settings_change_one_by_one_and_own_devices_are_told() {
     let telling = async {
         super::world::until("own devices are told", async || {
             let heard = w.heard.0.lock().expect("not poisoned");
-            heard.iter().filter(|it| it.kind == SignalKind::Settings && &*it.user == "mia").count() == 2
+            heard
+                .iter()
+                .filter(|it| it.kind == SignalKind::Settings && &*it.user == "mia")
+                .count()
+                == 2
                 || heard.len() == 1
         })
         .await;
@@ -227,10 +311,22 @@ async fn a_cursor_of_another_user_is_refused() {
     let w = World::new().await;
     w.create("olga", "team", &["mia"]).await;
     let (_, token) = w.sync_all("olga", "", 50).await;
-    assert_refused(w.sync("mia", &token, 50).await, ErrorCode::InvalidPageToken, "token");
-    assert_refused(w.sync("olga", "nonsense", 50).await, ErrorCode::InvalidPageToken, "token");
+    assert_refused(
+        w.sync("mia", &token, 50).await,
+        ErrorCode::InvalidPageToken,
+        "token",
+    );
+    assert_refused(
+        w.sync("olga", "nonsense", 50).await,
+        ErrorCode::InvalidPageToken,
+        "token",
+    );
     for size in [0, 201, 1_000_000_000] {
-        assert_refused(w.sync("olga", "", size).await, ErrorCode::InvalidArgument, "page_size");
+        assert_refused(
+            w.sync("olga", "", size).await,
+            ErrorCode::InvalidArgument,
+            "page_size",
+        );
     }
 }
 
@@ -254,7 +350,11 @@ async fn a_token_stays_good_across_a_clean_restart_and_not_across_a_crash() {
 
 #[tokio::test]
 async fn a_token_below_the_horizon_gets_everything() {
-    let mut w = World::with(SessionConfig { recent_heads: 2, ..SessionConfig::default() }).await;
+    let mut w = World::with(SessionConfig {
+        recent_heads: 2,
+        ..SessionConfig::default()
+    })
+    .await;
     for id in ["one", "two", "three", "four"] {
         w.create("olga", id, &[]).await;
     }
@@ -273,7 +373,10 @@ async fn a_token_below_the_horizon_gets_everything() {
 
 #[tokio::test]
 async fn a_page_is_bounded_in_bytes() {
-    let config = SessionConfig { max_inbox_page_bytes: 1_500, ..SessionConfig::default() };
+    let config = SessionConfig {
+        max_inbox_page_bytes: 1_500,
+        ..SessionConfig::default()
+    };
     let mut w = World::with(config).await;
     for id in ["one", "two", "three", "four", "five"] {
         w.create("olga", id, &[]).await;
@@ -281,8 +384,15 @@ async fn a_page_is_bounded_in_bytes() {
     }
     w.feed().await;
     let first = w.sync("olga", "", 50).await.expect("a page");
-    assert!(first.has_more && first.entries.len() == 2, "{}", first.entries.len());
-    assert_eq!(ids(&w.sync_all("olga", "", 50).await.0), ["five", "four", "three", "two", "one"]);
+    assert!(
+        first.has_more && first.entries.len() == 2,
+        "{}",
+        first.entries.len()
+    );
+    assert_eq!(
+        ids(&w.sync_all("olga", "", 50).await.0),
+        ["five", "four", "three", "two", "one"]
+    );
 }
 
 #[tokio::test]
@@ -306,8 +416,16 @@ async fn what_is_told_beside_events_comes_again_when_its_rows_are_written_late()
     assert!(w.rename("olga", "c1", "team", "new").await.is_err());
     w.feed().await;
     let (entries, token) = w.sync_all("mia", "", 50).await;
-    assert_eq!(entries[0].conversation.as_ref().map(|it| it.title.as_str()), Some("title of team"));
-    w.rename("olga", "c1", "team", "new").await.expect("renames");
+    assert_eq!(
+        entries[0].conversation.as_ref().map(|it| it.title.as_str()),
+        Some("title of team")
+    );
+    w.rename("olga", "c1", "team", "new")
+        .await
+        .expect("renames");
     let (entries, _) = w.sync_all("mia", &token, 50).await;
-    assert_eq!(entries[0].conversation.as_ref().map(|it| it.title.as_str()), Some("new"));
+    assert_eq!(
+        entries[0].conversation.as_ref().map(|it| it.title.as_str()),
+        Some("new")
+    );
 }

@@ -1,5 +1,7 @@
 //! The service against its contract: through `SessionService` and the stream, on the real database, with a log that can fail.
 
+#![expect(clippy::expect_used, reason = "tests: what fails is the test")]
+
 mod access;
 mod commands;
 mod crashes;
@@ -7,5 +9,6 @@ mod fake_log;
 mod inbox;
 mod inbox_random;
 mod positions;
+mod service;
 mod stores;
 mod world;

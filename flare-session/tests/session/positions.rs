@@ -5,8 +5,8 @@ use std::sync::Arc;
 use flare_proto::{
     common::{ActorKind, ErrorCode},
     session::{
-        DeliveredPosition, ListPositionsRequest, ListPositionsResponse, MarkReadRequest, PutPositionsRequest,
-        session_service_server::SessionService,
+        DeliveredPosition, ListPositionsRequest, ListPositionsResponse, MarkReadRequest,
+        PutPositionsRequest, session_service_server::SessionService,
     },
 };
 use flare_server_core::error::Refusal;
@@ -32,11 +32,19 @@ fn delivered(who: &str, device: &str, id: &str, seq: u64) -> DeliveredPosition {
 }
 
 async fn put(w: &World, positions: Vec<DeliveredPosition>) -> Result<(), Refusal> {
-    let request = PutPositionsRequest { context: None, positions };
+    let request = PutPositionsRequest {
+        context: None,
+        positions,
+    };
     answer(w.rpc().put_positions(Request::new(request)).await).map(|_| ())
 }
 
-async fn list(w: &World, who: &str, id: &str, token: &str) -> Result<ListPositionsResponse, Refusal> {
+async fn list(
+    w: &World,
+    who: &str,
+    id: &str,
+    token: &str,
+) -> Result<ListPositionsResponse, Refusal> {
     let request = ListPositionsRequest {
         context: user(who),
         conversation_id: id.into(),
@@ -72,9 +80,21 @@ async fn a_position_beyond_the_head_is_refused_and_one_that_the_stream_has_not_b
     w.feed().await;
     w.log.say("team", "olga");
     assert_eq!(w.mark("mia", "team", 2).await.map(|it| it.read_seq), Ok(2));
-    assert_refused(w.mark("mia", "team", 3).await, ErrorCode::PositionBeyondHead, "seq");
-    assert_refused(w.mark("mia", "team", u64::MAX).await, ErrorCode::PositionBeyondHead, "seq");
-    assert_refused(w.mark("mia", "team", 0).await, ErrorCode::InvalidArgument, "seq");
+    assert_refused(
+        w.mark("mia", "team", 3).await,
+        ErrorCode::PositionBeyondHead,
+        "seq",
+    );
+    assert_refused(
+        w.mark("mia", "team", u64::MAX).await,
+        ErrorCode::PositionBeyondHead,
+        "seq",
+    );
+    assert_refused(
+        w.mark("mia", "team", 0).await,
+        ErrorCode::InvalidArgument,
+        "seq",
+    );
 }
 
 #[tokio::test]
@@ -97,7 +117,13 @@ async fn the_ordinal_of_an_old_seq_is_asked_for() {
     for _ in 0..200 {
         other.log.say("team", "olga");
     }
-    assert_eq!(other.mark("mia", "team", 11).await.map(|it| it.unread_count), Ok(190));
+    assert_eq!(
+        other
+            .mark("mia", "team", 11)
+            .await
+            .map(|it| it.unread_count),
+        Ok(190)
+    );
 }
 
 #[tokio::test]
@@ -108,7 +134,11 @@ async fn who_left_reads_up_to_his_leaving_and_no_further() {
     w.leave("mia", "c1", "team").await.expect("leaves");
     w.log.say("team", "olga");
     w.feed().await;
-    assert_refused(w.mark("mia", "team", 4).await, ErrorCode::PositionBeyondHead, "seq");
+    assert_refused(
+        w.mark("mia", "team", 4).await,
+        ErrorCode::PositionBeyondHead,
+        "seq",
+    );
     let marked = w.mark("mia", "team", 3).await.expect("marks");
     assert_eq!((marked.read_seq, marked.unread_count), (3, 0));
 }
@@ -123,7 +153,11 @@ async fn a_send_from_a_device_moves_its_sender_s_position() {
     w.log.say_by_api("team", "mia");
     w.feed().await;
     let entry = w.entry("mia", "team").await;
-    assert_eq!((entry.read_seq, entry.unread_count), (3, 2), "what an API key sends in his name he has not read");
+    assert_eq!(
+        (entry.read_seq, entry.unread_count),
+        (3, 2),
+        "what an API key sends in his name he has not read"
+    );
 }
 
 #[tokio::test]
@@ -138,20 +172,39 @@ async fn reading_is_told_to_own_devices_and_to_the_others() {
     w.mark("mia", "team", 2).await.expect("marks");
     w.mark("mia", &direct, 1).await.expect("marks");
     w.mark("mia", "team", 1).await.expect("answers");
-    until("four signals are heard", async || w.heard.0.lock().expect("not poisoned").len() >= 4).await;
+    until("four signals are heard", async || {
+        w.heard.0.lock().expect("not poisoned").len() >= 4
+    })
+    .await;
     w.shutdown.drain();
     running.await.expect("ends");
     let heard = w.heard.0.lock().expect("not poisoned").clone();
     let count = |id: &str, seq, audience: &Audience| {
         let one = heard.iter().filter(|it| {
-            *it.key.conversation == *id && it.kind == SignalKind::Read(seq) && it.audience == *audience
+            *it.key.conversation == *id
+                && it.kind == SignalKind::Read(seq)
+                && it.audience == *audience
         });
         one.count()
     };
-    let own = Audience::OwnDevices { except: "phone".into() };
+    let own = Audience::OwnDevices {
+        except: "phone".into(),
+    };
     assert_eq!(heard.len(), 4);
-    assert_eq!((count("team", 2, &own), count("team", 2, &Audience::Participants)), (1, 1));
-    assert_eq!((count(&direct, 1, &own), count(&direct, 1, &Audience::Participants)), (1, 1));
+    assert_eq!(
+        (
+            count("team", 2, &own),
+            count("team", 2, &Audience::Participants)
+        ),
+        (1, 1)
+    );
+    assert_eq!(
+        (
+            count(&direct, 1, &own),
+            count(&direct, 1, &Audience::Participants)
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -171,20 +224,38 @@ async fn delivered_positions_are_kept_by_device_and_wrong_ones_dropped() {
     ];
     put(&w, positions).await.expect("takes");
     w.session.positions.flush().await.expect("writes");
-    put(&w, vec![delivered("mia", "phone", "team", 1)]).await.expect("takes");
+    put(&w, vec![delivered("mia", "phone", "team", 1)])
+        .await
+        .expect("takes");
     let first = list(&w, "olga", "team", "").await.expect("a page");
     let shown: Vec<_> = first
         .positions
         .iter()
         .map(|it| {
-            let devices: Vec<_> = it.delivered.iter().map(|it| (it.device_id.as_str(), it.seq)).collect();
+            let devices: Vec<_> = it
+                .delivered
+                .iter()
+                .map(|it| (it.device_id.as_str(), it.seq))
+                .collect();
             (it.user_id.as_str(), devices)
         })
         .collect();
-    assert_eq!(shown, [("ada", vec![]), ("mia", vec![("laptop", 3), ("phone", 2)])]);
-    let second = list(&w, "olga", "team", &first.next_page_token).await.expect("a page");
-    assert_eq!((second.positions.len(), second.next_page_token.as_str()), (1, ""));
-    assert_refused(list(&w, "eve", "team", "").await, ErrorCode::ConversationNotFound, "conversation_id");
+    assert_eq!(
+        shown,
+        [("ada", vec![]), ("mia", vec![("laptop", 3), ("phone", 2)])]
+    );
+    let second = list(&w, "olga", "team", &first.next_page_token)
+        .await
+        .expect("a page");
+    assert_eq!(
+        (second.positions.len(), second.next_page_token.as_str()),
+        (1, "")
+    );
+    assert_refused(
+        list(&w, "eve", "team", "").await,
+        ErrorCode::ConversationNotFound,
+        "conversation_id",
+    );
 }
 
 #[tokio::test]
@@ -194,9 +265,17 @@ async fn positions_that_wait_are_listed() {
     w.log.say("team", "olga");
     w.feed().await;
     w.mark("mia", "team", 2).await.expect("marks");
-    put(&w, vec![delivered("mia", "phone", "team", 2)]).await.expect("takes");
+    put(&w, vec![delivered("mia", "phone", "team", 2)])
+        .await
+        .expect("takes");
     let page = list(&w, "olga", "team", "").await.expect("a page");
-    assert_eq!((page.positions[0].read_seq, page.positions[0].delivered[0].seq), (2, 2));
+    assert_eq!(
+        (
+            page.positions[0].read_seq,
+            page.positions[0].delivered[0].seq
+        ),
+        (2, 2)
+    );
 }
 
 #[tokio::test]
@@ -204,15 +283,27 @@ async fn too_many_waiting_positions_are_refused_with_a_time_and_counted() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let rendered = recorder.handle();
     let _here = metrics::set_default_local_recorder(&recorder);
-    let w = World::with(SessionConfig { max_waiting_positions: 2, ..SessionConfig::default() }).await;
+    let w = World::with(SessionConfig {
+        max_waiting_positions: 2,
+        ..SessionConfig::default()
+    })
+    .await;
     w.create("olga", "team", &[]).await;
-    let three = (1..=3).map(|index| delivered("olga", &format!("device-{index}"), "team", 1)).collect();
+    let three = (1..=3)
+        .map(|index| delivered("olga", &format!("device-{index}"), "team", 1))
+        .collect();
     let refusal = put(&w, three).await.expect_err("is refused");
     assert_eq!(refusal.code, ErrorCode::ResourceExhausted);
     assert!(refusal.retry_after.is_some());
-    assert!(rendered.render().contains("flare_session_limit_reached_total{limit=\"waiting_positions\"} 1"));
+    assert!(
+        rendered
+            .render()
+            .contains("flare_session_limit_reached_total{limit=\"waiting_positions\"} 1")
+    );
     w.session.positions.flush().await.expect("writes");
-    put(&w, vec![delivered("olga", "device-3", "team", 1)]).await.expect("takes");
+    put(&w, vec![delivered("olga", "device-3", "team", 1)])
+        .await
+        .expect("takes");
     // The stream makes room for itself.
     let mut w = w;
     for index in 0..5 {
@@ -236,9 +327,14 @@ async fn positions_are_written_by_the_task_and_at_the_end() {
         use flare_session::application::ports::PositionStore;
         let key = flare_storage_model::ConversationKey::new(TENANT, "team");
         let page = w.store.page(&key, None, 10).await.expect("answers");
-        page.iter().find(|it| &*it.user == "mia").map(|it| it.read.seq)
+        page.iter()
+            .find(|it| &*it.user == "mia")
+            .map(|it| it.read.seq)
     };
-    until("the position is written", async || stored(&w).await == Some(2)).await;
+    until("the position is written", async || {
+        stored(&w).await == Some(2)
+    })
+    .await;
     shutdown.drain();
     running.await.expect("ends");
     // Who comes while the process drains writes himself.

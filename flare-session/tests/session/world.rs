@@ -10,9 +10,10 @@ use flare_proto::{
     common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
     message::{HistoryVisibility, Role},
     session::{
-        AddMembersRequest, AuthorizeItem, AuthorizeRequest, ConversationResponse, CreateConversationRequest,
-        DisbandConversationRequest, InboxEntry, LeaveConversationRequest, MarkReadRequest, MarkReadResponse,
-        Membership, RemoveMemberRequest, RenameConversationRequest, SetRoleRequest, SyncInboxRequest,
+        AddMembersRequest, AuthorizeItem, AuthorizeRequest, ConversationResponse,
+        CreateConversationRequest, DisbandConversationRequest, InboxEntry,
+        LeaveConversationRequest, MarkReadRequest, MarkReadResponse, Membership,
+        RemoveMemberRequest, RenameConversationRequest, SetRoleRequest, SyncInboxRequest,
         SyncInboxResponse, TransferOwnershipRequest, session_service_server::SessionService,
     },
 };
@@ -43,7 +44,10 @@ pub(crate) struct HeardSignals(pub(crate) Mutex<Vec<Signal>>);
 #[async_trait]
 impl SignalSink for HeardSignals {
     async fn send(&self, signals: &[Signal]) -> Result<(), Refusal> {
-        self.0.lock().expect("not poisoned").extend_from_slice(signals);
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .extend_from_slice(signals);
         Ok(())
     }
 }
@@ -71,7 +75,17 @@ impl World {
         let (log, heard) = (Arc::<FakeLog>::default(), Arc::<HeardSignals>::default());
         let shutdown = Shutdown::new();
         let (session, store) = start(&folder, &config, &log, &heard, &shutdown, 0).await;
-        Self { folder, config, log, heard, session, store, shutdown, fed: 0, starts: 0 }
+        Self {
+            folder,
+            config,
+            log,
+            heard,
+            session,
+            store,
+            shutdown,
+            fed: 0,
+            starts: 0,
+        }
     }
 
     /// Ends the service, in good order or by a crash, and starts it again.
@@ -83,8 +97,15 @@ impl World {
         self.store.close().await;
         self.starts += 1;
         self.shutdown = Shutdown::new();
-        let (session, store) =
-            start(&self.folder, &self.config, &self.log, &self.heard, &self.shutdown, self.starts).await;
+        let (session, store) = start(
+            &self.folder,
+            &self.config,
+            &self.log,
+            &self.heard,
+            &self.shutdown,
+            self.starts,
+        )
+        .await;
         self.session = session;
         self.store = store;
     }
@@ -104,12 +125,24 @@ impl World {
     pub(crate) async fn feed_range(&self, from: usize, to: usize) {
         if from < to {
             let batch = records(&self.log, from, to);
-            assert_eq!(PersistedEvents(Arc::clone(&self.session.stream)).handle(&batch).await, Handled::Ok);
+            assert_eq!(
+                PersistedEvents(Arc::clone(&self.session.stream))
+                    .handle(&batch)
+                    .await,
+                Handled::Ok
+            );
         }
     }
 
-    pub(crate) async fn create(&self, owner: &str, id: &str, members: &[&str]) -> ConversationResponse {
-        self.try_create(owner, id, members, HistoryVisibility::All).await.expect("creates")
+    pub(crate) async fn create(
+        &self,
+        owner: &str,
+        id: &str,
+        members: &[&str],
+    ) -> ConversationResponse {
+        self.try_create(owner, id, members, HistoryVisibility::All)
+            .await
+            .expect("creates")
     }
 
     pub(crate) async fn try_create(
@@ -131,7 +164,13 @@ impl World {
         answer(self.rpc().create_conversation(Request::new(request)).await)
     }
 
-    pub(crate) async fn rename(&self, who: &str, client_id: &str, id: &str, title: &str) -> Result<u64, Refusal> {
+    pub(crate) async fn rename(
+        &self,
+        who: &str,
+        client_id: &str,
+        id: &str,
+        title: &str,
+    ) -> Result<u64, Refusal> {
         let request = RenameConversationRequest {
             context: user(who),
             client_id: client_id.into(),
@@ -141,7 +180,13 @@ impl World {
         answer(self.rpc().rename_conversation(Request::new(request)).await).map(|it| it.seq)
     }
 
-    pub(crate) async fn add(&self, who: &str, client_id: &str, id: &str, users: &[&str]) -> Result<u64, Refusal> {
+    pub(crate) async fn add(
+        &self,
+        who: &str,
+        client_id: &str,
+        id: &str,
+        users: &[&str],
+    ) -> Result<u64, Refusal> {
         let request = AddMembersRequest {
             context: user(who),
             client_id: client_id.into(),
@@ -151,7 +196,13 @@ impl World {
         answer(self.rpc().add_members(Request::new(request)).await).map(|it| it.seq)
     }
 
-    pub(crate) async fn remove(&self, who: &str, client_id: &str, id: &str, whom: &str) -> Result<u64, Refusal> {
+    pub(crate) async fn remove(
+        &self,
+        who: &str,
+        client_id: &str,
+        id: &str,
+        whom: &str,
+    ) -> Result<u64, Refusal> {
         let request = RemoveMemberRequest {
             context: user(who),
             client_id: client_id.into(),
@@ -170,7 +221,14 @@ impl World {
         answer(self.rpc().leave_conversation(Request::new(request)).await).map(|it| it.seq)
     }
 
-    pub(crate) async fn set_role(&self, who: &str, client_id: &str, id: &str, whom: &str, role: Role) -> Result<u64, Refusal> {
+    pub(crate) async fn set_role(
+        &self,
+        who: &str,
+        client_id: &str,
+        id: &str,
+        whom: &str,
+        role: Role,
+    ) -> Result<u64, Refusal> {
         let request = SetRoleRequest {
             context: user(who),
             client_id: client_id.into(),
@@ -181,7 +239,13 @@ impl World {
         answer(self.rpc().set_role(Request::new(request)).await).map(|it| it.seq)
     }
 
-    pub(crate) async fn transfer(&self, who: &str, client_id: &str, id: &str, to: &str) -> Result<u64, Refusal> {
+    pub(crate) async fn transfer(
+        &self,
+        who: &str,
+        client_id: &str,
+        id: &str,
+        to: &str,
+    ) -> Result<u64, Refusal> {
         let request = TransferOwnershipRequest {
             context: user(who),
             client_id: client_id.into(),
@@ -191,7 +255,12 @@ impl World {
         answer(self.rpc().transfer_ownership(Request::new(request)).await).map(|it| it.seq)
     }
 
-    pub(crate) async fn disband(&self, who: &str, client_id: &str, id: &str) -> Result<u64, Refusal> {
+    pub(crate) async fn disband(
+        &self,
+        who: &str,
+        client_id: &str,
+        id: &str,
+    ) -> Result<u64, Refusal> {
         let request = DisbandConversationRequest {
             context: user(who),
             client_id: client_id.into(),
@@ -201,31 +270,68 @@ impl World {
     }
 
     pub(crate) async fn membership(&self, id: &str, who: &str) -> Membership {
-        let item = AuthorizeItem { tenant_id: TENANT.into(), conversation_id: id.into(), user_id: who.into() };
-        let request = AuthorizeRequest { context: None, items: vec![item] };
+        let item = AuthorizeItem {
+            tenant_id: TENANT.into(),
+            conversation_id: id.into(),
+            user_id: who.into(),
+        };
+        let request = AuthorizeRequest {
+            context: None,
+            items: vec![item],
+        };
         let answer = answer(self.rpc().authorize(Request::new(request)).await).expect("answers");
-        answer.memberships.into_iter().next().expect("one answer for one question")
+        answer
+            .memberships
+            .into_iter()
+            .next()
+            .expect("one answer for one question")
     }
 
-    pub(crate) async fn mark(&self, who: &str, id: &str, seq: u64) -> Result<MarkReadResponse, Refusal> {
-        let request = MarkReadRequest { context: user(who), conversation_id: id.into(), seq };
+    pub(crate) async fn mark(
+        &self,
+        who: &str,
+        id: &str,
+        seq: u64,
+    ) -> Result<MarkReadResponse, Refusal> {
+        let request = MarkReadRequest {
+            context: user(who),
+            conversation_id: id.into(),
+            seq,
+        };
         answer(self.rpc().mark_read(Request::new(request)).await)
     }
 
-    pub(crate) async fn sync(&self, who: &str, token: &str, page_size: u32) -> Result<SyncInboxResponse, Refusal> {
-        let request = SyncInboxRequest { context: user(who), token: token.into(), page_size: Some(page_size) };
+    pub(crate) async fn sync(
+        &self,
+        who: &str,
+        token: &str,
+        page_size: u32,
+    ) -> Result<SyncInboxResponse, Refusal> {
+        let request = SyncInboxRequest {
+            context: user(who),
+            token: token.into(),
+            page_size: Some(page_size),
+        };
         answer(self.rpc().sync_inbox(Request::new(request)).await)
     }
 
     /// All pages from the token on, and the last token.
-    pub(crate) async fn sync_all(&self, who: &str, token: &str, page_size: u32) -> (Vec<InboxEntry>, String) {
+    pub(crate) async fn sync_all(
+        &self,
+        who: &str,
+        token: &str,
+        page_size: u32,
+    ) -> (Vec<InboxEntry>, String) {
         let mut page = self.sync(who, token, page_size).await.expect("answers");
         let mut entries = page.entries;
         for _ in 0..10_000 {
             if !page.has_more {
                 return (entries, page.token);
             }
-            page = self.sync(who, &page.token, page_size).await.expect("answers");
+            page = self
+                .sync(who, &page.token, page_size)
+                .await
+                .expect("answers");
             entries.append(&mut page.entries);
         }
         panic!("the inbox of {who} does not end");
@@ -234,7 +340,10 @@ impl World {
     /// The entry of a conversation in a user's whole inbox.
     pub(crate) async fn entry(&self, who: &str, id: &str) -> InboxEntry {
         let (entries, _) = self.sync_all(who, "", 50).await;
-        entries.into_iter().find(|it| id_of(it) == id).unwrap_or_else(|| panic!("{who} has no entry of {id}"))
+        entries
+            .into_iter()
+            .find(|it| id_of(it) == id)
+            .unwrap_or_else(|| panic!("{who} has no entry of {id}"))
     }
 }
 
@@ -246,10 +355,17 @@ async fn start(
     shutdown: &Shutdown,
     seed: u64,
 ) -> (Session, Arc<SqliteSession>) {
-    let store = Arc::new(SqliteSession::open(&folder.path().join("session.sqlite"), 2).await.expect("opens"));
+    let store = Arc::new(
+        SqliteSession::open(&folder.path().join("session.sqlite"), 2)
+            .await
+            .expect("opens"),
+    );
     let adapters = Adapters {
         conversations: Arc::clone(&store) as _,
-        rosters: Arc::new(CachedRosters::new(Arc::clone(&store) as _, config.cached_members)),
+        rosters: Arc::new(CachedRosters::new(
+            Arc::clone(&store) as _,
+            config.cached_members,
+        )),
         inboxes: Arc::clone(&store) as _,
         positions: Arc::clone(&store) as _,
         orchestrator: Arc::clone(log) as _,
@@ -265,14 +381,24 @@ async fn start(
 pub(crate) fn records(log: &FakeLog, from: usize, to: usize) -> Vec<BusRecord> {
     let payloads = log.encoded(from, to).into_iter().enumerate();
     payloads
-        .map(|(index, payload)| BusRecord { key: Default::default(), payload, position: (from + index) as u64 })
+        .map(|(index, payload)| BusRecord {
+            key: Default::default(),
+            payload,
+            position: (from + index) as u64,
+        })
         .collect()
 }
 
 pub(crate) fn context(kind: ActorKind, who: &str, device: &str) -> Option<RequestContext> {
     Some(RequestContext {
-        actor: Some(Actor { kind: kind.into(), user_id: who.into(), device_id: device.into() }),
-        tenant: Some(TenantContext { tenant_id: TENANT.into() }),
+        actor: Some(Actor {
+            kind: kind.into(),
+            user_id: who.into(),
+            device_id: device.into(),
+        }),
+        tenant: Some(TenantContext {
+            tenant_id: TENANT.into(),
+        }),
         ..RequestContext::default()
     })
 }
@@ -286,11 +412,19 @@ pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Refusa
 }
 
 pub(crate) fn id_of(entry: &InboxEntry) -> &str {
-    entry.conversation.as_ref().map(|it| it.conversation_id.as_str()).expect("an entry names its conversation")
+    entry
+        .conversation
+        .as_ref()
+        .map(|it| it.conversation_id.as_str())
+        .expect("an entry names its conversation")
 }
 
 #[track_caller]
-pub(crate) fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Refusal>, code: ErrorCode, field: &str) {
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    outcome: Result<T, Refusal>,
+    code: ErrorCode,
+    field: &str,
+) {
     let refusal = outcome.expect_err("is refused");
     assert_eq!((refusal.code, &*refusal.field), (code, field), "{refusal}");
 }
@@ -302,5 +436,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    tokio::time::timeout(DEADLINE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not in time: {what}"));
 }

@@ -48,6 +48,8 @@ pub async fn build(config: &StorageWriterConfig, platform: &Platform) -> Result<
         moved: tokio::sync::Notify::new(),
         interval: Duration::from_millis(config.trim_interval_ms),
     });
+    let ending = Arc::clone(&store);
+    platform.at_end(Task::new("storage-writer.close", async move { Ok(ending.close().await?) }));
     let mut follower = Follower::open(
         PARTITION,
         log,

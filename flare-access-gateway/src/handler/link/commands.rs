@@ -7,14 +7,18 @@ use flare_proto::{
     client::{ErrorFrame, Operate, Send, SendAck, operate},
     common::ErrorCode,
 };
-use flare_server_core::{error::Refusal, telemetry::TraceId};
+use flare_server_core::{
+    error::Refusal,
+    telemetry::{Done, TraceId},
+};
 use flare_storage_model::direct_conversation_id;
 use tokio::time::{Duration, Instant};
+use tracing::Span;
 
 use super::{Session, frames::ServerFrame};
 use crate::application::{
     connection::Settled,
-    ports::{Action, Command, Target},
+    ports::{Action, Command, Placed, Target},
     submitter::Taken,
 };
 
@@ -28,6 +32,8 @@ pub(super) struct Pending {
     /// The conversation, by which its lane is known.
     conversation: Box<str>,
     at: Instant,
+    /// Ends with the receipt.
+    span: Span,
 }
 
 /// What a Send and an Operate have in common.
@@ -122,6 +128,7 @@ impl Session {
             command: Arc::clone(&command),
             connection: Arc::clone(self.connection()),
             ticket: self.next_ticket,
+            at_ms: self.link().connections.now_ms(),
         };
         if let Err(refusal) = self.link().submitter.submit(taken) {
             self.lanes.on_refused(&asked.conversation, &asked.client_id, true);
@@ -133,6 +140,7 @@ impl Session {
             command,
             conversation: asked.conversation.into(),
             at: Instant::now(),
+            span: self.link().spans.open(asked.trace_id, || tracing::info_span!("access_gateway.command")),
         };
         self.unacked.submitted(self.next_ticket, pending);
     }
@@ -148,9 +156,14 @@ impl Session {
 
     pub(super) fn on_receipt(&mut self, Settled { ticket, result }: Settled) {
         let Some(pending) = self.unacked.settle(ticket) else { return };
-        let Pending { request_id, command, conversation, at } = pending;
+        let Pending { request_id, command, conversation, at, span } = pending;
+        drop(span);
         let client_id = command.client_id.to_string();
-        let trace_id = TraceId::from_bytes(command.trace_id).map(|it| it.to_string()).unwrap_or_default();
+        let trace = TraceId::from_bytes(command.trace_id);
+        if let Some(trace) = trace {
+            self.report(trace, at.elapsed(), &result);
+        }
+        let trace_id = trace.map(|it| it.to_string()).unwrap_or_default();
         match result {
             Ok(placed) => {
                 metrics::histogram!("flare_access_gateway_ack_seconds").record(at.elapsed().as_secs_f64());
@@ -172,6 +185,19 @@ impl Session {
                 self.refuse(ErrorFrame { id: request_id, error: Some(refusal.into()), client_id, trace_id });
             }
         }
+    }
+
+    fn report(&self, trace: TraceId, took: Duration, result: &Result<Placed, Refusal>) {
+        // Others are refusals of what was asked, or of everything at once, which whoever is away logs itself.
+        let failure = result.as_ref().err().filter(|it| it.code == ErrorCode::Internal);
+        let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        self.link().spans.report(Done {
+            trace,
+            operation: "access_gateway.command",
+            started_ms: self.link().clock.now_ms().saturating_sub(took_ms),
+            took,
+            error: failure.map(|it| it as &dyn std::fmt::Display),
+        });
     }
 
     /// The client's, or a new one.

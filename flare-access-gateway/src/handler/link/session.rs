@@ -47,6 +47,8 @@ pub struct Session {
     idle: IdleDeadline,
     /// Nothing that begins is taken any more; closed when all is answered, at the latest at this time.
     pub(super) drains_until_ms: Option<u64>,
+    /// The expiry by which the timer was set, in Unix seconds.
+    timed_by_s: i64,
     /// A heartbeat came: the moment to give memory back.
     pub(super) shrinks: bool,
 }
@@ -65,6 +67,7 @@ impl Session {
             signal_pace: None,
             idle: IdleDeadline::new(heartbeat_ms, link.connections.now_ms()),
             drains_until_ms: None,
+            timed_by_s: registered.connection().token_expires_s(),
             shrinks: false,
             registered,
         }
@@ -152,7 +155,7 @@ impl Session {
     }
 
     /// Looks at what others have put in.
-    fn look(&mut self, timer: std::pin::Pin<&mut Sleep>) -> Option<End> {
+    fn look(&mut self, mut timer: std::pin::Pin<&mut Sleep>) -> Option<End> {
         let news = self.connection().news();
         if !news.receipts.is_empty() {
             for settled in news.receipts {
@@ -169,6 +172,11 @@ impl Session {
             let link = self.link();
             self.drains_until_ms = Some(link.connections.now_ms().saturating_add(link.config.drain_ms));
             self.answer(ServerFrame::Goaway(Goaway { reconnect_after_ms }));
+            timer.as_mut().reset(self.next_deadline());
+        }
+        let expires_s = self.connection().token_expires_s();
+        if expires_s != self.timed_by_s {
+            self.timed_by_s = expires_s;
             timer.reset(self.next_deadline());
         }
         let is_done = self.unacked.is_empty() && self.connection().calls() == 0 && !self.connection().has_outbound();

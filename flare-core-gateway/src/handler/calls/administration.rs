@@ -2,8 +2,8 @@
 
 use flare_proto::{
     gateway::{
-        AdminDeviceRequest, ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, ListApiKeysRequest, ListApiKeysResponse,
-        RevokeApiKeyRequest, RevokeApiKeyResponse,
+        AdminDeviceRequest, ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, ListApiKeysRequest,
+        ListApiKeysResponse, RevokeApiKeyRequest, RevokeApiKeyResponse,
     },
     ids,
     signaling::{DeviceKey, KickRequest, KickResponse, RevokeRequest, RevokeResponse},
@@ -18,24 +18,51 @@ const MAX_REASON_CHARS: usize = 200;
 
 impl Calls {
     /// Closes a device's connections, or all of a user's.
-    pub(crate) async fn kick(&self, call: &Call, request: AdminDeviceRequest) -> Result<KickResponse, Refusal> {
+    pub(crate) async fn kick(
+        &self,
+        call: &Call,
+        request: AdminDeviceRequest,
+    ) -> Result<KickResponse, Refusal> {
         let reason = request.reason.clone();
         let context = request.context.clone();
         let device = device(call, request)?;
         let subject = subject(&device);
-        let outcome = self.signaling.clone().kick(KickRequest { context, device: Some(device), reason }).await;
-        let outcome = outcome.map(tonic::Response::into_inner).map_err(Refusal::from);
+        let outcome = self
+            .signaling
+            .clone()
+            .kick(KickRequest {
+                context,
+                device: Some(device),
+                reason,
+            })
+            .await;
+        let outcome = outcome
+            .map(tonic::Response::into_inner)
+            .map_err(Refusal::from);
         call.audit("kick", &subject, &outcome);
         outcome
     }
 
     /// Makes the tokens of a device, or all of a user's, worthless.
-    pub(crate) async fn revoke(&self, call: &Call, request: AdminDeviceRequest) -> Result<RevokeResponse, Refusal> {
+    pub(crate) async fn revoke(
+        &self,
+        call: &Call,
+        request: AdminDeviceRequest,
+    ) -> Result<RevokeResponse, Refusal> {
         let context = request.context.clone();
         let device = device(call, request)?;
         let subject = subject(&device);
-        let outcome = self.signaling.clone().revoke(RevokeRequest { context, device: Some(device) }).await;
-        let outcome = outcome.map(tonic::Response::into_inner).map_err(Refusal::from);
+        let outcome = self
+            .signaling
+            .clone()
+            .revoke(RevokeRequest {
+                context,
+                device: Some(device),
+            })
+            .await;
+        let outcome = outcome
+            .map(tonic::Response::into_inner)
+            .map_err(Refusal::from);
         call.audit("revoke", &subject, &outcome);
         outcome
     }
@@ -47,11 +74,20 @@ impl Calls {
         request: CreateApiKeyRequest,
     ) -> Result<CreateApiKeyResponse, Refusal> {
         let scopes = request.scopes.iter().map(String::as_str);
-        let outcome = self.keys.create(&call.caller.tenant, &request.name, scopes).await;
-        let subject = outcome.as_ref().map(|(key, _)| key.id.to_string()).unwrap_or_default();
+        let outcome = self
+            .keys
+            .create(&call.caller.tenant, &request.name, scopes)
+            .await;
+        let subject = outcome
+            .as_ref()
+            .map(|(key, _)| key.id.to_string())
+            .unwrap_or_default();
         call.audit("create API key", &subject, &outcome);
         let (key, secret) = outcome?;
-        Ok(CreateApiKeyResponse { api_key: Some(shown(key)), secret: secret.expose().to_owned() })
+        Ok(CreateApiKeyResponse {
+            api_key: Some(shown(key)),
+            secret: secret.expose().to_owned(),
+        })
     }
 
     /// Lists the API keys of the caller's tenant.
@@ -60,7 +96,10 @@ impl Calls {
         call: &Call,
         request: ListApiKeysRequest,
     ) -> Result<ListApiKeysResponse, Refusal> {
-        let page = self.keys.list(&call.caller.tenant, request.page_size, &request.page_token).await?;
+        let page = self
+            .keys
+            .list(&call.caller.tenant, request.page_size, &request.page_token)
+            .await?;
         Ok(ListApiKeysResponse {
             api_keys: page.keys.into_iter().map(shown).collect(),
             next_page_token: page.next_page_token,
@@ -91,11 +130,15 @@ fn shown(key: api_key::ApiKey) -> ApiKey {
 }
 
 fn device(call: &Call, request: AdminDeviceRequest) -> Result<DeviceKey, Refusal> {
-    ids::check_user_id(&request.user_id).map_err(|error| Refusal::invalid("user_id", error.to_string()))?;
+    ids::check_user_id(&request.user_id)
+        .map_err(|error| Refusal::invalid("user_id", error.to_string()))?;
     if !request.device_id.is_empty() {
-        ids::check_device_id(&request.device_id).map_err(|error| Refusal::invalid("device_id", error.to_string()))?;
+        ids::check_device_id(&request.device_id)
+            .map_err(|error| Refusal::invalid("device_id", error.to_string()))?;
     }
-    if request.reason.chars().count() > MAX_REASON_CHARS || request.reason.chars().any(char::is_control) {
+    if request.reason.chars().count() > MAX_REASON_CHARS
+        || request.reason.chars().any(char::is_control)
+    {
         let message = format!("at most {MAX_REASON_CHARS} characters, no control characters");
         return Err(Refusal::invalid("reason", message));
     }

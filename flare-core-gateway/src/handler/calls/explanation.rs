@@ -31,19 +31,31 @@ impl Calls {
         outcome
     }
 
-    async fn explain(&self, call: &Call, request: ExplainMessageRequest) -> Result<ExplainMessageResponse, Refusal> {
+    async fn explain(
+        &self,
+        call: &Call,
+        request: ExplainMessageRequest,
+    ) -> Result<ExplainMessageResponse, Refusal> {
         if Ulid::from_string(&request.message_id).is_err() {
-            let message = format!("{:?} is no message id: they are ULIDs", shortened(&request.message_id));
+            let message = format!(
+                "{:?} is no message id: they are ULIDs",
+                shortened(&request.message_id)
+            );
             return Err(Refusal::invalid("message_id", message));
         }
         let not_found = || {
             let message = format!("no message {}", request.message_id);
             Refusal::new(ErrorCode::MessageNotFound, message).with_field("message_id")
         };
-        let locate = LocateRequest { context: request.context.clone(), message_id: request.message_id.clone() };
+        let locate = LocateRequest {
+            context: request.context.clone(),
+            message_id: request.message_id.clone(),
+        };
         let found = self.reader.clone().locate(locate).await?.into_inner();
         let header = Event::decode(found.event.as_ref())
-            .map_err(|error| Refusal::internal(format!("event of {}: {error}", request.message_id)))?
+            .map_err(|error| {
+                Refusal::internal(format!("event of {}: {error}", request.message_id))
+            })?
             .header
             .ok_or_else(not_found)?;
         if header.tenant_id != call.caller.tenant {
@@ -58,7 +70,11 @@ impl Calls {
         })
     }
 
-    async fn positions(&self, call: &Call, conversation_id: String) -> Result<Vec<MemberPosition>, Refusal> {
+    async fn positions(
+        &self,
+        call: &Call,
+        conversation_id: String,
+    ) -> Result<Vec<MemberPosition>, Refusal> {
         let mut positions = Vec::new();
         let mut page_token = String::new();
         while positions.len() < MAX_POSITIONS {
@@ -68,7 +84,13 @@ impl Calls {
                 page_size: Some(PAGE_SIZE),
                 page_token,
             };
-            let page = match self.session.clone().list_positions(request).await.map_err(Refusal::from) {
+            let page = match self
+                .session
+                .clone()
+                .list_positions(request)
+                .await
+                .map_err(Refusal::from)
+            {
                 Ok(page) => page.into_inner(),
                 // The rows of a new conversation follow its first event.
                 Err(refusal) if refusal.code == ErrorCode::ConversationNotFound => break,

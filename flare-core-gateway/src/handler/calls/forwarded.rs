@@ -2,18 +2,20 @@
 
 use flare_proto::{
     session::{
-        AddMembersRequest, ChangeResponse, ConversationResponse, CreateConversationRequest, DisbandConversationRequest,
-        GetConversationRequest, LeaveConversationRequest, ListMembersRequest, ListMembersResponse,
-        ListPositionsRequest, ListPositionsResponse, MarkReadRequest, MarkReadResponse, RemoveMemberRequest,
-        RenameConversationRequest, SetRoleRequest, SyncInboxRequest, SyncInboxResponse, TransferOwnershipRequest,
+        AddMembersRequest, ChangeResponse, ConversationResponse, CreateConversationRequest,
+        DisbandConversationRequest, GetConversationRequest, LeaveConversationRequest,
+        ListMembersRequest, ListMembersResponse, ListPositionsRequest, ListPositionsResponse,
+        MarkReadRequest, MarkReadResponse, RemoveMemberRequest, RenameConversationRequest,
+        SetRoleRequest, SyncInboxRequest, SyncInboxResponse, TransferOwnershipRequest,
         UpdateSettingsRequest, UpdateSettingsResponse,
     },
     signaling::{
-        GetPresenceRequest, GetPresenceResponse, ListDevicesRequest, ListDevicesResponse, SignOutRequest,
-        SignOutResponse,
+        GetPresenceRequest, GetPresenceResponse, ListDevicesRequest, ListDevicesResponse,
+        SignOutRequest, SignOutResponse,
     },
     storage::{
-        HistoryRequest, HistoryResponse, ReadRangesRequest, ReadRangesResponse, SnapshotRequest, SnapshotResponse,
+        HistoryRequest, HistoryResponse, ReadRangesRequest, ReadRangesResponse, SnapshotRequest,
+        SnapshotResponse,
     },
 };
 use flare_server_core::error::Refusal;

@@ -7,8 +7,8 @@ use flare_proto::{
     client::{Send, client_frame::Frame},
     common::{self, ErrorCode},
     gateway::{
-        RecallMessageRequest, SendMessageRequest, SendMessageResponse, SendMessagesRequest, SendMessagesResponse,
-        SendOutcome, send_outcome,
+        RecallMessageRequest, SendMessageRequest, SendMessageResponse, SendMessagesRequest,
+        SendMessagesResponse, SendOutcome, send_outcome,
     },
     ids,
     message::{Placed, RecallCommand, SubmitBatch, SubmitItem, receipt, submit_item::Command},
@@ -23,10 +23,17 @@ const MAX_BATCH: usize = 200;
 
 impl Calls {
     /// Sends one message.
-    pub(crate) async fn send_message(&self, call: &Call, request: SendMessageRequest) -> Result<SendMessageResponse, Refusal> {
+    pub(crate) async fn send_message(
+        &self,
+        call: &Call,
+        request: SendMessageRequest,
+    ) -> Result<SendMessageResponse, Refusal> {
         let item = self.send_item(call, request)?;
         let placed = self.submit_one(item).await?;
-        Ok(SendMessageResponse { placed: Some(placed), trace_id: call.ids.trace_id.to_string() })
+        Ok(SendMessageResponse {
+            placed: Some(placed),
+            trace_id: call.ids.trace_id.to_string(),
+        })
     }
 
     /// Sends messages, each with an outcome of its own.
@@ -37,7 +44,10 @@ impl Calls {
     ) -> Result<SendMessagesResponse, Refusal> {
         let count = request.messages.len();
         if !(1..=MAX_BATCH).contains(&count) {
-            return Err(Refusal::invalid("messages", format!("{count} messages: 1 to {MAX_BATCH} are taken")));
+            return Err(Refusal::invalid(
+                "messages",
+                format!("{count} messages: 1 to {MAX_BATCH} are taken"),
+            ));
         }
         // One was charged when the call was let in.
         let further = u32::try_from(count - 1).unwrap_or(u32::MAX);
@@ -46,22 +56,35 @@ impl Calls {
         let mut items = Vec::with_capacity(count);
         let mut refused = HashMap::new();
         for (correlation, message) in (0_u64..).zip(request.messages) {
-            let checked = refuse_own(message.context.as_ref(), "context").and_then(|()| self.send_item(call, message));
+            let checked = refuse_own(message.context.as_ref(), "context")
+                .and_then(|()| self.send_item(call, message));
             match checked {
-                Ok(item) => items.push(SubmitItem { correlation, ..item }),
+                Ok(item) => items.push(SubmitItem {
+                    correlation,
+                    ..item
+                }),
                 Err(refusal) => drop(refused.insert(correlation, refusal.into())),
             }
         }
-        let mut placed = if items.is_empty() { HashMap::new() } else { self.submit(items).await? };
+        let mut placed = if items.is_empty() {
+            HashMap::new()
+        } else {
+            self.submit(items).await?
+        };
         let outcomes = (0..count as u64).map(|correlation| {
             let result = match (placed.remove(&correlation), refused.remove(&correlation)) {
                 (Some(Ok(placed)), _) => send_outcome::Result::Placed(placed),
                 (Some(Err(error)), _) | (None, Some(error)) => send_outcome::Result::Error(error),
                 (None, None) => send_outcome::Result::Error(no_receipt().into()),
             };
-            SendOutcome { result: Some(result) }
+            SendOutcome {
+                result: Some(result),
+            }
         });
-        Ok(SendMessagesResponse { outcomes: outcomes.collect(), trace_id: call.ids.trace_id.to_string() })
+        Ok(SendMessagesResponse {
+            outcomes: outcomes.collect(),
+            trace_id: call.ids.trace_id.to_string(),
+        })
     }
 
     /// Takes a message back.
@@ -72,9 +95,13 @@ impl Calls {
     ) -> Result<SendMessageResponse, Refusal> {
         ids::check_conversation_id(&request.conversation_id)
             .map_err(|error| Refusal::invalid("conversation_id", error.to_string()))?;
-        ids::check_client_id(&request.client_id).map_err(|error| Refusal::invalid("client_id", error.to_string()))?;
+        ids::check_client_id(&request.client_id)
+            .map_err(|error| Refusal::invalid("client_id", error.to_string()))?;
         if !(1..SEQ_LIMIT).contains(&request.seq) {
-            return Err(Refusal::invalid("seq", format!("{} is no seq: they begin at 1", request.seq)));
+            return Err(Refusal::invalid(
+                "seq",
+                format!("{} is no seq: they begin at 1", request.seq),
+            ));
         }
         let item = SubmitItem {
             conversation_id: request.conversation_id,
@@ -83,7 +110,10 @@ impl Calls {
             ..from_caller(call, call.actor())
         };
         let placed = self.submit_one(item).await?;
-        Ok(SendMessageResponse { placed: Some(placed), trace_id: call.ids.trace_id.to_string() })
+        Ok(SendMessageResponse {
+            placed: Some(placed),
+            trace_id: call.ids.trace_id.to_string(),
+        })
     }
 
     /// Checks a message by the rules that hold for clients' frames, with their codes and fields.
@@ -97,7 +127,8 @@ impl Calls {
             content: request.content,
             ..Send::default()
         });
-        check::client_frame(&frame, &self.limits).map_err(|refusal| Refusal::from(refusal.to_error()))?;
+        check::client_frame(&frame, &self.limits)
+            .map_err(|refusal| Refusal::from(refusal.to_error()))?;
         let Frame::Send(send) = frame else {
             return Err(Refusal::internal("a send became another frame"));
         };
@@ -120,8 +151,16 @@ impl Calls {
     }
 
     /// Submits items and gives their outcomes by correlation.
-    async fn submit(&self, items: Vec<SubmitItem>) -> Result<HashMap<u64, Result<Placed, common::Error>>, Refusal> {
-        let answer = self.orchestrator.clone().submit_once(SubmitBatch { items }).await?.into_inner();
+    async fn submit(
+        &self,
+        items: Vec<SubmitItem>,
+    ) -> Result<HashMap<u64, Result<Placed, common::Error>>, Refusal> {
+        let answer = self
+            .orchestrator
+            .clone()
+            .submit_once(SubmitBatch { items })
+            .await?
+            .into_inner();
         let outcomes = answer.receipts.into_iter().filter_map(|it| {
             let outcome = match it.result? {
                 receipt::Result::Placed(placed) => Ok(placed),
@@ -144,5 +183,8 @@ fn from_caller(call: &Call, actor: common::Actor) -> SubmitItem {
 }
 
 fn no_receipt() -> Refusal {
-    Refusal::new(ErrorCode::Unavailable, "the outcome is unknown: send it again with the same client id")
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the outcome is unknown: send it again with the same client id",
+    )
 }

@@ -19,13 +19,23 @@ const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 pub fn message(full_name: &str, bytes: &[u8]) -> Response {
     match message_to_json(full_name, bytes) {
         Ok(json) => json_answer(StatusCode::OK, json),
-        Err(error) => refusal(Refusal::internal(format!("an answer cannot be shown as JSON: {error}"))),
+        Err(error) => refusal(Refusal::internal(format!(
+            "an answer cannot be shown as JSON: {error}"
+        ))),
     }
 }
 
 /// JSON that is made already.
 pub fn json_answer(status: StatusCode, json: impl Into<Body>) -> Response {
-    (status, [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)], json.into()).into_response()
+    (
+        status,
+        [
+            (header::CONTENT_TYPE, JSON),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+        json.into(),
+    )
+        .into_response()
 }
 
 /// A refusal: `{"error": …}`, with the status that stands for its code.
@@ -36,7 +46,9 @@ pub fn refusal(refusal: Refusal) -> Response {
 
 /// A refusal with a status that HTTP has for it and the contract has not.
 pub fn refusal_as(status: StatusCode, refusal: Refusal) -> Response {
-    let retry_after = refusal.retry_after.map(|it| it.as_millis().div_ceil(1_000).max(1));
+    let retry_after = refusal
+        .retry_after
+        .map(|it| it.as_millis().div_ceil(1_000).max(1));
     let error = common::Error::from(refusal).encode_to_vec();
     // What cannot be shown is an empty error: the status says it all the same.
     let shown = message_to_json("flare.common.v1.Error", &error).unwrap_or_else(|_| b"{}".to_vec());
@@ -57,12 +69,21 @@ pub fn refusal_as(status: StatusCode, refusal: Refusal) -> Response {
 /// No route has this path.
 pub fn no_such_path(path: &str) -> Response {
     let path = crate::domain::caller::shortened(path);
-    refusal(Refusal::new(ErrorCode::NotFound, format!("nothing is at {path}: /api/docs lists what there is")))
+    refusal(Refusal::new(
+        ErrorCode::NotFound,
+        format!("nothing is at {path}: /api/docs lists what there is"),
+    ))
 }
 
 /// The path is there, for other verbs.
 pub fn no_such_verb(verb: &str, path: &str) -> Response {
-    let (verb, path) = (crate::domain::caller::shortened(verb), crate::domain::caller::shortened(path));
-    let refusal = Refusal::new(ErrorCode::UnknownMethod, format!("{path} does not take {verb}: /api/docs lists what it takes"));
+    let (verb, path) = (
+        crate::domain::caller::shortened(verb),
+        crate::domain::caller::shortened(path),
+    );
+    let refusal = Refusal::new(
+        ErrorCode::UnknownMethod,
+        format!("{path} does not take {verb}: /api/docs lists what it takes"),
+    );
     refusal_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
 }

@@ -34,7 +34,12 @@ pub fn document() -> Result<Value, Refusal> {
         let operation = operation(route, &mut schemas)?;
         add(&mut paths, route.path, route.verb.name(), operation);
     }
-    add(&mut paths, OPENAPI_PATH, "GET", open_operation("getOpenApi", "This document.", json!({"type": "object"})));
+    add(
+        &mut paths,
+        OPENAPI_PATH,
+        "GET",
+        open_operation("getOpenApi", "This document.", json!({"type": "object"})),
+    );
     let link = json!({
         "type": "object",
         "properties": {
@@ -43,7 +48,12 @@ pub fn document() -> Result<Value, Refusal> {
             "version": {"type": "string", "description": "The server's version."},
         },
     });
-    add(&mut paths, CLIENT_CONFIG_PATH, "GET", open_operation("getClientConfig", "Where clients connect.", link));
+    add(
+        &mut paths,
+        CLIENT_CONFIG_PATH,
+        "GET",
+        open_operation("getClientConfig", "Where clients connect.", link),
+    );
     let error = schemas.reference_to("flare.common.v1.Error")?;
     Ok(json!({
         "openapi": "3.1.0",
@@ -108,8 +118,14 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value, Refusal> {
     let scope = format!("API keys need the scope `{}`.", access.scope);
     let (callers, security) = match access.callers {
         Callers::Any => (scope, json!([{"userToken": []}, {"apiKey": []}])),
-        Callers::AsUser => (format!("{scope} They name the user by `x-flare-user`."), json!([{"userToken": []}, {"apiKey": []}])),
-        Callers::System => (format!("For API keys only. {scope}"), json!([{"apiKey": []}])),
+        Callers::AsUser => (
+            format!("{scope} They name the user by `x-flare-user`."),
+            json!([{"userToken": []}, {"apiKey": []}]),
+        ),
+        Callers::System => (
+            format!("For API keys only. {scope}"),
+            json!([{"apiKey": []}]),
+        ),
     };
     if access.callers != Callers::System {
         parameters.push(json!({
@@ -117,8 +133,18 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value, Refusal> {
             "description": "With an API key: the user for whom it acts.", "schema": {"type": "string"},
         }));
     }
-    let said = comment(method.parent_service().parent_file().file_descriptor_proto(), method.path());
-    let description = [said.as_str(), &callers].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n");
+    let said = comment(
+        method
+            .parent_service()
+            .parent_file()
+            .file_descriptor_proto(),
+        method.path(),
+    );
+    let description = [said.as_str(), &callers]
+        .into_iter()
+        .filter(|it| !it.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n\n");
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": spaced(route.method.name()),
@@ -153,12 +179,18 @@ fn field(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor, Ref
 fn element_of(message: &MessageDescriptor, name: &str) -> Result<MessageDescriptor, Refusal> {
     match field(message, name)?.kind() {
         Kind::Message(element) => Ok(element),
-        _ => Err(Refusal::internal(format!("{}.{name} is no list of messages", message.full_name()))),
+        _ => Err(Refusal::internal(format!(
+            "{}.{name} is no list of messages",
+            message.full_name()
+        ))),
     }
 }
 
 fn parameter(field: &FieldDescriptor, place: &str, schemas: &mut Schemas) -> Value {
-    let description = comment(field.parent_message().parent_file().file_descriptor_proto(), field.path());
+    let description = comment(
+        field.parent_message().parent_file().file_descriptor_proto(),
+        field.path(),
+    );
     let mut parameter = json!({
         "name": field.name(),
         "in": place,
@@ -174,14 +206,26 @@ fn parameter(field: &FieldDescriptor, place: &str, schemas: &mut Schemas) -> Val
 /// The method's name, told apart where several routes lead to it.
 fn operation_id(route: &Route) -> String {
     let name = route.method.name();
-    let first = ROUTES.iter().find(|it| it.method == route.method).is_some_and(|it| it.path == route.path);
+    let first = ROUTES
+        .iter()
+        .find(|it| it.method == route.method)
+        .is_some_and(|it| it.path == route.path);
     let mut id = name[..1].to_lowercase() + &name[1..];
     if !first {
         let last = route.path.rsplit('/').next().unwrap_or_default();
         id.push_str("At");
-        id.extend(last.chars().filter(char::is_ascii_alphanumeric).enumerate().map(|(index, it)| {
-            if index == 0 { it.to_ascii_uppercase() } else { it }
-        }));
+        id.extend(
+            last.chars()
+                .filter(char::is_ascii_alphanumeric)
+                .enumerate()
+                .map(|(index, it)| {
+                    if index == 0 {
+                        it.to_ascii_uppercase()
+                    } else {
+                        it
+                    }
+                }),
+        );
     }
     id
 }

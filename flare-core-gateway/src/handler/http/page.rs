@@ -33,7 +33,9 @@ pub fn serve(verb: &Method, path: &str, headers: &HeaderMap, websocket: &str) ->
     };
     if !matches!(*verb, Method::GET | Method::HEAD) {
         let mut response = answer::no_such_verb(verb.as_str(), path);
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
         return response;
     }
     let tag = tag(&file);
@@ -47,7 +49,14 @@ pub fn serve(verb: &Method, path: &str, headers: &HeaderMap, websocket: &str) ->
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let body = Body::from(file.data.into_owned());
-        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)))], body).into_response()
+        (
+            [(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(content_type(name)),
+            )],
+            body,
+        )
+            .into_response()
     };
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; \
@@ -57,12 +66,21 @@ pub fn serve(verb: &Method, path: &str, headers: &HeaderMap, websocket: &str) ->
         (header::CACHE_CONTROL, "no-cache"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ];
-    let made = [(header::ETAG, tag), (header::CONTENT_SECURITY_POLICY, policy)];
+    let made = [
+        (header::ETAG, tag),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
     let headers = response.headers_mut();
     headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    headers.extend(made.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))));
+    headers.extend(
+        made.into_iter()
+            .filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
+    );
     response
 }
 
@@ -97,17 +115,30 @@ mod tests {
     use super::*;
 
     fn header_of<'a>(response: &'a Response, name: &str) -> &'a str {
-        response.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or_default()
+        response
+            .headers()
+            .get(name)
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default()
     }
 
     #[test]
     fn the_page_allows_itself_and_the_websocket_alone() {
         let response = serve(&Method::GET, "/", &HeaderMap::new(), "ws://127.0.0.1:8081");
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(header_of(&response, "content-type"), "text/html; charset=utf-8");
+        assert_eq!(
+            header_of(&response, "content-type"),
+            "text/html; charset=utf-8"
+        );
         let policy = header_of(&response, "content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
-        assert!(policy.contains("connect-src 'self' ws://127.0.0.1:8081;"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"),
+            "{policy}"
+        );
+        assert!(
+            policy.contains("connect-src 'self' ws://127.0.0.1:8081;"),
+            "{policy}"
+        );
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(header_of(&response, "cache-control"), "no-cache");
         assert_eq!(header_of(&response, "x-content-type-options"), "nosniff");
@@ -118,15 +149,33 @@ mod tests {
         let first = serve(&Method::GET, "/index.html", &HeaderMap::new(), "");
         let tag = first.headers().get("etag").expect("a tag").clone();
         let headers: HeaderMap = [(header::IF_NONE_MATCH, tag)].into_iter().collect();
-        assert_eq!(serve(&Method::GET, "/", &headers, "").status(), StatusCode::NOT_MODIFIED);
-        let other: HeaderMap = [(header::IF_NONE_MATCH, HeaderValue::from_static("W/\"0\""))].into_iter().collect();
-        assert_eq!(serve(&Method::GET, "/", &other, "").status(), StatusCode::OK);
+        assert_eq!(
+            serve(&Method::GET, "/", &headers, "").status(),
+            StatusCode::NOT_MODIFIED
+        );
+        let other: HeaderMap = [(header::IF_NONE_MATCH, HeaderValue::from_static("W/\"0\""))]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            serve(&Method::GET, "/", &other, "").status(),
+            StatusCode::OK
+        );
     }
 
     #[test]
     fn what_is_not_of_the_page_is_not_found() {
-        for path in ["/nothing", "/../Cargo.toml", "/package.json", "//etc/passwd", "/index.html/"] {
-            assert_eq!(serve(&Method::GET, path, &HeaderMap::new(), "").status(), StatusCode::NOT_FOUND, "{path}");
+        for path in [
+            "/nothing",
+            "/../Cargo.toml",
+            "/package.json",
+            "//etc/passwd",
+            "/index.html/",
+        ] {
+            assert_eq!(
+                serve(&Method::GET, path, &HeaderMap::new(), "").status(),
+                StatusCode::NOT_FOUND,
+                "{path}"
+            );
         }
         let refused = serve(&Method::POST, "/", &HeaderMap::new(), "");
         assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);

@@ -46,7 +46,10 @@ pub fn assemble(
         refuse_bound_fields(route, &request, body)?;
     }
     if !route.body && !body.is_empty() {
-        return Err(Refusal::invalid("", format!("{} {} takes no body", route.verb.name(), route.path)));
+        return Err(Refusal::invalid(
+            "",
+            format!("{} {} takes no body", route.verb.name(), route.path),
+        ));
     }
     let parameters = parameters(route, path, uri)?;
     if parameters.is_empty() && route.element.is_none() {
@@ -61,38 +64,74 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
-    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = content_type
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(Refusal::invalid("content-type", format!("{:?}: want application/json", shortened(essence))))
+    Err(Refusal::invalid(
+        "content-type",
+        format!("{:?}: want application/json", shortened(essence)),
+    ))
 }
 
 /// A field that the path gives is not in the body as well: the two might differ.
-fn refuse_bound_fields(route: &Route, request: &MessageDescriptor, body: &[u8]) -> Result<(), Refusal> {
+fn refuse_bound_fields(
+    route: &Route,
+    request: &MessageDescriptor,
+    body: &[u8],
+) -> Result<(), Refusal> {
     let given: HashMap<String, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
     for name in route.path_fields().chain(route.query.iter().copied()) {
-        let json_name = request.get_field_by_name(name).map(|it| it.json_name().to_owned()).unwrap_or_default();
+        let json_name = request
+            .get_field_by_name(name)
+            .map(|it| it.json_name().to_owned())
+            .unwrap_or_default();
         if given.contains_key(name) || given.contains_key(&json_name) {
-            return Err(Refusal::invalid(name, format!("{name} stands in the path: leave it out of the body")));
+            return Err(Refusal::invalid(
+                name,
+                format!("{name} stands in the path: leave it out of the body"),
+            ));
         }
     }
     Ok(())
 }
 
 /// The fields that path and query give, each once, by their names in the contract.
-fn parameters(route: &Route, path: &[(String, String)], uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
+fn parameters(
+    route: &Route,
+    path: &[(String, String)],
+    uri: &Uri,
+) -> Result<Vec<(String, String)>, Refusal> {
     let mut parameters = path.to_vec();
     let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|error| Refusal::invalid("", format!("the query cannot be read: {error}")))?;
     for (name, value) in query.0 {
         if !route.query.contains(&name.as_str()) {
             let shown = shortened(&name);
-            let takes = if route.query.is_empty() { "no query parameters".to_owned() } else { route.query.join(", ") };
-            return Err(Refusal::invalid(shown.clone(), format!("unknown query parameter {shown:?}: {} takes {takes}", route.path)));
+            let takes = if route.query.is_empty() {
+                "no query parameters".to_owned()
+            } else {
+                route.query.join(", ")
+            };
+            return Err(Refusal::invalid(
+                shown.clone(),
+                format!(
+                    "unknown query parameter {shown:?}: {} takes {takes}",
+                    route.path
+                ),
+            ));
         }
         if parameters.iter().any(|(given, _)| *given == name) {
-            return Err(Refusal::invalid(name.clone(), format!("query parameter {name} is given twice")));
+            return Err(Refusal::invalid(
+                name.clone(),
+                format!("query parameter {name} is given twice"),
+            ));
         }
         parameters.push((name, value));
     }
@@ -104,16 +143,18 @@ fn parameter_bytes(
     request: &MessageDescriptor,
     parameters: Vec<(String, String)>,
 ) -> Result<Vec<u8>, Refusal> {
-    let element = route.element.and_then(|it| request.get_field_by_name(it.request));
+    let element = route
+        .element
+        .and_then(|it| request.get_field_by_name(it.request));
     let holder = match element.as_ref().map(FieldDescriptor::kind) {
         Some(Kind::Message(inner)) => inner,
         _ => request.clone(),
     };
     let mut fields = Map::new();
     for (name, value) in parameters {
-        let field = holder
-            .get_field_by_name(&name)
-            .ok_or_else(|| Refusal::internal(format!("{}: the request has no field {name}", route.path)))?;
+        let field = holder.get_field_by_name(&name).ok_or_else(|| {
+            Refusal::internal(format!("{}: the request has no field {name}", route.path))
+        })?;
         let value = match (field.kind(), value.as_str()) {
             (Kind::Bool, "true") => Value::Bool(true),
             (Kind::Bool, "false") => Value::Bool(false),
@@ -124,11 +165,16 @@ fn parameter_bytes(
     }
     let mut json = Value::Object(fields);
     if let Some(element) = &element {
-        json = Value::Object(Map::from_iter([(element.json_name().to_owned(), Value::Array(vec![json]))]));
+        json = Value::Object(Map::from_iter([(
+            element.json_name().to_owned(),
+            Value::Array(vec![json]),
+        )]));
     }
     json_to_message(request.full_name(), json.to_string().as_bytes()).map_err(|error| {
         let refusal = refused(error);
-        let prefix = element.map(|it| format!("{}[0].", it.name())).unwrap_or_default();
+        let prefix = element
+            .map(|it| format!("{}[0].", it.name()))
+            .unwrap_or_default();
         match refusal.field.strip_prefix(&prefix).map(str::to_owned) {
             Some(field) => refusal.with_field(field),
             None => refusal,
@@ -136,10 +182,13 @@ fn parameter_bytes(
     })
 }
 
-
 /// JSON that is not the request's, as a refusal.
 fn refused(error: JsonError) -> Refusal {
     let (code, field) = (error.code(), error.field().to_owned());
-    let code = if code == ErrorCode::UnknownMethod { ErrorCode::Internal } else { code };
+    let code = if code == ErrorCode::UnknownMethod {
+        ErrorCode::Internal
+    } else {
+        code
+    };
     Refusal::new(code, error.to_string()).with_field(field)
 }

@@ -71,22 +71,37 @@ pub struct Element {
 impl Route {
     /// The names in the path.
     pub fn path_fields(&self) -> impl Iterator<Item = &'static str> {
-        self.path.split('/').filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'))
+        self.path
+            .split('/')
+            .filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'))
     }
 }
 
 const PAGE: &[&str] = &["page_size", "page_token"];
 
 const fn route(verb: Verb, path: &'static str, method: Method) -> Route {
-    Route { verb, path, method, query: &[], body: false, element: None }
+    Route {
+        verb,
+        path,
+        method,
+        query: &[],
+        body: false,
+        element: None,
+    }
 }
 
 const fn get(path: &'static str, method: Method, query: &'static [&'static str]) -> Route {
-    Route { query, ..route(Verb::Get, path, method) }
+    Route {
+        query,
+        ..route(Verb::Get, path, method)
+    }
 }
 
 const fn with_body(verb: Verb, path: &'static str, method: Method) -> Route {
-    Route { body: true, ..route(verb, path, method) }
+    Route {
+        body: true,
+        ..route(verb, path, method)
+    }
 }
 
 const fn post(path: &'static str, method: Method) -> Route {
@@ -94,7 +109,10 @@ const fn post(path: &'static str, method: Method) -> Route {
 }
 
 const fn delete(path: &'static str, method: Method, query: &'static [&'static str]) -> Route {
-    Route { query, ..route(Verb::Delete, path, method) }
+    Route {
+        query,
+        ..route(Verb::Delete, path, method)
+    }
 }
 
 /// The table.
@@ -102,30 +120,97 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/messages", Method::SendMessage),
     post("/api/v1/messages:batch", Method::SendMessages),
     post("/api/v1/conversations", Method::CreateConversation),
-    get("/api/v1/conversations/{conversation_id}", Method::GetConversation, &[]),
-    with_body(Verb::Patch, "/api/v1/conversations/{conversation_id}", Method::RenameConversation),
-    delete("/api/v1/conversations/{conversation_id}", Method::DisbandConversation, &["client_id"]),
-    get("/api/v1/conversations/{conversation_id}/members", Method::ListMembers, PAGE),
-    post("/api/v1/conversations/{conversation_id}/members", Method::AddMembers),
-    delete("/api/v1/conversations/{conversation_id}/members/{user_id}", Method::RemoveMember, &["client_id"]),
-    with_body(Verb::Put, "/api/v1/conversations/{conversation_id}/members/{user_id}/role", Method::SetRole),
-    post("/api/v1/conversations/{conversation_id}/leave", Method::LeaveConversation),
-    with_body(Verb::Put, "/api/v1/conversations/{conversation_id}/owner", Method::TransferOwnership),
-    with_body(Verb::Patch, "/api/v1/conversations/{conversation_id}/settings", Method::UpdateSettings),
+    get(
+        "/api/v1/conversations/{conversation_id}",
+        Method::GetConversation,
+        &[],
+    ),
+    with_body(
+        Verb::Patch,
+        "/api/v1/conversations/{conversation_id}",
+        Method::RenameConversation,
+    ),
+    delete(
+        "/api/v1/conversations/{conversation_id}",
+        Method::DisbandConversation,
+        &["client_id"],
+    ),
+    get(
+        "/api/v1/conversations/{conversation_id}/members",
+        Method::ListMembers,
+        PAGE,
+    ),
+    post(
+        "/api/v1/conversations/{conversation_id}/members",
+        Method::AddMembers,
+    ),
+    delete(
+        "/api/v1/conversations/{conversation_id}/members/{user_id}",
+        Method::RemoveMember,
+        &["client_id"],
+    ),
+    with_body(
+        Verb::Put,
+        "/api/v1/conversations/{conversation_id}/members/{user_id}/role",
+        Method::SetRole,
+    ),
+    post(
+        "/api/v1/conversations/{conversation_id}/leave",
+        Method::LeaveConversation,
+    ),
+    with_body(
+        Verb::Put,
+        "/api/v1/conversations/{conversation_id}/owner",
+        Method::TransferOwnership,
+    ),
+    with_body(
+        Verb::Patch,
+        "/api/v1/conversations/{conversation_id}/settings",
+        Method::UpdateSettings,
+    ),
     get(
         "/api/v1/conversations/{conversation_id}/messages",
         Method::History,
-        &["before_seq", "after_seq", "around_seq", "from_time_ms", "page_size", "page_token"],
+        &[
+            "before_seq",
+            "after_seq",
+            "around_seq",
+            "from_time_ms",
+            "page_size",
+            "page_token",
+        ],
     ),
-    post("/api/v1/conversations/{conversation_id}/messages/{seq}/recall", Method::RecallMessage),
+    post(
+        "/api/v1/conversations/{conversation_id}/messages/{seq}/recall",
+        Method::RecallMessage,
+    ),
     Route {
-        element: Some(Element { request: "ranges", answer: "ranges" }),
-        ..get("/api/v1/conversations/{conversation_id}/events", Method::ReadRanges, &["after_seq", "limit"])
+        element: Some(Element {
+            request: "ranges",
+            answer: "ranges",
+        }),
+        ..get(
+            "/api/v1/conversations/{conversation_id}/events",
+            Method::ReadRanges,
+            &["after_seq", "limit"],
+        )
     },
     post("/api/v1/events:read", Method::ReadRanges),
-    get("/api/v1/conversations/{conversation_id}/snapshot", Method::Snapshot, &["page_size"]),
-    get("/api/v1/conversations/{conversation_id}/positions", Method::ListPositions, PAGE),
-    with_body(Verb::Put, "/api/v1/conversations/{conversation_id}/read-position", Method::MarkRead),
+    get(
+        "/api/v1/conversations/{conversation_id}/snapshot",
+        Method::Snapshot,
+        &["page_size"],
+    ),
+    get(
+        "/api/v1/conversations/{conversation_id}/positions",
+        Method::ListPositions,
+        PAGE,
+    ),
+    with_body(
+        Verb::Put,
+        "/api/v1/conversations/{conversation_id}/read-position",
+        Method::MarkRead,
+    ),
     get("/api/v1/inbox", Method::SyncInbox, &["token", "page_size"]),
     post("/api/v1/presence:query", Method::GetPresence),
     get("/api/v1/users/{user_id}/devices", Method::ListDevices, &[]),
@@ -133,7 +218,11 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/sign-out", Method::SignOut),
     post("/api/v1/admin/users/{user_id}/kick", Method::Kick),
     post("/api/v1/admin/users/{user_id}/revoke", Method::Revoke),
-    get("/api/v1/admin/messages/{message_id}", Method::ExplainMessage, &[]),
+    get(
+        "/api/v1/admin/messages/{message_id}",
+        Method::ExplainMessage,
+        &[],
+    ),
     get("/api/v1/api-keys", Method::ListApiKeys, PAGE),
     post("/api/v1/api-keys", Method::CreateApiKey),
     delete("/api/v1/api-keys/{key_id}", Method::RevokeApiKey, &[]),
@@ -157,35 +246,64 @@ mod tests {
 
     #[test]
     fn no_two_routes_are_the_same() {
-        let keys: BTreeSet<String> = ROUTES.iter().map(|it| format!("{} {}", it.verb.name(), it.path)).collect();
+        let keys: BTreeSet<String> = ROUTES
+            .iter()
+            .map(|it| format!("{} {}", it.verb.name(), it.path))
+            .collect();
         assert_eq!(keys.len(), ROUTES.len());
     }
 
     #[test]
     fn path_and_query_name_fields_of_the_request_and_all_fields_can_be_given() {
-        let service = flare_proto::descriptor_pool().get_service_by_name(SERVICE).expect("in the contract");
+        let service = flare_proto::descriptor_pool()
+            .get_service_by_name(SERVICE)
+            .expect("in the contract");
         for route in ROUTES {
-            let method = service.methods().find(|it| it.name() == route.method.name()).expect("in the contract");
+            let method = service
+                .methods()
+                .find(|it| it.name() == route.method.name())
+                .expect("in the contract");
             let mut request = method.input();
             if let Some(element) = route.element {
-                let Kind::Message(inner) = request.get_field_by_name(element.request).expect("a field").kind() else {
+                let Kind::Message(inner) = request
+                    .get_field_by_name(element.request)
+                    .expect("a field")
+                    .kind()
+                else {
                     panic!("{} is no list of messages", element.request);
                 };
                 request = inner;
             }
-            let given: Vec<&str> = route.path_fields().chain(route.query.iter().copied()).collect();
+            let given: Vec<&str> = route
+                .path_fields()
+                .chain(route.query.iter().copied())
+                .collect();
             let distinct: BTreeSet<&str> = given.iter().copied().collect();
-            assert_eq!(distinct.len(), given.len(), "{}: a field is given twice", route.path);
+            assert_eq!(
+                distinct.len(),
+                given.len(),
+                "{}: a field is given twice",
+                route.path
+            );
             for name in &given {
-                let field = request.get_field_by_name(name).unwrap_or_else(|| panic!("{}: {name}", route.path));
-                assert!(!field.is_list() && !matches!(field.kind(), Kind::Message(_)), "{}: {name}", route.path);
+                let field = request
+                    .get_field_by_name(name)
+                    .unwrap_or_else(|| panic!("{}: {name}", route.path));
+                assert!(
+                    !field.is_list() && !matches!(field.kind(), Kind::Message(_)),
+                    "{}: {name}",
+                    route.path
+                );
             }
             // The whole request can be given by one route of the method at least.
             let of_method = || ROUTES.iter().filter(|it| it.method == route.method);
             let whole = of_method().any(|it| it.body)
                 || of_method().any(|it| {
-                    let named: BTreeSet<&str> = it.path_fields().chain(it.query.iter().copied()).collect();
-                    request.fields().all(|field| field.name() == "context" || named.contains(field.name()))
+                    let named: BTreeSet<&str> =
+                        it.path_fields().chain(it.query.iter().copied()).collect();
+                    request
+                        .fields()
+                        .all(|field| field.name() == "context" || named.contains(field.name()))
                 });
             assert!(whole, "{}: some of the request cannot be given", route.path);
         }

@@ -3,10 +3,11 @@
 use flare_proto::{
     message::Role,
     session::{
-        AddMembersRequest, CreateConversationRequest, DisbandConversationRequest, GetConversationRequest,
-        LeaveConversationRequest, ListMembersRequest, ListMembersResponse, ListPositionsRequest, ListPositionsResponse,
-        MarkReadRequest, MarkReadResponse, RemoveMemberRequest, RenameConversationRequest, SetRoleRequest,
-        ConversationResponse, ConversationSettings, TransferOwnershipRequest, UpdateSettingsRequest,
+        AddMembersRequest, ConversationResponse, ConversationSettings, CreateConversationRequest,
+        DisbandConversationRequest, GetConversationRequest, LeaveConversationRequest,
+        ListMembersRequest, ListMembersResponse, ListPositionsRequest, ListPositionsResponse,
+        MarkReadRequest, MarkReadResponse, RemoveMemberRequest, RenameConversationRequest,
+        SetRoleRequest, TransferOwnershipRequest, UpdateSettingsRequest,
     },
     signaling::{Device, GetPresenceRequest, ListDevicesRequest, Presence, SignOutRequest},
     storage::{HistoryRequest, HistoryResponse, SnapshotRequest, SnapshotResponse},
@@ -20,7 +21,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`]; likewise for all that follow.
-    pub async fn create_conversation(&self, mut request: CreateConversationRequest) -> Result<ConversationResponse, CallError> {
+    pub async fn create_conversation(
+        &self,
+        mut request: CreateConversationRequest,
+    ) -> Result<ConversationResponse, CallError> {
         if request.client_id.is_empty() {
             request.client_id = self.change_id(methods::CREATE_CONVERSATION.name()).await?;
         }
@@ -31,21 +35,32 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn rename_conversation(&self, conversation_id: impl Into<String>, title: impl Into<String>) -> Result<u64, CallError> {
+    pub async fn rename_conversation(
+        &self,
+        conversation_id: impl Into<String>,
+        title: impl Into<String>,
+    ) -> Result<u64, CallError> {
         let request = RenameConversationRequest {
             client_id: self.change_id(methods::RENAME_CONVERSATION.name()).await?,
             conversation_id: conversation_id.into(),
             title: title.into(),
             ..RenameConversationRequest::default()
         };
-        Ok(self.call(&methods::RENAME_CONVERSATION, &request).await?.seq)
+        Ok(self
+            .call(&methods::RENAME_CONVERSATION, &request)
+            .await?
+            .seq)
     }
 
     /// Adds members to a group.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn add_members(&self, conversation_id: impl Into<String>, user_ids: Vec<String>) -> Result<u64, CallError> {
+    pub async fn add_members(
+        &self,
+        conversation_id: impl Into<String>,
+        user_ids: Vec<String>,
+    ) -> Result<u64, CallError> {
         let request = AddMembersRequest {
             client_id: self.change_id(methods::ADD_MEMBERS.name()).await?,
             conversation_id: conversation_id.into(),
@@ -59,7 +74,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn remove_member(&self, conversation_id: impl Into<String>, user_id: impl Into<String>) -> Result<u64, CallError> {
+    pub async fn remove_member(
+        &self,
+        conversation_id: impl Into<String>,
+        user_id: impl Into<String>,
+    ) -> Result<u64, CallError> {
         let request = RemoveMemberRequest {
             client_id: self.change_id(methods::REMOVE_MEMBER.name()).await?,
             conversation_id: conversation_id.into(),
@@ -73,7 +92,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn leave_conversation(&self, conversation_id: impl Into<String>) -> Result<u64, CallError> {
+    pub async fn leave_conversation(
+        &self,
+        conversation_id: impl Into<String>,
+    ) -> Result<u64, CallError> {
         let request = LeaveConversationRequest {
             client_id: self.change_id(methods::LEAVE_CONVERSATION.name()).await?,
             conversation_id: conversation_id.into(),
@@ -86,7 +108,12 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn set_role(&self, conversation_id: impl Into<String>, user_id: impl Into<String>, role: Role) -> Result<u64, CallError> {
+    pub async fn set_role(
+        &self,
+        conversation_id: impl Into<String>,
+        user_id: impl Into<String>,
+        role: Role,
+    ) -> Result<u64, CallError> {
         let request = SetRoleRequest {
             client_id: self.change_id(methods::SET_ROLE.name()).await?,
             conversation_id: conversation_id.into(),
@@ -101,7 +128,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn transfer_ownership(&self, conversation_id: impl Into<String>, user_id: impl Into<String>) -> Result<u64, CallError> {
+    pub async fn transfer_ownership(
+        &self,
+        conversation_id: impl Into<String>,
+        user_id: impl Into<String>,
+    ) -> Result<u64, CallError> {
         let request = TransferOwnershipRequest {
             client_id: self.change_id(methods::TRANSFER_OWNERSHIP.name()).await?,
             conversation_id: conversation_id.into(),
@@ -115,20 +146,29 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn disband_conversation(&self, conversation_id: impl Into<String>) -> Result<u64, CallError> {
+    pub async fn disband_conversation(
+        &self,
+        conversation_id: impl Into<String>,
+    ) -> Result<u64, CallError> {
         let request = DisbandConversationRequest {
             client_id: self.change_id(methods::DISBAND_CONVERSATION.name()).await?,
             conversation_id: conversation_id.into(),
             ..DisbandConversationRequest::default()
         };
-        Ok(self.call(&methods::DISBAND_CONVERSATION, &request).await?.seq)
+        Ok(self
+            .call(&methods::DISBAND_CONVERSATION, &request)
+            .await?
+            .seq)
     }
 
     /// One conversation, and the user's role in it.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn conversation(&self, conversation_id: impl Into<String>) -> Result<ConversationResponse, CallError> {
+    pub async fn conversation(
+        &self,
+        conversation_id: impl Into<String>,
+    ) -> Result<ConversationResponse, CallError> {
         let request = GetConversationRequest {
             conversation_id: conversation_id.into(),
             ..GetConversationRequest::default()
@@ -140,7 +180,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn members(&self, conversation_id: impl Into<String>, page_token: impl Into<String>) -> Result<ListMembersResponse, CallError> {
+    pub async fn members(
+        &self,
+        conversation_id: impl Into<String>,
+        page_token: impl Into<String>,
+    ) -> Result<ListMembersResponse, CallError> {
         let request = ListMembersRequest {
             conversation_id: conversation_id.into(),
             page_token: page_token.into(),
@@ -153,7 +197,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn mark_read(&self, conversation_id: impl Into<String>, seq: u64) -> Result<MarkReadResponse, CallError> {
+    pub async fn mark_read(
+        &self,
+        conversation_id: impl Into<String>,
+        seq: u64,
+    ) -> Result<MarkReadResponse, CallError> {
         let request = MarkReadRequest {
             conversation_id: conversation_id.into(),
             seq,
@@ -166,7 +214,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn positions(&self, conversation_id: impl Into<String>, page_token: impl Into<String>) -> Result<ListPositionsResponse, CallError> {
+    pub async fn positions(
+        &self,
+        conversation_id: impl Into<String>,
+        page_token: impl Into<String>,
+    ) -> Result<ListPositionsResponse, CallError> {
         let request = ListPositionsRequest {
             conversation_id: conversation_id.into(),
             page_token: page_token.into(),
@@ -179,7 +231,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn update_settings(&self, request: UpdateSettingsRequest) -> Result<ConversationSettings, CallError> {
+    pub async fn update_settings(
+        &self,
+        request: UpdateSettingsRequest,
+    ) -> Result<ConversationSettings, CallError> {
         let answer = self.call(&methods::UPDATE_SETTINGS, &request).await?;
         Ok(answer.settings.unwrap_or_default())
     }
@@ -196,7 +251,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn snapshot(&self, conversation_id: impl Into<String>, messages: u32) -> Result<SnapshotResponse, CallError> {
+    pub async fn snapshot(
+        &self,
+        conversation_id: impl Into<String>,
+        messages: u32,
+    ) -> Result<SnapshotResponse, CallError> {
         let request = SnapshotRequest {
             conversation_id: conversation_id.into(),
             page_size: Some(messages),
@@ -235,7 +294,10 @@ impl Client {
             device_id: device_id.into(),
             ..SignOutRequest::default()
         };
-        Ok(self.call(&methods::SIGN_OUT, &request).await?.closed_connections)
+        Ok(self
+            .call(&methods::SIGN_OUT, &request)
+            .await?
+            .closed_connections)
     }
 
     /// A client id for a change. Waits for the first connection, which tells the server's time.

@@ -122,9 +122,8 @@ impl Core {
                 if let Some(answer) = answer {
                     let method = REFRESH.to_owned();
                     let renewed = renewed.map(drop);
-                    let _ = answer.send(
-                        renewed.map_err(|reason| CallError::Contract { method, reason }),
-                    );
+                    let _ = answer
+                        .send(renewed.map_err(|reason| CallError::Contract { method, reason }));
                 }
             }
             // A command has an ack instead; of anything else nobody waits any longer.
@@ -137,13 +136,15 @@ impl Core {
             Question::Inbox(token) => decode::<SyncInboxResponse>(reply, SYNC_INBOX_RESPONSE)
                 .map(|page| self.reading.inbox_page(page))
                 .map_err(|reason| (Question::Inbox(token), reason)),
-            Question::Sync(ranges) => match decode::<ReadRangesResponse>(reply, READ_RANGES_RESPONSE) {
-                Ok(answer) => {
-                    self.reading.sync_answered(ranges, answer.ranges, now_ms);
-                    Ok(())
+            Question::Sync(ranges) => {
+                match decode::<ReadRangesResponse>(reply, READ_RANGES_RESPONSE) {
+                    Ok(answer) => {
+                        self.reading.sync_answered(ranges, answer.ranges, now_ms);
+                        Ok(())
+                    }
+                    Err(reason) => Err((Question::Sync(ranges), reason)),
                 }
-                Err(reason) => Err((Question::Sync(ranges), reason)),
-            },
+            }
             Question::Snapshot {
                 conversation_id,
                 messages,
@@ -223,7 +224,12 @@ pub(super) fn question_frame(id: u32, question: &Question) -> ClientFrame {
                 token: token.clone(),
                 ..SyncInboxRequest::default()
             };
-            call(id, methods::SYNC_INBOX.name(), "flare.session.v1.SyncInboxRequest", &request)
+            call(
+                id,
+                methods::SYNC_INBOX.name(),
+                "flare.session.v1.SyncInboxRequest",
+                &request,
+            )
         }
         Question::Sync(ranges) => ClientFrame::Sync(Sync {
             id,
@@ -238,7 +244,12 @@ pub(super) fn question_frame(id: u32, question: &Question) -> ClientFrame {
                 page_size: Some(*messages),
                 ..SnapshotRequest::default()
             };
-            call(id, methods::SNAPSHOT.name(), "flare.storage.v1.SnapshotRequest", &request)
+            call(
+                id,
+                methods::SNAPSHOT.name(),
+                "flare.storage.v1.SnapshotRequest",
+                &request,
+            )
         }
     }
 }

@@ -173,7 +173,7 @@ fn judge(request: &Request, options: &AcceptOptions) -> Result<Agreed, Refusal> 
     if let Some(origin) = &origin
         && !options.origins.allows(origin)
     {
-        return Err((403, format!("origin {origin:?} is not allowed")));
+        return Err((403, format!("ORIGIN_NOT_ALLOWED: origin {origin:?} may not connect")));
     }
     let offered: Vec<&str> = request
         .headers()

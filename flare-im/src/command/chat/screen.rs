@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use flare_core_sdk::{
     ConversationEvent, Sent, Via,
     proto::{
-        message::{EventMember, EventBody, Event, Role, event_body::Body, Content, content::Kind},
+        message::{Content, Event, EventBody, EventMember, Role, content::Kind, event_body::Body},
         storage::Message,
     },
 };
@@ -24,11 +24,18 @@ pub struct Screen {
 impl Screen {
     /// Standard output.
     pub fn of_terminal() -> Self {
-        Self { has_colours: stdout().is_terminal(), greeted: false }
+        Self {
+            has_colours: stdout().is_terminal(),
+            greeted: false,
+        }
     }
 
     fn coloured(&self, colour: &str, text: &str) -> String {
-        if self.has_colours { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
+        if self.has_colours {
+            format!("{colour}{text}{PLAIN}")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Something about the chat itself.
@@ -42,15 +49,23 @@ impl Screen {
             self.note("connected again");
         } else {
             self.greeted = true;
-            self.note(&format!("{user} in {conversation}; /help says what else there is"));
+            self.note(&format!(
+                "{user} in {conversation}; /help says what else there is"
+            ));
         }
     }
 
     /// A message of before.
     pub fn earlier(&self, message: Message) {
-        let Ok(event) = Event::decode(message.event) else { return };
+        let Ok(event) = Event::decode(message.event) else {
+            return;
+        };
         let header = event.header.unwrap_or_default();
-        let what = if message.recalled { "(taken back)".to_owned() } else { words_of(event.body.as_ref()) };
+        let what = if message.recalled {
+            "(taken back)".to_owned()
+        } else {
+            words_of(event.body.as_ref())
+        };
         self.said(header.time_ms, header.seq, &header.sender_id, &what);
     }
 
@@ -58,7 +73,12 @@ impl Screen {
     pub fn event(&self, event: &ConversationEvent) {
         if event.via != Via::OwnAck {
             let header = &event.header;
-            self.said(header.time_ms, header.seq, &header.sender_id, &what_happened(event));
+            self.said(
+                header.time_ms,
+                header.seq,
+                &header.sender_id,
+                &what_happened(event),
+            );
         }
     }
 
@@ -70,7 +90,13 @@ impl Screen {
 
     /// One's own message has its place.
     pub fn kept(&self, sent: &Sent) {
-        println!("{}", self.coloured(DIM, &format!("{} #{} \u{2713}", time_of_day(sent.time_ms), sent.seq)));
+        println!(
+            "{}",
+            self.coloured(
+                DIM,
+                &format!("{} #{} \u{2713}", time_of_day(sent.time_ms), sent.seq)
+            )
+        );
     }
 
     /// Somebody who is here.
@@ -91,16 +117,30 @@ pub fn what_happened(event: &ConversationEvent) -> String {
 
 fn words_of(body: &[u8]) -> String {
     let body = EventBody::decode(body).ok().and_then(|it| it.body);
-    let names = |members: &[EventMember]| members.iter().map(|it| it.user_id.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |members: &[EventMember]| {
+        members
+            .iter()
+            .map(|it| it.user_id.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     plain(&match body {
-        Some(Body::MessageCreated(it)) => Content::decode(it.content).map_or_else(|_| "(unreadable)".to_owned(), words),
+        Some(Body::MessageCreated(it)) => {
+            Content::decode(it.content).map_or_else(|_| "(unreadable)".to_owned(), words)
+        }
         Some(Body::MessageRecalled(it)) => format!("(took back #{})", it.seq),
-        Some(Body::ConversationCreated(it)) => format!("(began {:?} with {})", it.title, names(&it.members)),
+        Some(Body::ConversationCreated(it)) => {
+            format!("(began {:?} with {})", it.title, names(&it.members))
+        }
         Some(Body::ConversationRenamed(it)) => format!("(renamed it {:?})", it.title),
         Some(Body::MembersAdded(it)) => format!("(added {})", names(&it.members)),
         Some(Body::MemberRemoved(it)) => format!("(removed {})", it.user_id),
         Some(Body::MemberLeft(it)) => format!("({} left)", it.user_id),
-        Some(Body::RoleChanged(it)) => format!("(made {} {})", it.user_id, it.role().as_str_name().to_lowercase()),
+        Some(Body::RoleChanged(it)) => format!(
+            "(made {} {})",
+            it.user_id,
+            it.role().as_str_name().to_lowercase()
+        ),
         Some(Body::OwnershipTransferred(it)) => format!("(made {} the owner)", it.to_user_id),
         Some(Body::ConversationDisbanded(_)) => "(ended the conversation)".to_owned(),
         None => "(something that this version does not know)".to_owned(),
@@ -117,10 +157,15 @@ fn words(content: Content) -> String {
         Some(Kind::Audio(it)) => format!("(audio {})", it.url),
         Some(Kind::Video(it)) => format!("(video {})", it.url),
         Some(Kind::File(it)) => format!("(file {} {})", it.name, it.url),
-        Some(Kind::Location(it)) => format!("(place {} {}, {})", it.name, it.latitude_deg, it.longitude_deg),
+        Some(Kind::Location(it)) => format!(
+            "(place {} {}, {})",
+            it.name, it.latitude_deg, it.longitude_deg
+        ),
         Some(Kind::Card(it)) => format!("(card {})", it.title),
         Some(Kind::Sticker(it)) => format!("(sticker {})", it.sticker_id),
-        Some(Kind::Forward(it)) => format!("(forwarded {}: {} messages)", it.title, it.messages.len()),
+        Some(Kind::Forward(it)) => {
+            format!("(forwarded {}: {} messages)", it.title, it.messages.len())
+        }
         Some(Kind::Custom(it)) => format!("({})", it.r#type),
         Some(Kind::Encrypted(_)) => "(encrypted)".to_owned(),
         None => "(something that this version does not know)".to_owned(),
@@ -129,7 +174,10 @@ fn words(content: Content) -> String {
 
 /// Without what would command the terminal. Line breaks stay, set in.
 pub fn plain(text: &str) -> String {
-    text.replace('\n', "\n    ").chars().filter(|it| *it == '\n' || !it.is_control()).collect()
+    text.replace('\n', "\n    ")
+        .chars()
+        .filter(|it| *it == '\n' || !it.is_control())
+        .collect()
 }
 
 /// Hours, minutes and seconds of UTC.
@@ -155,7 +203,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_content_has_words() {
-        let text = Content { fallback: "a poll".to_owned(), ..Content::default() };
+        let text = Content {
+            fallback: "a poll".to_owned(),
+            ..Content::default()
+        };
         assert_eq!(words(text), "a poll");
         assert!(words(Content::default()).contains("not know"));
     }

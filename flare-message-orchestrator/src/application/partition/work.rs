@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flare_server_core::message_log::AppendError;
+use flare_server_core::{message_log::AppendError, service::ServiceError};
 use flare_storage_model::{MessageQuery, StoreError, decode_header};
 use futures::future::BoxFuture;
 
-use super::Surroundings;
 use crate::domain::owner::{AppendReport, Input, Output, ReadAnswer, ReadRequest, Target};
 
 /// A page of the log.
@@ -17,22 +16,56 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// The first pause before the session is asked again.
 const ASK_PAUSE: Duration = Duration::from_millis(5);
 
+/// What partitions' tasks share.
+pub struct Surroundings {
+    /// Where groups go.
+    pub log: Arc<dyn MessageLog>,
+    /// What the log no longer has to say.
+    pub store: Arc<dyn MessageStore>,
+    /// Who is what to a conversation.
+    pub authority: Arc<dyn Authority>,
+    /// Who sees messages first.
+    pub hooks: HookChain,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// For jitter.
+    pub ids: Arc<IdSource>,
+    /// When to end.
+    pub shutdown: Shutdown,
+    /// Of sampled traces.
+    pub spans: Spans,
+    /// For each read of store and log.
+    pub call_timeout: Duration,
+}
+
 /// Does it; the future ends in the owner's input.
-pub(super) fn perform(output: Output, around: &Arc<Surroundings>, partition: u32) -> BoxFuture<'static, Input> {
+pub(super) fn perform(
+    output: Output,
+    around: &Arc<Surroundings>,
+    partition: u32,
+) -> BoxFuture<'static, Input> {
     let around = Arc::clone(around);
     Box::pin(async move {
         match output {
-            Output::ReadCursor { fold } => match around.store.cursor(partition).await {
-                Ok(cursor) => Input::CursorRead { fold, cursor },
-                Err(error) => fold_failed(fold, &error),
-            },
-            Output::ReadLog { fold, from } => match around.log.read(partition, from, PAGE_BYTES).await {
-                Ok(page) => {
-                    let end = page.records.last().map_or(from, |(offset, _)| offset + 1);
-                    Input::LogRead { fold, at_end: end >= page.durable_end, records: page.records }
+            Output::ReadCursor { fold } => {
+                match in_time(&around, around.store.cursor(partition)).await {
+                    Ok(cursor) => Input::CursorRead { fold, cursor },
+                    Err(error) => fold_failed(fold, error.as_ref()),
                 }
-                Err(error) => fold_failed(fold, &error),
-            },
+            }
+            Output::ReadLog { fold, from } => {
+                match in_time(&around, around.log.read(partition, from, PAGE_BYTES)).await {
+                    Ok(page) => {
+                        let end = page.records.last().map_or(from, |(offset, _)| offset + 1);
+                        Input::LogRead {
+                            fold,
+                            at_end: end >= page.durable_end,
+                            records: page.records,
+                        }
+                    }
+                    Err(error) => fold_failed(fold, error.as_ref()),
+                }
+            }
             Output::BackOff { fold, attempt } => {
                 let pause = grown(PAUSE, attempt).min(MAX_PAUSE);
                 // Between half and all of it, so that two who contend do not meet again.
@@ -53,14 +86,20 @@ pub(super) fn perform(output: Output, around: &Arc<Surroundings>, partition: u32
                 Input::Appended { append, report }
             }
             Output::Read { read, request } => {
-                let answer = tokio::time::timeout(around.call_timeout, read_store(&around, partition, request)).await;
-                let answer = answer.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())));
+                let answer = in_time(&around, read_store(&around, partition, request)).await;
                 if let Err(error) = &answer {
                     tracing::error!(partition, %error, "message store cannot be read");
                 }
-                Input::ReadAnswered { read, answer: answer.ok() }
+                Input::ReadAnswered {
+                    read,
+                    answer: answer.ok(),
+                }
             }
-            Output::Authorise { ask, attempt, items } => {
+            Output::Authorise {
+                ask,
+                attempt,
+                items,
+            } => {
                 if attempt > 1 {
                     tokio::time::sleep(grown(ASK_PAUSE, attempt - 1)).await;
                 }
@@ -68,11 +107,15 @@ pub(super) fn perform(output: Output, around: &Arc<Surroundings>, partition: u32
                 if let Err(refusal) = &answers {
                     tracing::warn!(partition, %refusal, "no authorisation");
                 }
-                Input::Authorised { ask, answers: answers.ok() }
+                Input::Authorised {
+                    ask,
+                    answers: answers.ok(),
+                }
             }
-            Output::AskHooks { hook, command } => {
-                Input::HooksAnswered { hook, verdict: around.hooks.ask(&command).await }
-            }
+            Output::AskHooks { hook, command } => Input::HooksAnswered {
+                hook,
+                verdict: around.hooks.ask(&command).await,
+            },
             // Done by the shell itself.
             Output::Reply { .. }
             | Output::EndStream(_)
@@ -88,12 +131,30 @@ fn grown(first: Duration, attempt: u32) -> Duration {
     first.saturating_mul(1 << attempt.saturating_sub(1).min(16))
 }
 
+/// Gives up after the time that a call may take.
+async fn in_time<T, E>(
+    around: &Surroundings,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, ServiceError>
+where
+    E: Into<ServiceError>,
+{
+    match tokio::time::timeout(around.call_timeout, call).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(format!("no answer in {} ms", around.call_timeout.as_millis()).into()),
+    }
+}
+
 fn fold_failed(fold: u64, error: &dyn std::error::Error) -> Input {
     tracing::error!(error = %error, "log cannot be folded");
     Input::FoldFailed { fold }
 }
 
-async fn read_store(around: &Surroundings, partition: u32, request: ReadRequest) -> Result<ReadAnswer, StoreError> {
+async fn read_store(
+    around: &Surroundings,
+    partition: u32,
+    request: ReadRequest,
+) -> Result<ReadAnswer, StoreError> {
     // Before the rows: they cover at least what the cursor says.
     let as_of = around.store.cursor(partition).await?.next_offset;
     let heads = match request.heads.is_empty() {
@@ -106,11 +167,15 @@ async fn read_store(around: &Surroundings, partition: u32, request: ReadRequest)
     };
     let mut targets = Vec::with_capacity(request.targets.len());
     for (key, seq) in request.targets {
-        let row = around.store.messages(&key, MessageQuery::After(seq.saturating_sub(1)), 1).await?;
+        let row = around
+            .store
+            .messages(&key, MessageQuery::After(seq.saturating_sub(1)), 1)
+            .await?;
         targets.push(match row.into_iter().next().filter(|it| it.seq == seq) {
             None => None,
             Some(row) => {
-                let header = decode_header(row.event).map_err(|error| StoreError::Damaged(error.to_string()))?;
+                let header = decode_header(row.event)
+                    .map_err(|error| StoreError::Damaged(error.to_string()))?;
                 Some(Target {
                     sender: header.sender_id.into(),
                     time_ms: header.time_ms,
@@ -119,11 +184,20 @@ async fn read_store(around: &Surroundings, partition: u32, request: ReadRequest)
             }
         });
     }
-    Ok(ReadAnswer { as_of, heads, receipts, targets })
+    Ok(ReadAnswer {
+        as_of,
+        heads,
+        receipts,
+        targets,
+    })
 }
 
 /// Waits until the store's cursor is beyond `offset`.
-pub(super) fn cursor_beyond(around: &Arc<Surroundings>, partition: u32, offset: u64) -> BoxFuture<'static, Input> {
+pub(super) fn cursor_beyond(
+    around: &Arc<Surroundings>,
+    partition: u32,
+    offset: u64,
+) -> BoxFuture<'static, Input> {
     let around = Arc::clone(around);
     Box::pin(async move {
         loop {

@@ -9,7 +9,7 @@ use flare_storage_model::{MAX_RECORD_BYTES, minted_ms, record::GROUP_OVERHEAD_BY
 use super::{Output, Owner, claim::Phase};
 use crate::domain::{
     command::{Command, Origin},
-    lines::MINTED_AHEAD_MS,
+    lines::check_minted,
 };
 
 /// After which a refusal for want of something is worth another try.
@@ -25,13 +25,20 @@ impl Owner {
                 continue;
             }
             let memberships = &self.memberships;
-            let line = self.lines.push(command, |key| memberships.get(key).copied());
+            let line = self
+                .lines
+                .push(command, |key| memberships.get(key).copied());
             self.arrived(line);
         }
     }
 
     fn check_door(&mut self, command: &Command) -> Result<(), Refusal> {
-        let Origin { stream, lane, lane_generation, .. } = command.origin;
+        let Origin {
+            stream,
+            lane,
+            lane_generation,
+            ..
+        } = command.origin;
         if !self.lanes.admits(stream, lane, lane_generation) {
             return Err(out_of_order());
         }
@@ -41,23 +48,15 @@ impl Owner {
         match self.phase {
             Phase::Unassigned => return Err(not_owner()),
             Phase::Halted => {
-                return Err(Refusal::unavailable("the log of this partition is stopped", RETRY_LATER));
+                return Err(Refusal::unavailable(
+                    "the log of this partition is stopped",
+                    RETRY_LATER,
+                ));
             }
             _ => {}
         }
         self.check_room(command)?;
-        if let Some(minted) = minted_ms(&command.client_id)
-            && minted > self.now_ms.saturating_add(MINTED_AHEAD_MS)
-        {
-            let message = format!(
-                "client id {:?} was minted at {minted} ms, the server's time is {} ms",
-                command.client_id, self.now_ms
-            );
-            return Err(Refusal::new(ErrorCode::ClientIdInFuture, message)
-                .with_field("client_id")
-                .with_server_time(self.now_ms));
-        }
-        Ok(())
+        check_minted(command, minted_ms(&command.client_id), self.now_ms)
     }
 
     fn check_room(&self, command: &Command) -> Result<(), Refusal> {
@@ -69,20 +68,33 @@ impl Owner {
         }
         let lag = self.lag.events();
         if lag >= self.config.max_store_lag_events {
-            return exhausted(format!("the message store is {lag} events behind"), RETRY_LATER);
+            return exhausted(
+                format!("the message store is {lag} events behind"),
+                RETRY_LATER,
+            );
         }
-        let age = Duration::from_millis(u64::try_from(self.lag.age_ms(self.now_ms)).unwrap_or_default());
+        let age =
+            Duration::from_millis(u64::try_from(self.lag.age_ms(self.now_ms)).unwrap_or_default());
         if age >= self.config.max_store_lag {
-            return exhausted(format!("the message store is {} s behind", age.as_secs()), RETRY_LATER);
+            return exhausted(
+                format!("the message store is {} s behind", age.as_secs()),
+                RETRY_LATER,
+            );
         }
         let bytes = command.size_bytes();
         if bytes + GROUP_OVERHEAD_BYTES > MAX_RECORD_BYTES {
-            let message = format!("the command takes {bytes} bytes, a record holds {MAX_RECORD_BYTES}");
+            let message =
+                format!("the command takes {bytes} bytes, a record holds {MAX_RECORD_BYTES}");
             return Err(Refusal::new(ErrorCode::ContentTooLarge, message).with_field("content"));
         }
         let (commands, in_hand) = (self.lines.commands(), self.lines.bytes());
-        if commands >= self.config.max_pending_commands || in_hand + bytes > self.config.max_pending_bytes {
-            return exhausted(format!("{commands} commands of {in_hand} bytes are waiting"), RETRY_SOON);
+        if commands >= self.config.max_pending_commands
+            || in_hand + bytes > self.config.max_pending_bytes
+        {
+            return exhausted(
+                format!("{commands} commands of {in_hand} bytes are waiting"),
+                RETRY_SOON,
+            );
         }
         Ok(())
     }
@@ -92,7 +104,10 @@ impl Owner {
         if refusal.is_retryable() {
             self.break_lane(origin, origin.lane_generation);
         }
-        self.out.push(Output::Reply { origin, result: Err(refusal) });
+        self.out.push(Output::Reply {
+            origin,
+            result: Err(refusal),
+        });
     }
 
     /// Takes a command out of its line and refuses it. If it may be tried again, so do all behind it in its lane: none may overtake it.
@@ -102,7 +117,10 @@ impl Owner {
         };
         let origin = gone.command.origin;
         let retryable = refusal.is_retryable();
-        self.out.push(Output::Reply { origin, result: Err(refusal) });
+        self.out.push(Output::Reply {
+            origin,
+            result: Err(refusal),
+        });
         if !retryable || origin.lane == 0 {
             return;
         }
@@ -116,13 +134,20 @@ impl Owner {
             }
             generation = generation.max(next.lane_generation);
             self.lines.remove(line, at);
-            self.out.push(Output::Reply { origin: next, result: Err(out_of_order()) });
+            self.out.push(Output::Reply {
+                origin: next,
+                result: Err(out_of_order()),
+            });
         }
         self.break_lane(origin, generation);
     }
 
     fn break_lane(&mut self, origin: Origin, generation: u32) {
-        if self.lanes.break_up_to(origin.stream, origin.lane, generation).is_err() {
+        if self
+            .lanes
+            .break_up_to(origin.stream, origin.lane, generation)
+            .is_err()
+        {
             self.out.push(Output::EndStream(origin.stream));
         }
     }
@@ -138,7 +163,9 @@ impl Owner {
     /// Refuses all that is in hand: the partition is not ours, or stopped.
     pub(super) fn refuse_all(&mut self) {
         let refusal = match self.phase {
-            Phase::Halted => Refusal::unavailable("the log of this partition is stopped", RETRY_LATER),
+            Phase::Halted => {
+                Refusal::unavailable("the log of this partition is stopped", RETRY_LATER)
+            }
             _ => not_owner(),
         };
         self.drop_questions();
@@ -163,10 +190,16 @@ impl Owner {
 }
 
 fn out_of_order() -> Refusal {
-    Refusal::new(ErrorCode::RetryInOrder, "an earlier command of this lane was refused: send that one again first")
+    Refusal::new(
+        ErrorCode::RetryInOrder,
+        "an earlier command of this lane was refused: send that one again first",
+    )
 }
 
 fn not_owner() -> Refusal {
-    Refusal::new(ErrorCode::NotOwner, "this process does not own the conversation's partition")
-        .with_retry_after(RETRY_SOON)
+    Refusal::new(
+        ErrorCode::NotOwner,
+        "this process does not own the conversation's partition",
+    )
+    .with_retry_after(RETRY_SOON)
 }

@@ -32,8 +32,13 @@ impl Owner {
         if !self.is_owning() || self.flight.is_some() || self.ready.is_empty() {
             return;
         }
-        let mut group =
-            Group::new(&self.memory, self.log.epoch, self.log.n, self.now_ms, self.config.recall_window);
+        let mut group = Group::new(
+            &self.memory,
+            self.log.epoch,
+            self.log.n,
+            self.now_ms,
+            self.config.recall_window,
+        );
         let mut decided: Vec<Decided> = Vec::new();
         let mut unready = Vec::new();
         'group: while let Some(number) = self.ready.pop_front() {
@@ -55,7 +60,11 @@ impl Owner {
                         let Some(pending) = self.lines.take_first(number) else {
                             break;
                         };
-                        decided.push(Decided { line: number, pending, outcome });
+                        decided.push(Decided {
+                            line: number,
+                            pending,
+                            outcome,
+                        });
                     }
                     Verdict::NotYet => {
                         unready.push(number);
@@ -86,8 +95,16 @@ impl Owner {
         match record::encode(&record) {
             Ok(bytes) => {
                 let append = self.request();
-                self.flight = Some(Flight { append, record, decided });
-                self.out.push(Output::Append { append, record: bytes, events });
+                self.flight = Some(Flight {
+                    append,
+                    record,
+                    decided,
+                });
+                self.out.push(Output::Append {
+                    append,
+                    record: bytes,
+                    events,
+                });
             }
             Err(error) => {
                 // Each event was checked, and their sizes were added up.
@@ -97,7 +114,11 @@ impl Owner {
     }
 
     pub(super) fn appended(&mut self, asked: u64, report: AppendReport) {
-        if let Phase::Claiming { append, epoch, claims } = self.phase
+        if let Phase::Claiming {
+            append,
+            epoch,
+            claims,
+        } = self.phase
             && append == asked
         {
             return self.marker_appended(report, epoch, claims);
@@ -110,9 +131,10 @@ impl Owner {
         };
         match report {
             // The ack rule: between the marker and this offset lie the epoch's groups and nothing else.
-            AppendReport::At(offset) if (cfg!(test) && crate::mutant(1)) || offset == marker + 1 + self.log.n => self.landed(offset, flight),
+            AppendReport::At(offset) if offset == marker + 1 + self.log.n => {
+                self.landed(offset, flight)
+            }
             AppendReport::NoRoom => self.turned_away(flight),
-            AppendReport::Unknown if (cfg!(test) && crate::mutant(9)) => self.turned_away(flight),
             AppendReport::At(_) | AppendReport::Unknown => {
                 self.flight = Some(flight);
                 self.end_epoch();
@@ -121,7 +143,9 @@ impl Owner {
     }
 
     fn landed(&mut self, offset: u64, flight: Flight) {
-        let Flight { record, decided, .. } = flight;
+        let Flight {
+            record, decided, ..
+        } = flight;
         match apply(&mut self.log, offset, &record) {
             Applied::Group(events) => {
                 self.lag.grow(offset, events.len(), self.log.time_ms);
@@ -135,7 +159,10 @@ impl Owner {
                     }
                 }
                 drop(ids);
-                let receipts: Vec<_> = events.iter().map(flare_storage_model::LoggedEvent::receipt).collect();
+                let receipts: Vec<_> = events
+                    .iter()
+                    .map(flare_storage_model::LoggedEvent::receipt)
+                    .collect();
                 self.answer(decided, &receipts);
             }
             other => {
@@ -152,7 +179,12 @@ impl Owner {
     }
 
     fn answer(&mut self, decided: Vec<Decided>, receipts: &[flare_storage_model::Receipt]) {
-        for Decided { line, pending, outcome } in decided {
+        for Decided {
+            line,
+            pending,
+            outcome,
+        } in decided
+        {
             let origin = pending.command.origin;
             let (receipt, duplicate) = match outcome {
                 Outcome::Placed(index) => (receipts.get(index).copied(), false),
@@ -166,7 +198,11 @@ impl Owner {
             };
             let conversation = pending.command.conversation.conversation;
             let result = receipt
-                .map(|receipt| Placement { conversation, receipt, duplicate })
+                .map(|receipt| Placement {
+                    conversation,
+                    receipt,
+                    duplicate,
+                })
                 .ok_or_else(|| Refusal::internal("a placed command has no event"));
             self.lines.answered(line, pending.bytes);
             self.out.push(Output::Reply { origin, result });
@@ -181,8 +217,11 @@ impl Owner {
         self.put_back(flight.decided);
         lines.sort_unstable();
         lines.dedup();
-        let refusal = Refusal::new(ErrorCode::ResourceExhausted, "the disk has no room for messages")
-            .with_retry_after(Duration::from_secs(2));
+        let refusal = Refusal::new(
+            ErrorCode::ResourceExhausted,
+            "the disk has no room for messages",
+        )
+        .with_retry_after(Duration::from_secs(2));
         for line in lines {
             self.refuse_line(line, &refusal);
         }

@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
 
-use super::{HookVerdict, Output, Owner, ReadAnswer, ReadRequest};
+use super::{Output, Owner, ReadAnswer, ReadRequest};
 use crate::domain::{
     command::{Action, Membership},
-    decide::{Lacks, is_hooked, lacks},
+    decide::{Lacks, lacks},
     lines::{Hooked, Line, Read},
     memory::Memory,
-    rules,
 };
 
 /// Heads, ids and messages of one read, each.
@@ -55,10 +54,16 @@ pub(super) struct Ask {
     lines: Vec<u64>,
 }
 
-fn lacks_at(memory: &Memory, line: &Line, position: usize) -> Option<Lacks> {
+pub(super) fn lacks_at(memory: &Memory, line: &Line, position: usize) -> Option<Lacks> {
     let pending = line.queue.get(position)?;
     let id_known = memory.id(pending.id).is_some();
-    Some(lacks(pending, line.membership, id_known, memory.head(&line.key.conversation), memory))
+    Some(lacks(
+        pending,
+        line.membership,
+        id_known,
+        memory.head(&line.key.conversation),
+        memory,
+    ))
 }
 
 impl Owner {
@@ -68,7 +73,8 @@ impl Owner {
             return;
         };
         let last = line.queue.len() - 1;
-        if line.in_flight == 0 && last == 0 && line.membership.is_some_and(|it| !it.is_permission()) {
+        if line.in_flight == 0 && last == 0 && line.membership.is_some_and(|it| !it.is_permission())
+        {
             // Refusals hold for those who were there when the session was asked.
             line.membership = None;
         }
@@ -87,7 +93,10 @@ impl Owner {
         if lacks.is_some_and(Lacks::nothing)
             && let Some(line) = self.lines.get_mut(number)
             && !line.scheduled
-            && line.queue.front().is_some_and(|it| it.hooked != Hooked::Asked)
+            && line
+                .queue
+                .front()
+                .is_some_and(|it| it.hooked != Hooked::Asked)
         {
             line.scheduled = true;
             self.ready.push_back(number);
@@ -149,7 +158,11 @@ impl Owner {
             .collect();
         let ask = self.request();
         self.asks.insert(ask, Ask { attempt, lines });
-        self.out.push(Output::Authorise { ask, attempt, items });
+        self.out.push(Output::Authorise {
+            ask,
+            attempt,
+            items,
+        });
     }
 
     fn ask_store(&mut self) {
@@ -164,16 +177,26 @@ impl Owner {
             let count = from.len().min(READ_BATCH);
             from.drain(..count).collect()
         }
-        let mut batch =
-            ReadBatch { heads: take(&mut wants.heads), ids: take(&mut wants.ids), targets: take(&mut wants.targets) };
-        let mut request = ReadRequest { heads: batch.heads.clone(), ..ReadRequest::default() };
+        let mut batch = ReadBatch {
+            heads: take(&mut wants.heads),
+            ids: take(&mut wants.ids),
+            targets: take(&mut wants.targets),
+        };
+        let mut request = ReadRequest {
+            heads: batch.heads.clone(),
+            ..ReadRequest::default()
+        };
         let lines = &self.lines;
         let find = |(line, arrival): (u64, u64)| {
             let line = lines.get(line)?;
             line.queue.get(line.position(arrival)?)
         };
         // What was refused or decided meanwhile needs no answer.
-        batch.ids.retain(|it| find(*it).map(|pending| request.ids.push(pending.command.id_key())).is_some());
+        batch.ids.retain(|it| {
+            find(*it)
+                .map(|pending| request.ids.push(pending.command.id_key()))
+                .is_some()
+        });
         batch.targets.retain(|it| {
             let Some(pending) = find(*it) else {
                 return false;
@@ -181,7 +204,9 @@ impl Owner {
             let Action::Recall { seq } = pending.command.action else {
                 return false;
             };
-            request.targets.push((pending.command.conversation.clone(), seq));
+            request
+                .targets
+                .push((pending.command.conversation.clone(), seq));
             true
         });
         if request == ReadRequest::default() {
@@ -240,7 +265,11 @@ impl Owner {
             let Some(pending) = self.find(number, arrival) else {
                 continue;
             };
-            pending.target_read = if target.is_none() && reaches { Read::Absent } else { Read::No };
+            pending.target_read = if target.is_none() && reaches {
+                Read::Absent
+            } else {
+                Read::No
+            };
             let Action::Recall { seq } = pending.command.action else {
                 continue;
             };
@@ -252,7 +281,7 @@ impl Owner {
         }
     }
 
-    fn find(&mut self, number: u64, arrival: u64) -> Option<&mut crate::domain::lines::Pending> {
+    pub(super) fn find(&mut self, number: u64, arrival: u64) -> Option<&mut crate::domain::lines::Pending> {
         let line = self.lines.get_mut(number)?;
         let position = line.position(arrival)?;
         line.queue.get_mut(position)
@@ -296,11 +325,17 @@ impl Owner {
                 continue;
             };
             line.membership = Some(membership);
-            let member_seq = self.memory.head(&line.key.conversation).and_then(|it| it.member_seq);
+            let member_seq = self
+                .memory
+                .head(&line.key.conversation)
+                .and_then(|it| it.member_seq);
             if membership.as_of >= member_seq.unwrap_or_default() {
                 self.prepare(number);
             } else if attempt >= self.config.max_authorise_attempts {
-                self.refuse_line(number, &unavailable("the session service is behind the conversation"));
+                self.refuse_line(
+                    number,
+                    &unavailable("the session service is behind the conversation"),
+                );
             } else {
                 line.asked = attempt + 1;
                 again.push(number);
@@ -309,62 +344,6 @@ impl Owner {
         if !again.is_empty() {
             self.ask_session(attempt + 1, again);
         }
-    }
-
-    /// Asks the hooks for the first command of the line that they have not seen, if all before it have passed.
-    fn start_hooks(&mut self, number: u64) {
-        let Some(line) = self.lines.get_mut(number) else {
-            return;
-        };
-        let Some(position) = line.queue.iter().position(|it| is_hooked(&it.command) && it.hooked != Hooked::Passed)
-        else {
-            return;
-        };
-        let Some(lacks) = lacks_at(&self.memory, line, position) else {
-            return;
-        };
-        let (membership, key) = (line.membership, line.key.conversation.clone());
-        let Some(pending) = line.queue.get_mut(position) else {
-            return;
-        };
-        // A repetition gets its first receipt, and what is not allowed is refused in its turn.
-        let passes = lacks.nothing()
-            && pending.hooked == Hooked::No
-            && self.memory.id(pending.id).is_none()
-            && self
-                .memory
-                .head(&key)
-                .is_some_and(|head| rules::may_take_part(&pending.command, head, membership).is_ok());
-        if passes {
-            pending.hooked = Hooked::Asked;
-            let (arrival, command) = (pending.arrival, Box::new(pending.command.clone()));
-            let hook = self.request();
-            self.hooks.insert(hook, (number, arrival));
-            self.out.push(Output::AskHooks { hook, command });
-        }
-    }
-
-    pub(super) fn hooks_answered(&mut self, asked: u64, verdict: HookVerdict) {
-        let Some((number, arrival)) = self.hooks.remove(&asked) else {
-            return;
-        };
-        let Some(position) = self.lines.get(number).and_then(|it| it.position(arrival)) else {
-            return;
-        };
-        if let HookVerdict::Stop(refusal) = verdict {
-            self.refuse_in_line(number, position, refusal);
-            self.prepare(number);
-            self.close_line(number);
-            return;
-        }
-        if let Some(pending) = self.find(number, arrival) {
-            pending.hooked = Hooked::Passed;
-            if let HookVerdict::Amended { body, content, mentions, mention_all } = verdict {
-                pending.command.body = body;
-                pending.command.action = Action::Send { content, mentions, mention_all };
-            }
-        }
-        self.prepare(number);
     }
 
     /// The memory began anew: what was read for commands in hand no longer fits it.

@@ -17,7 +17,12 @@ pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 pub(crate) fn config() -> OwnerConfig {
     OwnerConfig {
         name: "owner".to_owned(),
-        memory: MemoryLimits { heads: 1_000, ids: 1_000, messages: 1_000, part_entries: 100 },
+        memory: MemoryLimits {
+            heads: 1_000,
+            ids: 1_000,
+            messages: 1_000,
+            part_entries: 100,
+        },
         memberships: 1_000,
         max_pending_commands: 5_000,
         max_pending_bytes: 16 << 20,
@@ -31,7 +36,11 @@ pub(crate) fn config() -> OwnerConfig {
 }
 
 pub(crate) fn user(id: &str) -> Actor {
-    Actor { kind: ActorKind::User, user: id.into(), device: "phone".into() }
+    Actor {
+        kind: ActorKind::User,
+        user: id.into(),
+        device: "phone".into(),
+    }
 }
 
 pub(crate) fn key(conversation: &str) -> ConversationKey {
@@ -43,7 +52,10 @@ pub(crate) fn send(sender: &str, peer: &str, client_id: &str) -> Command {
     let mut both: [Arc<str>; 2] = [sender.into(), peer.into()];
     both.sort();
     let place = direct_conversation_id("default", sender, peer);
-    Command { participants: Some(both), ..say(sender, &place, client_id) }
+    Command {
+        participants: Some(both),
+        ..say(sender, &place, client_id)
+    }
 }
 
 /// A message to a conversation by its id.
@@ -57,26 +69,45 @@ pub(crate) fn say(sender: &str, conversation: &str, client_id: &str) -> Command 
         client_id: client_id.into(),
         trace_id: Bytes::new(),
         fingerprint: fingerprint(conversation, &body),
-        action: Action::Send { content: body.clone(), mentions: Vec::new(), mention_all: false },
+        action: Action::Send {
+            content: body.clone(),
+            mentions: Vec::new(),
+            mention_all: false,
+        },
         body,
         refused: None,
     }
 }
 
 pub(crate) fn recall(sender: &str, conversation: &str, seq: u64, client_id: &str) -> Command {
-    Command { action: Action::Recall { seq }, body: Bytes::new(), ..say(sender, conversation, client_id) }
+    Command {
+        action: Action::Recall { seq },
+        body: Bytes::new(),
+        ..say(sender, conversation, client_id)
+    }
 }
 
 pub(crate) fn change(conversation: &str, kind: EventKind, client_id: &str) -> Command {
     Command {
-        actor: Actor { kind: ActorKind::Service, user: "alice".into(), device: "".into() },
-        action: Action::Change { kind, class: ConversationClass::Group },
+        actor: Actor {
+            kind: ActorKind::Service,
+            user: "alice".into(),
+            device: "".into(),
+        },
+        action: Action::Change {
+            kind,
+            class: ConversationClass::Group,
+        },
         ..say("alice", conversation, &format!("flare:{client_id}"))
     }
 }
 
 pub(crate) fn member(standing: Standing, as_of: u64) -> Membership {
-    Membership { standing, disbanded: false, as_of }
+    Membership {
+        standing,
+        disbanded: false,
+        as_of,
+    }
 }
 
 pub(crate) type Answered = (u64, Result<Placement, Refusal>);
@@ -113,7 +144,9 @@ impl Store {
         for offset in self.cursor.next_offset..end as u64 {
             let record = record::decode(log[offset as usize].clone()).expect("a record");
             if let Applied::Group(events) = apply(&mut self.cursor, offset, &record) {
-                events.iter().for_each(|it| Self::row(&mut self.heads, &mut self.ids, &mut self.targets, it));
+                events.iter().for_each(|it| {
+                    Self::row(&mut self.heads, &mut self.ids, &mut self.targets, it)
+                });
             }
         }
     }
@@ -125,11 +158,22 @@ impl Store {
         event: &LoggedEvent,
     ) {
         let (header, key) = (event.header(), event.key().clone());
-        heads.entry(key.clone()).or_default().apply(header).expect("the next event");
-        ids.insert(event.id_key().expect("an id"), (event.receipt(), event.fingerprint()));
+        heads
+            .entry(key.clone())
+            .or_default()
+            .apply(header)
+            .expect("the next event");
+        ids.insert(
+            event.id_key().expect("an id"),
+            (event.receipt(), event.fingerprint()),
+        );
         if event.is_message() {
             let sender = header.sender_id.as_str().into();
-            let target = Target { sender, time_ms: header.time_ms, recalled: false };
+            let target = Target {
+                sender,
+                time_ms: header.time_ms,
+                recalled: false,
+            };
             targets.insert((key.clone(), header.seq), target);
         }
         if let Some(target) = event.recalls().and_then(|seq| targets.get_mut(&(key, seq))) {
@@ -140,9 +184,21 @@ impl Store {
     pub(crate) fn answer(&self, request: &ReadRequest) -> ReadAnswer {
         ReadAnswer {
             as_of: self.cursor.next_offset,
-            heads: request.heads.iter().map(|it| self.heads.get(it).cloned()).collect(),
-            receipts: request.ids.iter().map(|it| self.ids.get(it).copied()).collect(),
-            targets: request.targets.iter().map(|it| self.targets.get(it).cloned()).collect(),
+            heads: request
+                .heads
+                .iter()
+                .map(|it| self.heads.get(it).cloned())
+                .collect(),
+            receipts: request
+                .ids
+                .iter()
+                .map(|it| self.ids.get(it).copied())
+                .collect(),
+            targets: request
+                .targets
+                .iter()
+                .map(|it| self.targets.get(it).cloned())
+                .collect(),
         }
     }
 }
@@ -184,7 +240,12 @@ impl World {
     }
 
     pub(crate) fn create_group(&mut self) {
-        for (user, role) in [("olga", Role::Owner), ("adam", Role::Admin), ("alice", Role::Member), ("bob", Role::Member)] {
+        for (user, role) in [
+            ("olga", Role::Owner),
+            ("adam", Role::Admin),
+            ("alice", Role::Member),
+            ("bob", Role::Member),
+        ] {
             self.join(user, Standing::Active(role), 1);
         }
         let created = change("general", EventKind::ConversationCreated, "created");
@@ -192,7 +253,8 @@ impl World {
     }
 
     pub(crate) fn join(&mut self, user: &str, standing: Standing, as_of: u64) {
-        self.members.insert((key("general"), user.into()), member(standing, as_of));
+        self.members
+            .insert((key("general"), user.into()), member(standing, as_of));
     }
 
     /// Gives the owner an input and does what it says, but for what is held.
@@ -222,16 +284,28 @@ impl World {
     pub(crate) fn perform(&mut self, output: Output) -> Option<Input> {
         self.seen.push(output.clone());
         match output {
-            Output::ReadCursor { fold } => Some(Input::CursorRead { fold, cursor: self.store.cursor }),
+            Output::ReadCursor { fold } => Some(Input::CursorRead {
+                fold,
+                cursor: self.store.cursor,
+            }),
             Output::ReadLog { fold, from } => {
-                let records = (from..).zip(self.log[from as usize..].iter().take(3).cloned()).collect::<Vec<_>>();
+                let records = (from..)
+                    .zip(self.log[from as usize..].iter().take(3).cloned())
+                    .collect::<Vec<_>>();
                 let at_end = from as usize + records.len() == self.log.len();
-                Some(Input::LogRead { fold, records, at_end })
+                Some(Input::LogRead {
+                    fold,
+                    records,
+                    at_end,
+                })
             }
             Output::BackOff { fold, .. } => Some(Input::BackedOff { fold }),
             Output::Append { append, record, .. } => {
                 self.log.push(record);
-                Some(Input::Appended { append, report: AppendReport::At(self.log.len() as u64 - 1) })
+                Some(Input::Appended {
+                    append,
+                    report: AppendReport::At(self.log.len() as u64 - 1),
+                })
             }
             Output::Read { read, request } => {
                 let answer = (!self.store.fails).then(|| self.store.answer(&request));
@@ -239,10 +313,19 @@ impl World {
             }
             Output::Authorise { ask, items, .. } => {
                 let nobody = member(Standing::NoConversation, 0);
-                let answers = items.into_iter().map(|it| self.members.get(&it).copied().unwrap_or(nobody)).collect();
-                Some(Input::Authorised { ask, answers: Some(answers) })
+                let answers = items
+                    .into_iter()
+                    .map(|it| self.members.get(&it).copied().unwrap_or(nobody))
+                    .collect();
+                Some(Input::Authorised {
+                    ask,
+                    answers: Some(answers),
+                })
             }
-            Output::AskHooks { hook, .. } => Some(Input::HooksAnswered { hook, verdict: HookVerdict::Continue }),
+            Output::AskHooks { hook, .. } => Some(Input::HooksAnswered {
+                hook,
+                verdict: HookVerdict::Continue,
+            }),
             Output::Reply { origin, result } => {
                 self.answered.push((origin.correlation, result));
                 None
@@ -307,7 +390,10 @@ impl World {
     /// Somebody else takes the log over.
     pub(crate) fn foreign_takeover(&mut self, number: u64) {
         let epoch = Epoch { number, nonce: 99 };
-        let marker = LogRecord::Takeover { epoch, owner: "other".to_owned() };
+        let marker = LogRecord::Takeover {
+            epoch,
+            owner: "other".to_owned(),
+        };
         self.log.push(record::encode(&marker).expect("a record"));
     }
 

@@ -1,6 +1,10 @@
 use super::*;
 
-const LIMITS: Limits = Limits { max_members: 6, max_conversations_per_user: 10, max_title_chars: 10 };
+const LIMITS: Limits = Limits {
+    max_members: 6,
+    max_conversations_per_user: 10,
+    max_title_chars: 10,
+};
 
 fn group() -> Conversation {
     let members = [
@@ -20,7 +24,10 @@ fn group() -> Conversation {
 }
 
 fn user(id: &str) -> Actor {
-    Actor::User { id: id.into(), device: "".into() }
+    Actor::User {
+        id: id.into(),
+        device: "".into(),
+    }
 }
 
 fn decide(actor: &Actor, command: &Command) -> Result<Option<Change>, Rule> {
@@ -31,14 +38,29 @@ fn decide(actor: &Actor, command: &Command) -> Result<Option<Change>, Rule> {
 fn command_for(action: Action, actor: &str) -> Command {
     let pick = |one: &str, other: &str| Arc::from(if actor == one { other } else { one });
     match action {
-        Action::Rename => Command::Rename { title: "new".into() },
-        Action::AddMembers => Command::AddMembers { users: vec!["new".into()] },
-        Action::RemoveMember => Command::RemoveMember { user: pick("mia", "max") },
-        Action::RemoveAdmin => Command::RemoveMember { user: pick("ada", "abe") },
-        Action::RemoveOwner => Command::RemoveMember { user: "olga".into() },
+        Action::Rename => Command::Rename {
+            title: "new".into(),
+        },
+        Action::AddMembers => Command::AddMembers {
+            users: vec!["new".into()],
+        },
+        Action::RemoveMember => Command::RemoveMember {
+            user: pick("mia", "max"),
+        },
+        Action::RemoveAdmin => Command::RemoveMember {
+            user: pick("ada", "abe"),
+        },
+        Action::RemoveOwner => Command::RemoveMember {
+            user: "olga".into(),
+        },
         Action::Leave => Command::Leave,
-        Action::SetRole => Command::SetRole { user: pick("mia", "max"), role: Role::Admin },
-        Action::TransferOwnership => Command::TransferOwnership { to: pick("mia", "max") },
+        Action::SetRole => Command::SetRole {
+            user: pick("mia", "max"),
+            role: Role::Admin,
+        },
+        Action::TransferOwnership => Command::TransferOwnership {
+            to: pick("mia", "max"),
+        },
         Action::Disband => Command::Disband,
     }
 }
@@ -88,13 +110,18 @@ cells! {
 #[test]
 fn the_matrix_and_the_decisions_agree_in_every_cell() {
     for action in Action::all() {
-        for (who, role) in [("olga", Role::Owner), ("ada", Role::Admin), ("mia", Role::Member)] {
+        for (who, role) in [
+            ("olga", Role::Owner),
+            ("ada", Role::Admin),
+            ("mia", Role::Member),
+        ] {
             let refused = matches!(
                 decide(&user(who), &command_for(action, who)),
                 Err(Rule::NotPermitted { .. })
             );
             // The owner's own removal is refused by another rule.
-            let expected = !action.is_permitted(role) && (action, role) != (Action::RemoveOwner, Role::Owner);
+            let expected =
+                !action.is_permitted(role) && (action, role) != (Action::RemoveOwner, Role::Owner);
             assert_eq!(refused, expected, "{action:?} by {role:?}");
         }
     }
@@ -116,7 +143,10 @@ fn the_system_does_everything_but_leave_a_group_without_its_owner() {
 fn nobody_outside_decides_anything() {
     for action in Action::all() {
         let outcome = decide(&user("eve"), &command_for(action, "eve"));
-        assert!(matches!(outcome, Err(Rule::NotAMember { .. })), "{action:?}");
+        assert!(
+            matches!(outcome, Err(Rule::NotAMember { .. })),
+            "{action:?}"
+        );
     }
 }
 
@@ -124,17 +154,27 @@ fn nobody_outside_decides_anything() {
 fn the_last_owner_who_leaves_ends_the_group() {
     let mut alone = group();
     alone.members.retain(|_, role| *role == Role::Owner);
-    assert_eq!(alone.decide(&user("olga"), &Command::Leave, &LIMITS), Ok(Some(Change::Disbanded)));
+    assert_eq!(
+        alone.decide(&user("olga"), &Command::Leave, &LIMITS),
+        Ok(Some(Change::Disbanded))
+    );
 }
 
 #[test]
 fn what_is_so_already_changes_nothing() {
     let owner = user("olga");
     for command in [
-        Command::Rename { title: "old".into() },
-        Command::AddMembers { users: vec!["mia".into(), "olga".into()] },
+        Command::Rename {
+            title: "old".into(),
+        },
+        Command::AddMembers {
+            users: vec!["mia".into(), "olga".into()],
+        },
         Command::RemoveMember { user: "eve".into() },
-        Command::SetRole { user: "mia".into(), role: Role::Member },
+        Command::SetRole {
+            user: "mia".into(),
+            role: Role::Member,
+        },
         Command::TransferOwnership { to: "olga".into() },
     ] {
         assert_eq!(decide(&owner, &command), Ok(None), "{command:?}");
@@ -149,35 +189,66 @@ fn nothing_changes_in_a_disbanded_group() {
         let outcome = ended.decide(&user("olga"), &command_for(action, "olga"), &LIMITS);
         assert!(matches!(outcome, Err(Rule::Disbanded { .. })), "{action:?}");
     }
-    assert_eq!(ended.decide(&user("olga"), &Command::Disband, &LIMITS), Ok(None));
-    assert!(ended.decide(&user("mia"), &Command::Disband, &LIMITS).is_err());
+    assert_eq!(
+        ended.decide(&user("olga"), &Command::Disband, &LIMITS),
+        Ok(None)
+    );
+    assert!(
+        ended
+            .decide(&user("mia"), &Command::Disband, &LIMITS)
+            .is_err()
+    );
 }
 
 #[test]
 fn only_who_is_new_joins_and_each_once() {
     let users = ["new", "mia", "new"].map(Arc::from).to_vec();
     let change = decide(&user("olga"), &Command::AddMembers { users });
-    let new = NamedMember { user: "new".into(), role: Role::Member };
-    assert_eq!(change, Ok(Some(Change::MembersAdded { members: vec![new] })));
+    let new = NamedMember {
+        user: "new".into(),
+        role: Role::Member,
+    };
+    assert_eq!(
+        change,
+        Ok(Some(Change::MembersAdded { members: vec![new] }))
+    );
 }
 
 #[test]
 fn a_group_takes_members_up_to_its_limit() {
-    let add = |users: &[&str]| Command::AddMembers { users: users.iter().map(|it| Arc::from(*it)).collect() };
+    let add = |users: &[&str]| Command::AddMembers {
+        users: users.iter().map(|it| Arc::from(*it)).collect(),
+    };
     assert!(decide(&user("olga"), &add(&["n1"])).is_ok());
     let refused = decide(&user("olga"), &add(&["n1", "n2"]));
-    assert!(matches!(refused, Err(Rule::TooManyMembers { members: 7, max_members: 6, .. })));
-    assert_eq!(decide(&user("olga"), &add(&[])), Err(Rule::Nobody { field: "user_ids" }));
+    assert!(matches!(
+        refused,
+        Err(Rule::TooManyMembers {
+            members: 7,
+            max_members: 6,
+            ..
+        })
+    ));
+    assert_eq!(
+        decide(&user("olga"), &add(&[])),
+        Err(Rule::Nobody { field: "user_ids" })
+    );
 }
 
 #[test]
 fn roles_and_ownership_go_to_members_only() {
     let owner = user("olga");
     let stranger = |command| matches!(decide(&owner, &command), Err(Rule::UserNotMember { .. }));
-    assert!(stranger(Command::SetRole { user: "eve".into(), role: Role::Admin }));
+    assert!(stranger(Command::SetRole {
+        user: "eve".into(),
+        role: Role::Admin
+    }));
     assert!(stranger(Command::TransferOwnership { to: "eve".into() }));
     for (user, role) in [("mia", Role::Owner), ("olga", Role::Member)] {
-        let command = Command::SetRole { user: user.into(), role };
+        let command = Command::SetRole {
+            user: user.into(),
+            role,
+        };
         assert_eq!(decide(&owner, &command), Err(Rule::RoleNotGivable));
     }
 }
@@ -194,12 +265,24 @@ fn a_new_group_begins_with_its_owner_and_names_everybody_once() {
         };
         Conversation::create(&id, &command, &LIMITS)
     };
-    let Ok(Change::Created { members, history, .. }) = create(&["mia", "olga", "mia"], "") else {
+    let Ok(Change::Created {
+        members, history, ..
+    }) = create(&["mia", "olga", "mia"], "")
+    else {
         panic!("a group begins by Created");
     };
     assert_eq!(history, History::SinceJoin);
     let named: Vec<_> = members.iter().map(|it| (&*it.user, it.role)).collect();
     assert_eq!(named, [("olga", Role::Owner), ("mia", Role::Member)]);
-    assert!(matches!(create(&["a", "b", "c", "d", "e", "f"], ""), Err(Rule::TooManyMembers { .. })));
-    assert!(matches!(create(&[], "eleven char"), Err(Rule::TitleTooLong { chars: 11, max_chars: 10 })));
+    assert!(matches!(
+        create(&["a", "b", "c", "d", "e", "f"], ""),
+        Err(Rule::TooManyMembers { .. })
+    ));
+    assert!(matches!(
+        create(&[], "eleven char"),
+        Err(Rule::TitleTooLong {
+            chars: 11,
+            max_chars: 10
+        })
+    ));
 }

@@ -44,7 +44,11 @@ impl Schemas {
     }
 
     /// A message's schema without some of its fields, and without the context.
-    pub(super) fn object_without(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
+    pub(super) fn object_without(
+        &mut self,
+        message: &MessageDescriptor,
+        without: &[&str],
+    ) -> Value {
         let mut properties = Map::new();
         for field in message.fields() {
             let is_context = matches!(field.kind(), Kind::Message(it) if it.full_name() == CONTEXT);
@@ -54,7 +58,10 @@ impl Schemas {
             properties.insert(field.json_name().to_owned(), self.property(&field));
         }
         let mut schema = json!({"type": "object", "properties": properties});
-        let said = comment(message.parent_file().file_descriptor_proto(), message.path());
+        let said = comment(
+            message.parent_file().file_descriptor_proto(),
+            message.path(),
+        );
         if !said.is_empty() {
             schema["description"] = Value::String(said);
         }
@@ -63,12 +70,23 @@ impl Schemas {
 
     fn property(&mut self, field: &FieldDescriptor) -> Value {
         let value = self.value(field);
-        let mut schema = if field.is_list() { json!({"type": "array", "items": value}) } else { value };
-        let mut said = comment(field.parent_message().parent_file().file_descriptor_proto(), field.path());
+        let mut schema = if field.is_list() {
+            json!({"type": "array", "items": value})
+        } else {
+            value
+        };
+        let mut said = comment(
+            field.parent_message().parent_file().file_descriptor_proto(),
+            field.path(),
+        );
         // Each `optional` field has a one-of of its own, which nobody wrote.
         if let Some(one_of) = field.containing_oneof().filter(|it| it.fields().len() > 1) {
             let note = format!("One of `{}`: at most one of them is there.", one_of.name());
-            said = [said, note].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n");
+            said = [said, note]
+                .into_iter()
+                .filter(|it| !it.is_empty())
+                .collect::<Vec<_>>()
+                .join("\n");
         }
         if !said.is_empty() {
             schema["description"] = Value::String(said);
@@ -83,9 +101,15 @@ impl Schemas {
             Kind::String => json!({"type": "string"}),
             Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
             Kind::Float | Kind::Double => json!({"type": "number"}),
-            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
-            Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => json!({"type": "string", "format": "int64"}),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+                json!({"type": "integer", "format": "int32"})
+            }
+            Kind::Uint32 | Kind::Fixed32 => {
+                json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+            }
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+                json!({"type": "string", "format": "int64"})
+            }
             Kind::Uint64 | Kind::Fixed64 => json!({"type": "string", "format": "uint64"}),
             Kind::Enum(it) => self.enumeration(&it),
             Kind::Message(it) => self.reference(&it),
@@ -115,7 +139,10 @@ impl Schemas {
 
 /// "flare.session.v1.Conversation" is shown as "session.v1.Conversation".
 fn component(full_name: &str) -> String {
-    full_name.strip_prefix(PACKAGE_PREFIX).unwrap_or(full_name).to_owned()
+    full_name
+        .strip_prefix(PACKAGE_PREFIX)
+        .unwrap_or(full_name)
+        .to_owned()
 }
 
 fn reference(name: &str) -> Value {

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::super::testing::*;
 use crate::domain::owner::*;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const STEPS: usize = 600;
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
@@ -39,7 +39,12 @@ struct World {
 
 fn owner(rng: &mut StdRng) -> Owner {
     let config = OwnerConfig {
-        memory: MemoryLimits { heads: 3, ids: 6, messages: 3, part_entries: 2 },
+        memory: MemoryLimits {
+            heads: 3,
+            ids: 6,
+            messages: 3,
+            part_entries: 2,
+        },
         memberships: 2,
         max_authorise_attempts: 2,
         ..config()
@@ -50,7 +55,12 @@ fn owner(rng: &mut StdRng) -> Owner {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let nodes = (0..2).map(|_| Node { owner: owner(&mut rng), inputs: vec![Input::Assigned] }).collect();
+        let nodes = (0..2)
+            .map(|_| Node {
+                owner: owner(&mut rng),
+                inputs: vec![Input::Assigned],
+            })
+            .collect();
         let mut world = Self {
             rng,
             clock_ms: NOW_MS,
@@ -66,7 +76,8 @@ impl World {
             acked: Vec::new(),
             next: 0,
         };
-        let correlation = world.open_command(change("general", EventKind::ConversationCreated, "created"));
+        let correlation =
+            world.open_command(change("general", EventKind::ConversationCreated, "created"));
         world.changing = Some(correlation);
         world
     }
@@ -89,7 +100,11 @@ impl World {
     /// Something new is wanted.
     fn want(&mut self) {
         let id = match self.chance(50) {
-            true => ulid::Ulid::from_parts(u64::try_from(self.clock_ms).expect("after 1970"), self.rng.random()).to_string(),
+            true => ulid::Ulid::from_parts(
+                u64::try_from(self.clock_ms).expect("after 1970"),
+                self.rng.random(),
+            )
+            .to_string(),
             false => format!("plain-{}", self.next),
         };
         let (one, other) = (self.rng.random_range(0..4), self.rng.random_range(1..4));
@@ -102,9 +117,14 @@ impl World {
             _ if self.changing.is_some() => return,
             _ => {
                 let joins = !self.members[sender];
-                let kind = if joins { EventKind::MembersAdded } else { EventKind::MemberRemoved };
+                let kind = if joins {
+                    EventKind::MembersAdded
+                } else {
+                    EventKind::MemberRemoved
+                };
                 let change = change("general", kind, &id);
-                self.changes.insert(change.client_id.to_string(), (sender, joins));
+                self.changes
+                    .insert(change.client_id.to_string(), (sender, joins));
                 self.changing = Some(self.next + 1);
                 change
             }
@@ -137,22 +157,44 @@ impl World {
 
     fn perform(&mut self, output: Output) -> Option<Input> {
         Some(match output {
-            Output::ReadCursor { fold } => Input::CursorRead { fold, cursor: self.store.cursor },
+            Output::ReadCursor { fold } => Input::CursorRead {
+                fold,
+                cursor: self.store.cursor,
+            },
             Output::ReadLog { fold, .. } if self.chance(3) => Input::FoldFailed { fold },
             Output::ReadLog { fold, from } => {
                 let count = self.rng.random_range(1..8);
-                let records: Vec<_> = (from..).zip(self.log[from as usize..].iter().take(count).cloned()).collect();
+                let records: Vec<_> = (from..)
+                    .zip(self.log[from as usize..].iter().take(count).cloned())
+                    .collect();
                 let at_end = from as usize + records.len() == self.log.len();
-                Input::LogRead { fold, records, at_end }
+                Input::LogRead {
+                    fold,
+                    records,
+                    at_end,
+                }
             }
             Output::BackOff { fold, .. } => Input::BackedOff { fold },
             Output::Append { append, record, .. } => self.append(append, record),
-            Output::Read { read, .. } if self.chance(5) => Input::ReadAnswered { read, answer: None },
-            Output::Read { read, request } => Input::ReadAnswered { read, answer: Some(self.store.answer(&request)) },
-            Output::Authorise { ask, .. } if self.chance(5) => Input::Authorised { ask, answers: None },
+            Output::Read { read, .. } if self.chance(5) => {
+                Input::ReadAnswered { read, answer: None }
+            }
+            Output::Read { read, request } => Input::ReadAnswered {
+                read,
+                answer: Some(self.store.answer(&request)),
+            },
+            Output::Authorise { ask, .. } if self.chance(5) => {
+                Input::Authorised { ask, answers: None }
+            }
             Output::Authorise { ask, items, .. } => {
-                let answers = items.iter().map(|(key, user)| self.membership(key, user)).collect();
-                Input::Authorised { ask, answers: Some(answers) }
+                let answers = items
+                    .iter()
+                    .map(|(key, user)| self.membership(key, user))
+                    .collect();
+                Input::Authorised {
+                    ask,
+                    answers: Some(answers),
+                }
             }
             Output::Reply { origin, result } => {
                 self.answered(origin.correlation, result);
@@ -164,7 +206,10 @@ impl World {
     }
 
     fn append(&mut self, append: u64, record: Bytes) -> Input {
-        let unknown = Input::Appended { append, report: AppendReport::Unknown };
+        let unknown = Input::Appended {
+            append,
+            report: AppendReport::Unknown,
+        };
         match self.rng.random_range(0..100) {
             0..3 => unknown,
             3..6 => {
@@ -175,14 +220,20 @@ impl World {
                 self.log.push(record);
                 unknown
             }
-            9..11 => Input::Appended { append, report: AppendReport::NoRoom },
+            9..11 => Input::Appended {
+                append,
+                report: AppendReport::NoRoom,
+            },
             chance => {
                 self.log.push(record.clone());
                 let offset = self.log.len() as u64 - 1;
                 if chance < 14 {
                     self.log.push(record);
                 }
-                Input::Appended { append, report: AppendReport::At(offset) }
+                Input::Appended {
+                    append,
+                    report: AppendReport::At(offset),
+                }
             }
         }
     }
@@ -191,7 +242,11 @@ impl World {
         if self.as_of == 0 || *key.conversation != *"general" {
             return member(Standing::NoConversation, 0);
         }
-        let standing = if self.members[user] { Standing::Active(Role::Member) } else { Standing::Former };
+        let standing = if self.members[user] {
+            Standing::Active(Role::Member)
+        } else {
+            Standing::Former
+        };
         member(standing, self.as_of)
     }
 
@@ -246,10 +301,19 @@ impl World {
                 }
             }
             94..96 => {
-                let input = if self.chance(50) { Input::Assigned } else { Input::Revoked };
+                let input = if self.chance(50) {
+                    Input::Assigned
+                } else {
+                    Input::Revoked
+                };
                 self.step(node, input);
             }
-            96 => self.nodes[node] = Node { owner: owner(&mut self.rng), inputs: vec![Input::Assigned] },
+            96 => {
+                self.nodes[node] = Node {
+                    owner: owner(&mut self.rng),
+                    inputs: vec![Input::Assigned],
+                }
+            }
             97 => self.clock_ms += self.rng.random_range(0..60_000),
             98 => self.clock_ms -= self.rng.random_range(0..20_000),
             _ => self.nodes[node].inputs.push(Input::Room(true)),
@@ -290,22 +354,41 @@ impl World {
         let mut recalled = HashSet::new();
         for event in &events {
             let header = event.header();
-            heads.entry(event.key().clone()).or_default().apply(header).expect("the next event");
-            assert!(ids.insert(event.id_key()), "{} is there twice", header.client_id);
+            heads
+                .entry(event.key().clone())
+                .or_default()
+                .apply(header)
+                .expect("the next event");
+            assert!(
+                ids.insert(event.id_key()),
+                "{} is there twice",
+                header.client_id
+            );
             if let Some((user, joins)) = self.changes.get(&header.client_id) {
                 members.insert(user, *joins);
             } else if header.conversation_id == "general" && header.seq > 1 {
-                assert!(members[&*header.sender_id], "{} spoke at {} after his removal", header.sender_id, header.seq);
+                assert!(
+                    members[&*header.sender_id],
+                    "{} spoke at {} after his removal",
+                    header.sender_id, header.seq
+                );
             }
             if let Some(seq) = event.recalls() {
-                assert!(recalled.insert((event.key().clone(), seq)), "{seq} was taken back twice");
+                assert!(
+                    recalled.insert((event.key().clone(), seq)),
+                    "{seq} was taken back twice"
+                );
             }
         }
         for (command, placement) in &self.acked {
             let id = command.id_key();
             let kept = events.iter().find(|it| it.id_key().as_ref() == Some(&id));
             let kept = kept.unwrap_or_else(|| panic!("{id:?} was acked and is lost"));
-            assert_eq!((kept.receipt(), kept.fingerprint()), (placement.receipt, command.fingerprint), "{id:?}");
+            assert_eq!(
+                (kept.receipt(), kept.fingerprint()),
+                (placement.receipt, command.fingerprint),
+                "{id:?}"
+            );
         }
     }
 }
@@ -322,27 +405,8 @@ fn every_ack_is_kept_once_and_in_order_whatever_the_log_does() {
         duplicates += world.acked.iter().filter(|it| it.1.duplicate).count();
         epochs += world.nodes[0].owner.log_state().epoch.number;
     }
-    assert!(acks > 10_000 && duplicates > 300 && epochs > 1_000, "{acks} acks, {duplicates} duplicates, {epochs} epochs");
-}
-
-#[test]
-fn zz_mutants() {
-    std::panic::set_hook(Box::new(|_| {}));
-    let only_base = std::fs::read_to_string("/tmp/mutants_only").ok();
-    for mutant in 0..15 {
-        if only_base.is_some() && mutant > 0 { break; }
-        crate::set_mutant(mutant);
-        let seeds = if mutant == 0 { 2000 } else { 600 };
-        let mut failed = (0, String::new());
-        for seed in 0..seeds {
-            let result = std::panic::catch_unwind(|| {
-                let mut world = World::new(seed + 10_000);
-                (0..STEPS).for_each(|_| world.adversity());
-                world.calm();
-                world.judge();
-            });
-            if let Err(e) = result { failed.0 += 1; failed.1 = e.downcast_ref::<String>().cloned().unwrap_or_default(); if failed.0 == 3 { break; } }
-        }
-        eprintln!("mutant {mutant}: {} failed: {}", failed.0, failed.1.chars().take(150).collect::<String>());
-    }
+    assert!(
+        acks > 8_000 && duplicates > 200 && epochs > 600,
+        "{acks} acks, {duplicates} duplicates, {epochs} epochs"
+    );
 }

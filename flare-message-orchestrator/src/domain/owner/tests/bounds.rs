@@ -12,7 +12,10 @@ fn exhausted(world: &mut World, command: Command) {
 
 #[test]
 fn commands_in_hand_are_bounded_by_count() {
-    let mut world = World::owning_with(OwnerConfig { max_pending_commands: 3, ..config() });
+    let mut world = World::owning_with(OwnerConfig {
+        max_pending_commands: 3,
+        ..config()
+    });
     world.hold = IS_GROUP;
     world.submit((0..3).map(|it| send("alice", "bob", &format!("{it}"))));
     assert_eq!(world.owner.pending(), 3);
@@ -24,9 +27,15 @@ fn commands_in_hand_are_bounded_by_count() {
 
 #[test]
 fn commands_in_hand_are_bounded_by_bytes() {
-    let mut world = World::owning_with(OwnerConfig { max_pending_bytes: 100_000, ..config() });
+    let mut world = World::owning_with(OwnerConfig {
+        max_pending_bytes: 100_000,
+        ..config()
+    });
     world.hold = IS_GROUP;
-    let large = |id: &str| Command { body: vec![b'x'; 60_000].into(), ..send("alice", "bob", id) };
+    let large = |id: &str| Command {
+        body: vec![b'x'; 60_000].into(),
+        ..send("alice", "bob", id)
+    };
     world.submit([large("1")]);
     exhausted(&mut world, large("2"));
     world.release();
@@ -35,7 +44,10 @@ fn commands_in_hand_are_bounded_by_bytes() {
 
 #[test]
 fn a_store_that_is_too_many_events_behind_stops_sends() {
-    let mut world = World::owning_with(OwnerConfig { max_store_lag_events: 2, ..config() });
+    let mut world = World::owning_with(OwnerConfig {
+        max_store_lag_events: 2,
+        ..config()
+    });
     world.place(send("alice", "bob", "1"));
     world.place(send("alice", "bob", "2"));
     exhausted(&mut world, send("alice", "bob", "3"));

@@ -54,8 +54,14 @@ fn a_higher_foreign_marker_means_not_mine_and_the_next_claim_waits() {
     world.log.push(marker);
     world.hold = IS_PAUSE;
     world.held.clear();
-    world.step(Input::Appended { append, report: AppendReport::At(1) });
-    assert!(matches!(world.held[..], [Output::BackOff { attempt: 1, .. }]));
+    world.step(Input::Appended {
+        append,
+        report: AppendReport::At(1),
+    });
+    assert!(matches!(
+        world.held[..],
+        [Output::BackOff { attempt: 1, .. }]
+    ));
     assert!(!world.owner.is_owning());
     world.release();
     assert!(world.owner.is_owning());
@@ -82,13 +88,25 @@ fn a_durable_group_behind_a_foreign_marker_is_not_acked_but_decided_again() {
     world.log.push(group);
     world.hold = IS_PAUSE;
     world.held.clear();
-    world.step(Input::Appended { append, report: AppendReport::At(2) });
+    world.step(Input::Appended {
+        append,
+        report: AppendReport::At(2),
+    });
     assert!(world.answered.is_empty(), "durable alone is not valid");
-    assert!(matches!(world.held[..], [Output::BackOff { .. }]), "a live owner gets a moment first");
+    assert!(
+        matches!(world.held[..], [Output::BackOff { .. }]),
+        "a live owner gets a moment first"
+    );
     world.release();
-    let placement = world.answered[0].1.clone().expect("placed in the next epoch");
+    let placement = world.answered[0]
+        .1
+        .clone()
+        .expect("placed in the next epoch");
     assert!(!placement.duplicate);
-    assert_eq!(world.count(|it| matches!(it, Output::Skipped(SkipReason::OtherEpoch { .. }))), 1);
+    assert_eq!(
+        world.count(|it| matches!(it, Output::Skipped(SkipReason::OtherEpoch { .. }))),
+        1
+    );
     assert_eq!(world.events().len(), 1);
 }
 
@@ -116,10 +134,15 @@ fn an_unknown_append_that_lands_late_has_no_effect() {
     let placement = world.answered[0].1.clone().expect("placed anew");
     world.log.push(group);
     let events = world.events();
-    assert_eq!(events.iter().map(LoggedEvent::receipt).collect::<Vec<_>>(), [placement.receipt]);
+    assert_eq!(
+        events.iter().map(LoggedEvent::receipt).collect::<Vec<_>>(),
+        [placement.receipt]
+    );
     assert!(!placement.duplicate);
     // The late record takes the place that the next group should have had.
-    let next = world.answer(send("alice", "bob", "2")).expect("found by the fold");
+    let next = world
+        .answer(send("alice", "bob", "2"))
+        .expect("found by the fold");
     assert_eq!(next.receipt.seq, 2);
     assert_eq!(world.events().len(), 2);
     assert_eq!(world.owner.log_state().epoch.number, 3);
@@ -133,7 +156,10 @@ fn reports_of_an_epoch_that_ended_are_ignored() {
     let (append, _) = held_append(&world);
     report(&mut world, append, AppendReport::Unknown);
     let answered = world.answered.clone();
-    world.step(Input::Appended { append, report: AppendReport::At(2) });
+    world.step(Input::Appended {
+        append,
+        report: AppendReport::At(2),
+    });
     assert_eq!(world.answered, answered);
     assert!(world.owner.is_owning());
 }
@@ -147,13 +173,19 @@ fn who_is_not_assigned_says_so_for_everything_in_hand() {
     world.step(Input::Revoked);
     let codes: Vec<_> = world.held.iter().map(|it| format!("{it:?}")).collect();
     assert_eq!(codes.len(), 1, "only the group is held");
-    let codes: Vec<_> = world.answered.iter().map(|it| it.1.as_ref().expect_err("refused").code).collect();
+    let codes: Vec<_> = world
+        .answered
+        .iter()
+        .map(|it| it.1.as_ref().expect_err("refused").code)
+        .collect();
     assert_eq!(codes, [ErrorCode::NotOwner, ErrorCode::NotOwner]);
     assert_eq!(world.code(send("alice", "bob", "3")), ErrorCode::NotOwner);
     world.release();
     world.step(Input::Assigned);
     assert!(world.owner.is_owning());
-    let again = world.answer(send("alice", "bob", "1")).expect("it had landed");
+    let again = world
+        .answer(send("alice", "bob", "1"))
+        .expect("it had landed");
     assert!(again.duplicate);
 }
 
@@ -177,14 +209,19 @@ fn recovery_folds_what_the_store_does_not_have() {
 fn two_owners_of_one_log_give_each_command_one_place() {
     let mut one = World::owning();
     one.place(send("alice", "bob", "1"));
-    let mut two = World::new(OwnerConfig { name: "two".to_owned(), ..config() });
+    let mut two = World::new(OwnerConfig {
+        name: "two".to_owned(),
+        ..config()
+    });
     two.owner = Owner::new(config(), 8);
     two.log = one.log.clone();
     two.step(Input::Assigned);
     two.place(send("alice", "bob", "2"));
     // The first learns it from his next offset, and finds what the other has placed.
     one.log.clone_from(&two.log);
-    let again = one.answer(send("alice", "bob", "2")).expect("placed by the other");
+    let again = one
+        .answer(send("alice", "bob", "2"))
+        .expect("placed by the other");
     assert!(again.duplicate);
     let seqs: Vec<_> = one.events().iter().map(LoggedEvent::seq).collect();
     assert_eq!(seqs, [1, 2]);
@@ -195,8 +232,14 @@ fn a_record_that_does_not_decode_stops_the_partition() {
     let mut world = World::new(config());
     world.log.push(Bytes::from_static(b"\x09nonsense"));
     world.step(Input::Assigned);
-    assert_eq!(world.count(|it| matches!(it, Output::Halt(reason) if reason.contains("offset 0"))), 1);
-    assert_eq!(world.code(send("alice", "bob", "1")), ErrorCode::Unavailable);
+    assert_eq!(
+        world.count(|it| matches!(it, Output::Halt(reason) if reason.contains("offset 0"))),
+        1
+    );
+    assert_eq!(
+        world.code(send("alice", "bob", "1")),
+        ErrorCode::Unavailable
+    );
     world.step(Input::Assigned);
     assert!(!world.owner.is_owning());
 }
@@ -208,18 +251,27 @@ fn a_hole_in_a_conversation_stops_the_partition() {
     let mut other = World::owning();
     other.place(send("alice", "bob", "1"));
     other.place(send("alice", "bob", "2"));
-    let LogRecord::Group { events, .. } = record::decode(other.log[2].clone()).expect("a record") else {
+    let LogRecord::Group { events, .. } = record::decode(other.log[2].clone()).expect("a record")
+    else {
         panic!("no group");
     };
     let mut broken = events[0].header().clone();
     broken.seq = 5;
-    let event = LoggedEvent::create(broken, Bytes::new(), events[0].fingerprint()).expect("an event");
-    let group = LogRecord::Group { epoch: world.owner.log_state().epoch, n: 1, events: vec![event] };
+    let event =
+        LoggedEvent::create(broken, Bytes::new(), events[0].fingerprint()).expect("an event");
+    let group = LogRecord::Group {
+        epoch: world.owner.log_state().epoch,
+        n: 1,
+        events: vec![event],
+    };
     world.log.push(record::encode(&group).expect("a record"));
     let mut next = World::new(config());
     next.log = world.log;
     next.step(Input::Assigned);
-    assert_eq!(next.count(|it| matches!(it, Output::Halt(reason) if reason.contains("seq 5"))), 1);
+    assert_eq!(
+        next.count(|it| matches!(it, Output::Halt(reason) if reason.contains("seq 5"))),
+        1
+    );
 }
 
 #[test]
@@ -227,7 +279,9 @@ fn a_log_that_cannot_be_read_is_tried_again_from_the_stores_cursor() {
     let mut world = World::new(config());
     world.hold = |it| matches!(it, Output::ReadLog { .. });
     world.step(Input::Assigned);
-    let Some(Output::ReadLog { fold, .. }) = world.held.pop() else { panic!("the log is read first") };
+    let Some(Output::ReadLog { fold, .. }) = world.held.pop() else {
+        panic!("the log is read first")
+    };
     world.hold = |_| false;
     world.step(Input::FoldFailed { fold });
     assert!(world.owner.is_owning());

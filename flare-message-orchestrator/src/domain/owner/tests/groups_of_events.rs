@@ -23,7 +23,11 @@ fn one_group_is_in_flight_while_the_next_gathers() {
     assert_eq!(world.held.len(), 1);
     world.release();
     assert_eq!(sizes(&world), [1, 9]);
-    let seqs: Vec<_> = world.answered.iter().map(|it| it.1.as_ref().map(|it| it.receipt.seq)).collect();
+    let seqs: Vec<_> = world
+        .answered
+        .iter()
+        .map(|it| it.1.as_ref().map(|it| it.receipt.seq))
+        .collect();
     assert_eq!(seqs, (1..=10).map(Ok).collect::<Vec<_>>());
 }
 
@@ -68,10 +72,17 @@ fn a_senders_commands_keep_their_order_when_an_earlier_one_waits_for_a_read() {
     world.hold = |it| matches!(it, Output::Read { .. });
     // The first id says nothing of its age and must be looked up; the second was minted later than anything forgotten.
     let minted = ulid::Ulid::from_parts(u64::try_from(NOW_MS).expect("after 1970"), 1).to_string();
-    world.submit([send("alice", "bob", "order-1"), send("alice", "bob", &minted)]);
+    world.submit([
+        send("alice", "bob", "order-1"),
+        send("alice", "bob", &minted),
+    ]);
     assert!(world.answered.is_empty());
     world.release();
-    let order: Vec<_> = world.events().iter().map(|it| it.header().client_id.clone()).collect();
+    let order: Vec<_> = world
+        .events()
+        .iter()
+        .map(|it| it.header().client_id.clone())
+        .collect();
     assert_eq!(order, ["order-1", &minted]);
 }
 
@@ -83,7 +94,11 @@ fn one_senders_flood_does_not_keep_others_out_of_a_group() {
     world.submit((0..3_000).map(|it| send("alice", "bob", &format!("{it}"))));
     world.submit([send("carol", "bob", "1")]);
     world.release();
-    let place = world.events().iter().position(|it| it.header().sender_id == "carol").expect("placed");
+    let place = world
+        .events()
+        .iter()
+        .position(|it| it.header().sender_id == "carol")
+        .expect("placed");
     assert!(place < 1_001, "in the second group, not at {place}");
 }
 
@@ -98,7 +113,11 @@ fn time_never_runs_backwards() {
     let mut next = World::new(config());
     (next.log, next.store, next.clock_ms) = (world.log, world.store, world.clock_ms);
     next.step(Input::Assigned);
-    assert_eq!(next.place(send("carol", "bob", "1")).time_ms, first.time_ms, "another conversation of the partition");
+    assert_eq!(
+        next.place(send("carol", "bob", "1")).time_ms,
+        first.time_ms,
+        "another conversation of the partition"
+    );
 }
 
 #[test]
@@ -117,31 +136,60 @@ fn the_header_says_who_when_what_and_to_whom() {
     let mut world = World::with_group();
     let mut command = say("alice", "general", "1");
     command.trace_id = Bytes::from_static(&[7; 16]);
-    command.action =
-        Action::Send { content: command.body.clone(), mentions: vec!["bob".into(), "adam".into()], mention_all: true };
+    command.action = Action::Send {
+        content: command.body.clone(),
+        mentions: vec!["bob".into(), "adam".into()],
+        mention_all: true,
+    };
     let receipt = world.place(command.clone());
     let events = world.events();
     let event = events.last().expect("an event");
     let header = event.header();
     assert_eq!(header.message_id, receipt.message_id.to_string());
-    assert_eq!(receipt.message_id.timestamp_ms(), u64::try_from(NOW_MS).expect("after 1970"));
-    assert_eq!((&*header.sender_id, &*header.sender_device_id, &*header.client_id), ("alice", "phone", "1"));
+    assert_eq!(
+        receipt.message_id.timestamp_ms(),
+        u64::try_from(NOW_MS).expect("after 1970")
+    );
+    assert_eq!(
+        (
+            &*header.sender_id,
+            &*header.sender_device_id,
+            &*header.client_id
+        ),
+        ("alice", "phone", "1")
+    );
     assert_eq!(header.mentions, ["bob", "adam"]);
     assert_eq!(header.flags, flags::COUNTABLE | flags::MENTION_ALL);
-    assert_eq!((header.kind(), header.class()), (EventKind::MessageCreated, ConversationClass::Group));
-    assert_eq!((header.time_ms, header.trace_id.as_ref()), (NOW_MS, &[7; 16][..]));
+    assert_eq!(
+        (header.kind(), header.class()),
+        (EventKind::MessageCreated, ConversationClass::Group)
+    );
+    assert_eq!(
+        (header.time_ms, header.trace_id.as_ref()),
+        (NOW_MS, &[7; 16][..])
+    );
     assert_eq!(event.fingerprint(), command.fingerprint);
     let created = events[0].header();
-    assert_eq!((created.flags, created.kind()), (flags::MEMBERSHIP, EventKind::ConversationCreated));
+    assert_eq!(
+        (created.flags, created.kind()),
+        (flags::MEMBERSHIP, EventKind::ConversationCreated)
+    );
 }
 
 #[test]
 fn message_ids_are_all_different() {
     let mut world = World::owning();
     for id in 0..300 {
-        world.submit([send("alice", "bob", &format!("a{id}")), send("bob", "alice", &format!("b{id}"))]);
+        world.submit([
+            send("alice", "bob", &format!("a{id}")),
+            send("bob", "alice", &format!("b{id}")),
+        ]);
     }
-    let mut ids: Vec<_> = world.events().iter().map(flare_storage_model::LoggedEvent::message_id).collect();
+    let mut ids: Vec<_> = world
+        .events()
+        .iter()
+        .map(flare_storage_model::LoggedEvent::message_id)
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 600);
@@ -152,13 +200,21 @@ fn a_full_disk_refuses_and_the_epoch_goes_on() {
     let mut world = World::owning();
     world.hold = IS_GROUP;
     world.submit([send("alice", "bob", "1")]);
-    let Some(Output::Append { append, .. }) = world.held.pop() else { panic!("no group") };
+    let Some(Output::Append { append, .. }) = world.held.pop() else {
+        panic!("no group")
+    };
     world.hold = |_| false;
-    world.step(Input::Appended { append, report: AppendReport::NoRoom });
+    world.step(Input::Appended {
+        append,
+        report: AppendReport::NoRoom,
+    });
     let refusal = world.answered[0].1.clone().expect_err("refused");
     assert_eq!(refusal.code, ErrorCode::ResourceExhausted);
     assert!(refusal.retry_after.is_some());
-    assert_eq!(world.code(send("alice", "bob", "2")), ErrorCode::ResourceExhausted);
+    assert_eq!(
+        world.code(send("alice", "bob", "2")),
+        ErrorCode::ResourceExhausted
+    );
     world.step(Input::Room(true));
     assert_eq!(world.place(send("alice", "bob", "1")).seq, 1);
     assert_eq!(world.owner.log_state().epoch.number, 1);

@@ -5,7 +5,10 @@ use crate::domain::owner::{testing::*, *};
 const IS_HOOK: Held = |it| matches!(it, Output::AskHooks { .. });
 
 fn world() -> World {
-    let mut world = World::owning_with(OwnerConfig { hooks: true, ..config() });
+    let mut world = World::owning_with(OwnerConfig {
+        hooks: true,
+        ..config()
+    });
     world.create_group();
     world.hold = IS_HOOK;
     world
@@ -29,21 +32,43 @@ fn without_hooks_nobody_is_asked() {
 #[test]
 fn a_message_waits_for_its_hooks_and_so_do_the_senders_next_ones() {
     let mut world = world();
-    world.submit([say("alice", "general", "1"), say("alice", "general", "2"), say("bob", "general", "3")]);
+    world.submit([
+        say("alice", "general", "1"),
+        say("alice", "general", "2"),
+        say("bob", "general", "3"),
+    ]);
     let ids: Vec<_> = world
         .held
         .iter()
-        .map(|it| if let Output::AskHooks { command, .. } = it { command.client_id.to_string() } else { String::new() })
+        .map(|it| {
+            if let Output::AskHooks { command, .. } = it {
+                command.client_id.to_string()
+            } else {
+                String::new()
+            }
+        })
         .collect();
     assert_eq!(ids, ["1", "3"], "different senders at the same time");
     let (hook, _) = asked(&mut world);
-    world.step(Input::HooksAnswered { hook, verdict: HookVerdict::Continue });
+    world.step(Input::HooksAnswered {
+        hook,
+        verdict: HookVerdict::Continue,
+    });
     let (hook, _) = asked(&mut world);
-    world.step(Input::HooksAnswered { hook, verdict: HookVerdict::Continue });
+    world.step(Input::HooksAnswered {
+        hook,
+        verdict: HookVerdict::Continue,
+    });
     let (hook, command) = asked(&mut world);
     assert_eq!(&*command.client_id, "2");
-    world.step(Input::HooksAnswered { hook, verdict: HookVerdict::Continue });
-    let order: Vec<_> = world.events()[1..].iter().map(|it| it.header().client_id.clone()).collect();
+    world.step(Input::HooksAnswered {
+        hook,
+        verdict: HookVerdict::Continue,
+    });
+    let order: Vec<_> = world.events()[1..]
+        .iter()
+        .map(|it| it.header().client_id.clone())
+        .collect();
     assert_eq!(order, ["3", "1", "2"]);
 }
 
@@ -53,8 +78,12 @@ fn a_hook_may_amend_and_the_retry_is_still_the_same_command() {
     world.submit([say("alice", "general", "1")]);
     let (hook, _) = asked(&mut world);
     let body = Bytes::from_static(b"\x0a\x02hi");
-    let verdict =
-        HookVerdict::Amended { content: body.slice(2..), body: body.clone(), mentions: vec!["bob".into()], mention_all: false };
+    let verdict = HookVerdict::Amended {
+        content: body.slice(2..),
+        body: body.clone(),
+        mentions: vec!["bob".into()],
+        mention_all: false,
+    };
     world.step(Input::HooksAnswered { hook, verdict });
     let events = world.events();
     let event = events.last().expect("placed");
@@ -71,11 +100,17 @@ fn a_hook_may_stop_and_the_next_one_goes_on() {
     world.submit([say("alice", "general", "1"), say("alice", "general", "2")]);
     let (hook, _) = asked(&mut world);
     let refusal = Refusal::new(ErrorCode::StoppedByHook, "not here");
-    world.step(Input::HooksAnswered { hook, verdict: HookVerdict::Stop(refusal.clone()) });
+    world.step(Input::HooksAnswered {
+        hook,
+        verdict: HookVerdict::Stop(refusal.clone()),
+    });
     assert_eq!(world.answered.last().expect("answered").1, Err(refusal));
     let (hook, command) = asked(&mut world);
     assert_eq!(&*command.client_id, "2");
-    world.step(Input::HooksAnswered { hook, verdict: HookVerdict::Continue });
+    world.step(Input::HooksAnswered {
+        hook,
+        verdict: HookVerdict::Continue,
+    });
     assert_eq!(world.events().len(), 2);
 }
 
@@ -83,7 +118,10 @@ fn a_hook_may_stop_and_the_next_one_goes_on() {
 fn hooks_see_only_what_is_allowed() {
     let mut world = world();
     world.join("mallory", Standing::Stranger, 1);
-    assert_eq!(world.code(say("mallory", "general", "1")), ErrorCode::NotAMember);
+    assert_eq!(
+        world.code(say("mallory", "general", "1")),
+        ErrorCode::NotAMember
+    );
     world.place(change("general", EventKind::ConversationRenamed, "1"));
     assert!(world.held.is_empty());
 }
@@ -92,8 +130,16 @@ fn hooks_see_only_what_is_allowed() {
 fn who_became_a_member_meanwhile_is_shown_to_hooks() {
     let mut world = world();
     world.join("mia", Standing::Stranger, 1);
-    world.hold = |it| matches!(it, Output::AskHooks { .. } | Output::Append { events: 1.., .. });
-    world.submit([change("general", EventKind::MembersAdded, "1"), say("mia", "general", "1")]);
+    world.hold = |it| {
+        matches!(
+            it,
+            Output::AskHooks { .. } | Output::Append { events: 1.., .. }
+        )
+    };
+    world.submit([
+        change("general", EventKind::MembersAdded, "1"),
+        say("mia", "general", "1"),
+    ]);
     world.join("mia", Standing::Active(Role::Member), 2);
     world.hold = IS_HOOK;
     let held = std::mem::take(&mut world.held);
@@ -104,6 +150,12 @@ fn who_became_a_member_meanwhile_is_shown_to_hooks() {
     }
     let (hook, command) = asked(&mut world);
     assert_eq!(&*command.actor.user, "mia");
-    world.step(Input::HooksAnswered { hook, verdict: HookVerdict::Continue });
-    assert_eq!(world.events().last().expect("placed").header().sender_id, "mia");
+    world.step(Input::HooksAnswered {
+        hook,
+        verdict: HookVerdict::Continue,
+    });
+    assert_eq!(
+        world.events().last().expect("placed").header().sender_id,
+        "mia"
+    );
 }

@@ -17,9 +17,15 @@ fn only_members_send_to_a_group() {
     ] {
         world.join("mallory", standing, 1);
         let refusal = world.refusal(say("mallory", "general", "1"));
-        assert_eq!((refusal.code, refusal.field.as_ref()), (code, "conversation_id"));
+        assert_eq!(
+            (refusal.code, refusal.field.as_ref()),
+            (code, "conversation_id")
+        );
     }
-    assert_eq!(world.code(say("alice", "nowhere", "1")), ErrorCode::ConversationNotFound);
+    assert_eq!(
+        world.code(say("alice", "nowhere", "1")),
+        ErrorCode::ConversationNotFound
+    );
 }
 
 #[test]
@@ -40,8 +46,21 @@ fn after_removed_at_seq_k_no_later_seq_is_from_that_user() {
     let mut world = World::with_group();
     world.place(say("alice", "general", "1"));
     world.join("alice", Standing::Former, 3);
-    world.submit([change("general", EventKind::MemberRemoved, "1"), say("alice", "general", "2")]);
-    assert_eq!(world.answered.last().expect("answered").1.as_ref().expect_err("refused").code, ErrorCode::NotAMember);
+    world.submit([
+        change("general", EventKind::MemberRemoved, "1"),
+        say("alice", "general", "2"),
+    ]);
+    assert_eq!(
+        world
+            .answered
+            .last()
+            .expect("answered")
+            .1
+            .as_ref()
+            .expect_err("refused")
+            .code,
+        ErrorCode::NotAMember
+    );
     assert_eq!(world.events().len(), 3);
 }
 
@@ -66,11 +85,17 @@ fn a_member_event_in_the_group_that_gathers_makes_older_answers_stale() {
     world.hold = |it| matches!(it, Output::Append { events: 1.., .. });
     world.submit([say("bob", "general", "1")]);
     // Both wait for the same group: the change is decided first.
-    world.submit([change("general", EventKind::MemberRemoved, "1"), say("alice", "general", "2")]);
+    world.submit([
+        change("general", EventKind::MemberRemoved, "1"),
+        say("alice", "general", "2"),
+    ]);
     world.join("alice", Standing::Former, 4);
     world.release();
     let last = world.answered.last().expect("answered");
-    assert_eq!(last.1.as_ref().expect_err("refused").code, ErrorCode::NotAMember);
+    assert_eq!(
+        last.1.as_ref().expect_err("refused").code,
+        ErrorCode::NotAMember
+    );
     assert_eq!(world.events().len(), 4);
 }
 
@@ -79,24 +104,51 @@ fn nothing_is_sent_to_a_disbanded_conversation() {
     let mut world = World::with_group();
     world.place(say("alice", "general", "1"));
     world.place(change("general", EventKind::ConversationDisbanded, "1"));
-    let end = Membership { standing: Standing::Former, disbanded: true, as_of: 3 };
+    let end = Membership {
+        standing: Standing::Former,
+        disbanded: true,
+        as_of: 3,
+    };
     for user in ["alice", ""] {
         world.members.insert((key("general"), user.into()), end);
     }
-    assert_eq!(world.code(say("alice", "general", "2")), ErrorCode::ConversationDisbanded);
-    let system = Actor { kind: ActorKind::System, user: "".into(), device: "".into() };
-    let by_system = Command { actor: system, ..say("", "general", "2") };
+    assert_eq!(
+        world.code(say("alice", "general", "2")),
+        ErrorCode::ConversationDisbanded
+    );
+    let system = Actor {
+        kind: ActorKind::System,
+        user: "".into(),
+        device: "".into(),
+    };
+    let by_system = Command {
+        actor: system,
+        ..say("", "general", "2")
+    };
     assert_eq!(world.code(by_system), ErrorCode::ConversationDisbanded);
     world.join("mallory", Standing::Stranger, 3);
-    assert_eq!(world.code(say("mallory", "general", "2")), ErrorCode::NotAMember, "strangers learn nothing");
+    assert_eq!(
+        world.code(say("mallory", "general", "2")),
+        ErrorCode::NotAMember,
+        "strangers learn nothing"
+    );
 }
 
 #[test]
 fn the_system_sends_without_being_a_member() {
     let mut world = World::with_group();
-    world.members.insert((key("general"), "".into()), member(Standing::Stranger, 1));
-    let system = Actor { kind: ActorKind::System, user: "".into(), device: "".into() };
-    let by_system = Command { actor: system, ..say("", "general", "1") };
+    world
+        .members
+        .insert((key("general"), "".into()), member(Standing::Stranger, 1));
+    let system = Actor {
+        kind: ActorKind::System,
+        user: "".into(),
+        device: "".into(),
+    };
+    let by_system = Command {
+        actor: system,
+        ..say("", "general", "1")
+    };
     assert_eq!(world.place(by_system).seq, 2);
 }
 
@@ -105,19 +157,44 @@ fn a_session_that_does_not_answer_is_no_permission() {
     let mut world = World::with_group();
     world.hold = |it| matches!(it, Output::Authorise { .. });
     world.submit([say("alice", "general", "1")]);
-    let Some(Output::Authorise { ask, .. }) = world.held.pop() else { panic!("nobody is asked") };
+    let Some(Output::Authorise { ask, .. }) = world.held.pop() else {
+        panic!("nobody is asked")
+    };
     world.step(Input::Authorised { ask, answers: None });
-    assert_eq!(world.answered.last().expect("answered").1.as_ref().expect_err("refused").code, ErrorCode::Unavailable);
+    assert_eq!(
+        world
+            .answered
+            .last()
+            .expect("answered")
+            .1
+            .as_ref()
+            .expect_err("refused")
+            .code,
+        ErrorCode::Unavailable
+    );
 }
 
 #[test]
 fn services_change_conversations_without_being_asked_for() {
     let mut world = World::with_group();
     let before = asked(&world);
-    assert_eq!(world.place(change("general", EventKind::MembersAdded, "1")).seq, 2);
+    assert_eq!(
+        world
+            .place(change("general", EventKind::MembersAdded, "1"))
+            .seq,
+        2
+    );
     assert_eq!(asked(&world), before);
-    assert_eq!(world.code(change("general", EventKind::ConversationCreated, "2")), ErrorCode::AlreadyExists);
-    assert_eq!(world.code(change("nowhere", EventKind::MembersAdded, "3")), ErrorCode::ConversationNotFound);
-    let again = world.answer(change("general", EventKind::ConversationCreated, "created")).expect("known");
+    assert_eq!(
+        world.code(change("general", EventKind::ConversationCreated, "2")),
+        ErrorCode::AlreadyExists
+    );
+    assert_eq!(
+        world.code(change("nowhere", EventKind::MembersAdded, "3")),
+        ErrorCode::ConversationNotFound
+    );
+    let again = world
+        .answer(change("general", EventKind::ConversationCreated, "created"))
+        .expect("known");
     assert!(again.duplicate, "the outbox sends until it has a receipt");
 }

@@ -4,8 +4,17 @@ use crate::domain::owner::{testing::*, *};
 
 /// A world that remembers so little that each part of its memory holds more.
 fn forgetful() -> World {
-    let memory = MemoryLimits { heads: 0, ids: 0, messages: 0, part_entries: 50 };
-    World::owning_with(OwnerConfig { memory, max_pending_commands: 1_000_000, ..config() })
+    let memory = MemoryLimits {
+        heads: 0,
+        ids: 0,
+        messages: 0,
+        part_entries: 50,
+    };
+    World::owning_with(OwnerConfig {
+        memory,
+        max_pending_commands: 1_000_000,
+        ..config()
+    })
 }
 
 /// Fills several parts of the memory.
@@ -40,7 +49,9 @@ fn what_the_store_has_is_forgotten_and_read_again() {
     world.store_all();
     world.place(send("alice", "carol", "next"));
     world.seen.clear();
-    let again = world.answer(send("alice", "bob", "first")).expect("known to the store");
+    let again = world
+        .answer(send("alice", "bob", "first"))
+        .expect("known to the store");
     assert_eq!((again.receipt, again.duplicate), (first, true));
     assert_eq!(world.place(send("alice", "bob", "second")).seq, 2);
     assert!(reads(&world) >= 1);
@@ -54,21 +65,39 @@ fn an_answer_older_than_what_was_forgotten_is_asked_for_again() {
     // The answer is made here, before bob's conversation moves on and is forgotten.
     world.hold = |it| matches!(it, Output::Read { .. });
     world.submit([send("carol", "dave", "1")]);
-    let Some(Output::Read { read, request }) = world.held.pop() else { panic!("nothing is read") };
+    let Some(Output::Read { read, request }) = world.held.pop() else {
+        panic!("nothing is read")
+    };
     assert_eq!(request.heads.len(), 1);
-    let stale = ReadAnswer { as_of: 0, heads: vec![None], receipts: vec![None], targets: Vec::new() };
+    let stale = ReadAnswer {
+        as_of: 0,
+        heads: vec![None],
+        receipts: vec![None],
+        targets: Vec::new(),
+    };
     world.hold = |_| false;
     // The memory begins at the store's cursor after a restart: nothing below it may be answered by less.
     world.step(Input::Revoked);
     world.step(Input::Assigned);
     world.hold = |it| matches!(it, Output::Read { .. });
     world.submit([send("carol", "dave", "1")]);
-    world.step(Input::ReadAnswered { read, answer: Some(stale.clone()) });
-    let Some(Output::Read { read, .. }) = world.held.pop() else { panic!("nothing is read") };
+    world.step(Input::ReadAnswered {
+        read,
+        answer: Some(stale.clone()),
+    });
+    let Some(Output::Read { read, .. }) = world.held.pop() else {
+        panic!("nothing is read")
+    };
     let before = world.answered.len();
-    world.step(Input::ReadAnswered { read, answer: Some(stale) });
+    world.step(Input::ReadAnswered {
+        read,
+        answer: Some(stale),
+    });
     assert_eq!(world.answered.len(), before);
-    assert!(matches!(world.held[..], [Output::Read { .. }]), "it is read again");
+    assert!(
+        matches!(world.held[..], [Output::Read { .. }]),
+        "it is read again"
+    );
     world.release();
     assert!(world.answered.last().expect("answered").1.is_ok());
 }
@@ -87,7 +116,10 @@ fn commands_in_hand_keep_their_heads() {
     world.submit([send("alice", "carol", "next")]);
     world.seen.clear();
     world.release();
-    assert_eq!(world.events().last().expect("placed").header().sender_id, "adam");
+    assert_eq!(
+        world.events().last().expect("placed").header().sender_id,
+        "adam"
+    );
     assert_eq!(reads(&world), 0);
 }
 
@@ -102,7 +134,10 @@ fn a_head_that_the_fold_shows_in_part_is_completed_by_the_store() {
     next.step(Input::Assigned);
     // The last member event lies in the store, below the fold: an answer that does not include it is too old.
     next.join("bob", Standing::Active(Role::Member), 0);
-    assert_eq!(next.code(say("bob", "general", "1")), ErrorCode::Unavailable);
+    assert_eq!(
+        next.code(say("bob", "general", "1")),
+        ErrorCode::Unavailable
+    );
     next.join("bob", Standing::Active(Role::Member), 1);
     assert_eq!(next.place(say("bob", "general", "1")).seq, 4);
 }
@@ -114,14 +149,19 @@ fn a_store_ahead_of_its_owner_changes_nothing() {
     world.hold = |it| matches!(it, Output::Append { events: 1.., .. });
     world.submit([send("alice", "bob", "2"), send("carol", "dave", "1")]);
     // The storage-writer has the group before its owner knows.
-    let Some(Output::Append { append, record, .. }) = world.held.pop() else { panic!("no group") };
+    let Some(Output::Append { append, record, .. }) = world.held.pop() else {
+        panic!("no group")
+    };
     world.log.push(record);
     world.store.commit(&world.log, world.log.len());
     world.step(Input::CursorMoved(world.store.cursor));
     world.hold = |_| false;
     world.submit([send("dave", "carol", "1")]);
     let offset = world.log.len() as u64 - 1;
-    world.step(Input::Appended { append, report: AppendReport::At(offset) });
+    world.step(Input::Appended {
+        append,
+        report: AppendReport::At(offset),
+    });
     assert_eq!(world.answered.iter().filter(|it| it.1.is_ok()).count(), 4);
     assert_eq!(world.owner.store_lag_events(), 1, "dave's only");
     assert_eq!(world.place(send("carol", "dave", "2")).seq, 3);

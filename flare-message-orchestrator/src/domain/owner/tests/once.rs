@@ -7,7 +7,17 @@ fn minted(at_ms: i64, random: u128) -> String {
 }
 
 fn id_reads(world: &World) -> usize {
-    world.seen.iter().map(|it| if let Output::Read { request, .. } = it { request.ids.len() } else { 0 }).sum()
+    world
+        .seen
+        .iter()
+        .map(|it| {
+            if let Output::Read { request, .. } = it {
+                request.ids.len()
+            } else {
+                0
+            }
+        })
+        .sum()
 }
 
 #[test]
@@ -26,7 +36,10 @@ fn the_same_id_with_other_content_is_refused() {
     let mut other = send("alice", "bob", "1");
     other.fingerprint = send("alice", "bob", "2").fingerprint;
     let refusal = world.refusal(other);
-    assert_eq!((refusal.code, refusal.field.as_ref()), (ErrorCode::AlreadyExists, "client_id"));
+    assert_eq!(
+        (refusal.code, refusal.field.as_ref()),
+        (ErrorCode::AlreadyExists, "client_id")
+    );
 }
 
 #[test]
@@ -44,9 +57,15 @@ fn a_command_that_comes_twice_at_once_is_placed_once() {
     other.fingerprint = send("alice", "bob", "2").fingerprint;
     world.submit([send("alice", "bob", "1"), send("alice", "bob", "1"), other]);
     assert_eq!(world.events().len(), 1);
-    let results: Vec<_> =
-        world.answered.iter().map(|it| it.1.as_ref().map(|it| it.duplicate).map_err(|it| it.code)).collect();
-    assert_eq!(results, [Ok(false), Ok(true), Err(ErrorCode::AlreadyExists)]);
+    let results: Vec<_> = world
+        .answered
+        .iter()
+        .map(|it| it.1.as_ref().map(|it| it.duplicate).map_err(|it| it.code))
+        .collect();
+    assert_eq!(
+        results,
+        [Ok(false), Ok(true), Err(ErrorCode::AlreadyExists)]
+    );
 }
 
 #[test]
@@ -56,7 +75,10 @@ fn what_rests_on_a_group_in_flight_is_told_with_it() {
     world.submit([send("alice", "bob", "1"), send("alice", "bob", "1")]);
     assert!(world.answered.is_empty());
     world.submit([send("alice", "bob", "1")]);
-    assert!(world.answered.is_empty(), "the group in flight may never count");
+    assert!(
+        world.answered.is_empty(),
+        "the group in flight may never count"
+    );
     world.release();
     assert_eq!(world.answered.len(), 3);
     assert_eq!(world.events().len(), 1);
@@ -87,7 +109,11 @@ fn an_id_minted_after_all_that_is_forgotten_is_not_looked_up() {
     next.place(send("alice", "bob", &minted(NOW_MS + 30_001, 1)));
     assert_eq!(id_reads(&next), 0);
     next.place(send("alice", "bob", &minted(NOW_MS + 30_000, 2)));
-    assert_eq!(id_reads(&next), 1, "its event could be as old as what is forgotten");
+    assert_eq!(
+        id_reads(&next),
+        1,
+        "its event could be as old as what is forgotten"
+    );
     next.place(send("alice", "bob", "no time"));
     assert_eq!(id_reads(&next), 2);
 }
@@ -97,7 +123,10 @@ fn an_id_minted_in_the_future_is_refused_with_the_servers_time() {
     let mut world = World::owning();
     world.place(send("alice", "bob", &minted(NOW_MS + 30_000, 1)));
     let refusal = world.refusal(send("alice", "bob", &minted(NOW_MS + 30_001, 1)));
-    assert_eq!((refusal.code, refusal.field.as_ref()), (ErrorCode::ClientIdInFuture, "client_id"));
+    assert_eq!(
+        (refusal.code, refusal.field.as_ref()),
+        (ErrorCode::ClientIdInFuture, "client_id")
+    );
     assert_eq!(refusal.server_time_ms, Some(NOW_MS));
 }
 
@@ -125,4 +154,18 @@ fn a_store_that_cannot_be_read_is_no_answer() {
     assert!(refusal.retry_after.is_some());
     world.store.fails = false;
     world.place(send("alice", "bob", "1"));
+}
+
+#[test]
+fn an_id_that_the_clock_has_fallen_behind_while_it_waited_is_refused() {
+    let mut world = World::owning();
+    world.hold = |it| matches!(it, Output::Read { .. });
+    world.submit([send("alice", "bob", &minted(NOW_MS + 30_000, 1))]);
+    world.clock_ms -= 1;
+    world.release();
+    let refusal = world.answered[0].1.clone().expect_err("refused");
+    assert_eq!(
+        (refusal.code, refusal.server_time_ms),
+        (ErrorCode::ClientIdInFuture, Some(NOW_MS - 1))
+    );
 }

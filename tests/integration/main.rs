@@ -1,0 +1,81 @@
+//! End-to-end scenarios: the real binary, real clients, and a judge that decides from their histories whether the promises were kept.
+//!
+//! `cargo test --test integration` runs them all; `-- embedded::two_devices_chat` runs one, `-- --help` shows what else there is.
+
+mod arguments;
+mod deployment;
+mod judge;
+mod person;
+mod process;
+mod raw;
+mod recorder;
+mod scenarios;
+mod scene;
+mod view;
+mod worker;
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::{
+    arguments::Arguments,
+    deployment::Kind,
+    scenarios::{SCENARIOS, Scenario},
+    scene::Scene,
+};
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(worker::WORD) {
+        return worker::main(words);
+    }
+    let arguments = match Arguments::parse(std::env::args()) {
+        Ok(arguments) => Arc::new(arguments),
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    let trials = Kind::ALL
+        .into_iter()
+        .filter(|kind| arguments.deployment.is_none_or(|it| it == *kind))
+        .flat_map(|kind| SCENARIOS.iter().filter(move |it| it.kinds.contains(&kind)).map(move |it| (kind, it)))
+        .map(|(kind, scenario)| {
+            let arguments = Arc::clone(&arguments);
+            Trial::test(format!("{kind}::{}", scenario.name), move || run(kind, scenario, &arguments))
+        })
+        .collect();
+    libtest_mimic::run(&arguments.harness, trials).exit_code()
+}
+
+fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result<(), Failed> {
+    let folder = tempfile::Builder::new().prefix(&format!("flare-{kind}-{}-", scenario.name)).tempdir()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let played = runtime.block_on(async {
+        let scene = Scene::set(kind, folder.path()).await?;
+        tokio::time::timeout(scenario.within, (scenario.play)(scene, arguments)).await.map_err(anyhow::Error::from)?
+    });
+    // Whatever a failure left running goes with its processes.
+    runtime.shutdown_background();
+    let Err(error) = played else {
+        if arguments.keep_data {
+            let kept = folder.keep();
+            eprintln!("{kind}::{}: data, logs and histories are in {}", scenario.name, kept.display());
+        }
+        return Ok(());
+    };
+    let kept = folder.keep();
+    Err(Failed::from(format!("{error:#}\n\ndata, logs and histories are in {}\n{}", kept.display(), logs(&kept))))
+}
+
+/// The last lines of each process's log.
+fn logs(folder: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(folder.join("logs")) else {
+        return String::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| format!("--- {}\n{}\n", entry.file_name().to_string_lossy(), process::tail(&entry.path())))
+        .collect()
+}

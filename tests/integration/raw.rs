@@ -1,0 +1,195 @@
+//! A device that speaks frames without the SDK, for what the SDK would never do.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use flare_checker::{ClientEvent, Target, Via};
+use flare_core::{
+    codec::{self, ClientFrame, ServerFrame},
+    transport::{
+        Incoming, TransportExt, close_reason,
+        websocket::{self, ConnectOptions, WebSocket},
+    },
+};
+use flare_core_sdk::TokenSource;
+use flare_proto::{
+    client::{CloseReason, Connect, Send, SendAck},
+    message::{Content, Event, Text, content::Kind},
+};
+use prost::Message;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    person::{Device, SOON},
+    recorder::{self, Recorder},
+};
+
+const MAX_FRAME_BYTES: usize = 4 << 20;
+
+/// What came.
+#[derive(Debug)]
+pub enum Heard {
+    Frame(Box<ServerFrame>),
+    /// The connection ended; with a reason if the server gave one.
+    Closed(Option<CloseReason>),
+}
+
+/// A connection that is let in.
+pub struct Raw {
+    device: Device,
+    recorder: Recorder,
+    socket: WebSocket<TcpStream>,
+    next_id: u32,
+}
+
+/// The content of a text.
+pub fn text(text: &str) -> Vec<u8> {
+    let kind = Some(Kind::Text(Text { text: text.to_owned() }));
+    Content { kind, ..Content::default() }.encode_to_vec()
+}
+
+impl Raw {
+    /// Connects.
+    pub async fn arrive(device: Device, recorder: Recorder) -> anyhow::Result<Self> {
+        let socket = connect(&device, &recorder).await?;
+        Ok(Self { device, recorder, socket, next_id: 2 })
+    }
+
+    /// Drops the connection without a word, and connects anew.
+    pub async fn reconnect(&mut self) -> anyhow::Result<()> {
+        self.recorder.write(ClientEvent::Disconnected);
+        self.socket = connect(&self.device, &self.recorder).await?;
+        Ok(())
+    }
+
+    /// Sends a text to a user under a client id, without waiting. `again`: it was sent before.
+    pub async fn send(&mut self, user: &str, client_id: &str, said: &str, again: bool) -> anyhow::Result<u32> {
+        let content = text(said);
+        if again {
+            self.recorder.write(ClientEvent::Resent { client_id: client_id.to_owned() });
+        } else {
+            self.recorder.intends(client_id, Target::User(user.to_owned()), &content);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let send = Send {
+            id,
+            user_id: user.to_owned(),
+            client_id: client_id.to_owned(),
+            content: content.into(),
+            ..Send::default()
+        };
+        self.put(&ClientFrame::Send(send)).await?;
+        Ok(id)
+    }
+
+    /// Writes a frame.
+    pub async fn put(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
+        let payload = codec::encode_client(self.device.codec, frame)?;
+        Ok(self.socket.send(payload).await?)
+    }
+
+    /// What comes next. Events, receipts and hints are in the history then.
+    pub async fn hears(&mut self) -> anyhow::Result<Heard> {
+        loop {
+            let came = timeout(SOON, self.socket.recv()).await;
+            let came = came.with_context(|| format!("nothing came to {} within {SOON:?}", self.device.user))?;
+            let closed = match came {
+                Some(Ok(Incoming::Frame(bytes))) => {
+                    let frame = codec::decode_server(self.device.codec, bytes, MAX_FRAME_BYTES)?;
+                    self.record(&frame)?;
+                    return Ok(Heard::Frame(Box::new(frame)));
+                }
+                Some(Ok(Incoming::Alive)) => continue,
+                Some(Ok(Incoming::Closed { code, .. })) => code.and_then(close_reason),
+                Some(Err(_)) | None => None,
+            };
+            self.recorder.write(ClientEvent::Disconnected);
+            return Ok(Heard::Closed(closed));
+        }
+    }
+
+    /// The next receipt.
+    pub async fn receipt(&mut self) -> anyhow::Result<SendAck> {
+        loop {
+            match self.hears().await? {
+                Heard::Frame(frame) => match *frame {
+                    ServerFrame::SendAck(ack) => return Ok(ack),
+                    ServerFrame::Error(error) => bail!("refused: {error:?}"),
+                    _ => {}
+                },
+                Heard::Closed(reason) => bail!("closed with {reason:?} before a receipt"),
+            }
+        }
+    }
+
+    /// Waits until the server ends the connection, within this time.
+    pub async fn is_closed_within(&mut self, time: Duration) -> anyhow::Result<Option<CloseReason>> {
+        let closing = async {
+            let mut said = None;
+            loop {
+                match self.hears().await? {
+                    Heard::Frame(frame) => {
+                        if let ServerFrame::Kicked(kicked) = *frame {
+                            said = Some(kicked.reason());
+                        }
+                    }
+                    Heard::Closed(reason) => return anyhow::Ok(said.or(reason)),
+                }
+            }
+        };
+        timeout(time, closing).await.with_context(|| format!("not closed within {time:?}"))?
+    }
+
+    fn record(&self, frame: &ServerFrame) -> anyhow::Result<()> {
+        match frame {
+            ServerFrame::Deliver(deliver) => {
+                for bytes in &deliver.events {
+                    let event = Event::decode(bytes.clone())?;
+                    let delivered = recorder::delivered(&event, Via::Deliver).context("an event without a header")?;
+                    self.recorder.write(ClientEvent::Delivered(delivered));
+                }
+            }
+            ServerFrame::SendAck(ack) => self.recorder.write(recorder::acked(ack)),
+            ServerFrame::SyncHint(hint) if hint.conversation_ids.is_empty() => {
+                self.recorder.write(ClientEvent::SyncHint { conversation: None });
+            }
+            ServerFrame::SyncHint(hint) => {
+                for conversation in &hint.conversation_ids {
+                    self.recorder.write(ClientEvent::SyncHint { conversation: Some(conversation.clone()) });
+                }
+            }
+            ServerFrame::Kicked(kicked) => {
+                self.recorder.write(ClientEvent::Kicked { reason: kicked.reason().as_str_name().to_owned() });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSocket<TcpStream>> {
+    let TokenSource::Fixed(token) = &device.token else { bail!("a raw device has a fixed token") };
+    let options = ConnectOptions {
+        url: device.url.clone(),
+        codec: device.codec,
+        origin: None,
+        max_frame_bytes: MAX_FRAME_BYTES,
+    };
+    let mut socket = timeout(SOON, websocket::connect(&options)).await??;
+    let hello = Connect {
+        id: 1,
+        token: token.clone(),
+        device_id: device.device.clone(),
+        platform: "test".to_owned(),
+        sdk_version: "raw/1".to_owned(),
+        heartbeat_ms: 0,
+    };
+    socket.send(codec::encode_client(device.codec, &ClientFrame::Connect(hello))?).await?;
+    let came = timeout(SOON, socket.recv()).await?.context("closed before an answer")??;
+    let Incoming::Frame(bytes) = came else { bail!("{came:?} came instead of Connected") };
+    let frame = codec::decode_server(device.codec, bytes, MAX_FRAME_BYTES)?;
+    ensure!(matches!(frame, ServerFrame::Connected(_)), "{frame:?} came instead of Connected");
+    recorder.write(ClientEvent::Connected);
+    Ok(socket)
+}

@@ -1,0 +1,161 @@
+//! What a scenario plays in: a server, people with devices, and a judge at the end.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::Context;
+use flare_checker::{ClientEvent, Counts, Verdict};
+use flare_core_sdk::{Codec, TokenSource};
+
+use crate::{
+    deployment::{Deployment, Kind, Part},
+    judge::{self, Backend, Hour},
+    person::{Device, Person},
+    raw::Raw,
+    recorder::Recorder,
+};
+
+/// A stage with a running server.
+pub struct Scene {
+    pub server: Deployment,
+    folder: PathBuf,
+    backend: Backend,
+    /// What the harness itself does: restarts.
+    harness: Recorder,
+    histories: Mutex<Vec<PathBuf>>,
+    next_history: AtomicU32,
+}
+
+impl Scene {
+    /// Starts a server whose data, logs and histories are kept below `folder`.
+    pub async fn set(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
+        let server = Deployment::start(kind, folder).await?;
+        std::fs::create_dir_all(folder.join("histories"))?;
+        let key = server.api_key(&["read", "send", "conversations", "admin"]).await?;
+        let backend = Backend::new(&server.api()?, &key)?;
+        let path = folder.join("histories").join("harness.jsonl");
+        let harness = Recorder::open(&path, "harness", "harness")?;
+        Ok(Self {
+            server,
+            folder: folder.to_owned(),
+            backend,
+            harness,
+            histories: Mutex::new(vec![path]),
+            next_history: AtomicU32::new(0),
+        })
+    }
+
+    /// The server, as a backend with an API key sees it.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Where histories are kept.
+    pub fn histories_folder(&self) -> PathBuf {
+        self.folder.join("histories")
+    }
+
+    /// Takes in a history that somebody else writes.
+    pub fn add_history(&self, path: PathBuf) {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    fn recorder(&self, user: &str, device: &str) -> anyhow::Result<Recorder> {
+        let number = self.next_history.fetch_add(1, Ordering::Relaxed);
+        let path = self.histories_folder().join(format!("{number:03}-{user}-{device}.jsonl"));
+        let recorder = Recorder::open(&path, user, device)?;
+        self.add_history(path);
+        Ok(recorder)
+    }
+
+    /// How a user's device connects.
+    pub async fn device(&self, user: &str, device: &str) -> anyhow::Result<Device> {
+        let token = self.server.token(user, None).await?;
+        Ok(Device {
+            url: self.server.url()?,
+            user: user.to_owned(),
+            device: device.to_owned(),
+            token: TokenSource::Fixed(token),
+            codec: Codec::Proto,
+        })
+    }
+
+    /// A user's device comes online for the first time.
+    pub async fn arrives(&self, user: &str, device: &str) -> anyhow::Result<Person> {
+        self.arrives_with(user, device, |_| {}).await
+    }
+
+    /// Likewise, in another way.
+    pub async fn arrives_with(&self, user: &str, device: &str, change: impl FnOnce(&mut Device)) -> anyhow::Result<Person> {
+        let mut options = self.device(user, device).await?;
+        change(&mut options);
+        let person = Person::arrive(options, self.recorder(user, device)?);
+        person.in_step().await?;
+        Ok(person)
+    }
+
+    /// A user's device that speaks frames without the SDK.
+    pub async fn raw(&self, user: &str, device: &str) -> anyhow::Result<Raw> {
+        Raw::arrive(self.device(user, device).await?, self.recorder(user, device)?).await
+    }
+
+    /// Kills a part with signal 9 and starts it again.
+    pub async fn crash(&mut self, part: Part) -> anyhow::Result<()> {
+        self.server.kill9(part).await?;
+        self.comes_back(part).await
+    }
+
+    /// Stops a part cleanly and starts it again.
+    pub async fn restart(&mut self, part: Part) -> anyhow::Result<()> {
+        self.server.stop(part).await?;
+        self.comes_back(part).await
+    }
+
+    async fn comes_back(&mut self, part: Part) -> anyhow::Result<()> {
+        self.harness.write(ClientEvent::Restart);
+        self.server.start_again(part).await
+    }
+
+    /// Waits until everybody has read all that the server keeps for him.
+    pub async fn quiesce<'a>(&self, people: impl IntoIterator<Item = &'a Person>) -> anyhow::Result<()> {
+        for person in people {
+            person.in_step().await?;
+            let conversations: Vec<String> = person.look(|view| view.memberships(person.user()));
+            for conversation in conversations {
+                let head = self.backend.head(&conversation).await?;
+                person.reads_to(&conversation, head).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end: everybody claims to have read everything, and the judge demands that all promises were kept and enough happened.
+    pub async fn ends(mut self, people: Vec<Person>, minimums: &Counts) -> anyhow::Result<()> {
+        self.quiesce(&people).await?;
+        for person in people {
+            person.claims_all().await?;
+        }
+        judge::demand(&self.verdict().await?, minimums)?;
+        self.server.stop_all().await.context("at the end")
+    }
+
+    /// What the histories show, now that nobody does anything any more.
+    pub async fn verdict(&self) -> anyhow::Result<Verdict> {
+        judge::judge(&self.backend, &self.histories(), Hour::After).await
+    }
+
+    /// What the histories show while their clients go on.
+    pub async fn verdict_so_far(&self) -> anyhow::Result<Verdict> {
+        judge::judge(&self.backend, &self.histories(), Hour::Meanwhile).await
+    }
+
+    /// The files of all histories.
+    pub fn histories(&self) -> Vec<PathBuf> {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
