@@ -18,7 +18,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The context of a call that the gateway makes for no single user.
 fn own_context() -> RequestContext {
     RequestContext {
-        actor: Some(Actor { kind: ActorKind::Service.into(), ..Actor::default() }),
+        actor: Some(Actor {
+            kind: ActorKind::Service.into(),
+            ..Actor::default()
+        }),
         tenant: Some(TenantContext::default()),
         ..RequestContext::default()
     }
@@ -31,7 +34,10 @@ async fn within<T>(
 ) -> Result<T, Refusal> {
     match tokio::time::timeout(deadline, call).await {
         Ok(answer) => Ok(answer?.into_inner()),
-        Err(_) => Err(Refusal::new(ErrorCode::DeadlineExceeded, format!("no answer within {deadline:?}"))
-            .with_retry_after(RETRY_AFTER)),
+        Err(_) => Err(Refusal::new(
+            ErrorCode::DeadlineExceeded,
+            format!("no answer within {deadline:?}"),
+        )
+        .with_retry_after(RETRY_AFTER)),
     }
 }

@@ -15,14 +15,14 @@ use tonic::service::Routes;
 
 use crate::{
     application::{
-        connections::Connections, positions::PositionGatherer, registrar::Registrar, signals::signals,
-        submitter::Submitter,
+        connections::Connections, positions::PositionGatherer, registrar::Registrar,
+        signals::signals, submitter::Submitter,
     },
     config::AccessGatewayConfig,
     handler::{grpc::Grpc, link::Link, websocket},
     infrastructure::{
-        grpc_orchestrator::GrpcOrchestrator, grpc_position_store::GrpcPositionStore, grpc_presence::GrpcPresence,
-        grpc_services::GrpcServices, grpc_signals::GrpcSignals,
+        grpc_orchestrator::GrpcOrchestrator, grpc_position_store::GrpcPositionStore,
+        grpc_presence::GrpcPresence, grpc_services::GrpcServices, grpc_signals::GrpcSignals,
     },
 };
 
@@ -40,9 +40,16 @@ pub async fn build(
     let connections = Arc::new(Connections::new(incarnation.clone()));
     let closed = CancellationToken::new();
 
-    let presence = Arc::new(GrpcPresence::new(channels, &incarnation, platform.endpoint()));
-    let (registrar, registering) =
-        Registrar::new(presence, Arc::clone(&connections), config.registration_queue);
+    let presence = Arc::new(GrpcPresence::new(
+        channels,
+        &incarnation,
+        platform.endpoint(),
+    ));
+    let (registrar, registering) = Registrar::new(
+        presence,
+        Arc::clone(&connections),
+        config.registration_queue,
+    );
     let (submitter, submitting) = Submitter::new(
         Arc::new(GrpcOrchestrator::new(channels)),
         Arc::clone(&connections),
@@ -55,8 +62,11 @@ pub async fn build(
         config.max_positions,
         Duration::from_millis(config.positions_ms),
     ));
-    let (signals, passing_on) =
-        signals(Arc::new(GrpcSignals::new(channels)), config.signal_queue, closed.clone());
+    let (signals, passing_on) = signals(
+        Arc::new(GrpcSignals::new(channels)),
+        config.signal_queue,
+        closed.clone(),
+    );
     let link = Arc::new(Link {
         config: config.clone(),
         connections: Arc::clone(&connections),
@@ -64,7 +74,10 @@ pub async fn build(
         submitter,
         positions: Arc::clone(&positions),
         signals,
-        services: Arc::new(GrpcServices::new(channels.clone(), Duration::from_millis(config.call_ms))),
+        services: Arc::new(GrpcServices::new(
+            channels.clone(),
+            Duration::from_millis(config.call_ms),
+        )),
         validator,
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
@@ -75,16 +88,28 @@ pub async fn build(
 
     let grpc = Grpc::new(connections, closed.clone());
     let tasks = vec![
-        Task::new("access-gateway.registrar", ending(registering.run(closed.clone()))),
-        Task::new("access-gateway.submitter", ending(submitting.run(closed.clone()))),
-        Task::new("access-gateway.positions", ending({
-            let closed = closed.clone();
-            async move { positions.run(closed).await }
-        })),
+        Task::new(
+            "access-gateway.registrar",
+            ending(registering.run(closed.clone())),
+        ),
+        Task::new(
+            "access-gateway.submitter",
+            ending(submitting.run(closed.clone())),
+        ),
+        Task::new(
+            "access-gateway.positions",
+            ending({
+                let closed = closed.clone();
+                async move { positions.run(closed).await }
+            }),
+        ),
         Task::new("access-gateway.signals", ending(passing_on)),
     ];
     // The tasks end after the edge, or with it if it never begins.
-    let edge = Task::new("access-gateway.websocket", websocket::serve(listener, link, closed.drop_guard()));
+    let edge = Task::new(
+        "access-gateway.websocket",
+        websocket::serve(listener, link, closed.drop_guard()),
+    );
     Ok(Parts {
         routes: vec![Routes::new(
             AccessGatewayServiceServer::new(grpc).max_decoding_message_size(usize::MAX),

@@ -8,6 +8,8 @@ mod harness;
 #[path = "gateway/services.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod services;
+#[path = "gateway/wire.rs"]
+mod wire;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -53,8 +55,15 @@ fn open(address: &str, number: usize) -> TcpStream {
         .write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
         .expect("writes");
     let device = format!("device-{number}");
-    let connect = Connect { id: 1, token: harness::token("alice", "*"), device_id: device, ..Connect::default() };
-    let payload = encode_client(Codec::Proto, &ClientFrame::Connect(connect)).expect("encodes").bytes;
+    let connect = Connect {
+        id: 1,
+        token: harness::token("alice", "*"),
+        device_id: device,
+        ..Connect::default()
+    };
+    let payload = encode_client(Codec::Proto, &ClientFrame::Connect(connect))
+        .expect("encodes")
+        .bytes;
     let length = u8::try_from(payload.len()).expect("short");
     let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
     frame.extend_from_slice(&payload);
@@ -64,7 +73,9 @@ fn open(address: &str, number: usize) -> TcpStream {
 
 /// The handshake's answer and the Connected.
 fn hear(client: &mut TcpStream) {
-    client.set_read_timeout(Some(Duration::from_secs(10))).expect("sets");
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("sets");
     let mut head = [0; 129];
     client.read_exact(&mut head).expect("reads");
     assert!(head.starts_with(b"HTTP/1.1 101"));
@@ -80,13 +91,19 @@ fn hear(client: &mut TcpStream) {
         other => panic!("{other:?}"),
     };
     let mut connected = [0; 1024];
-    client.read_exact(connected.get_mut(..length).expect("fits")).expect("reads");
+    client
+        .read_exact(connected.get_mut(..length).expect("fits"))
+        .expect("reads");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_is_small() {
     let gateway = harness::Gateway::start().await;
-    let address = gateway.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    let address = gateway
+        .url
+        .trim_start_matches("ws://")
+        .trim_end_matches("/ws")
+        .to_owned();
     let mut clients = Vec::with_capacity(2 * CONNECTIONS);
     let many = |from: usize, clients: &mut Vec<TcpStream>| {
         for number in from..from + CONNECTIONS {
@@ -98,10 +115,16 @@ async fn an_idle_connection_is_small() {
     // The first ones pay for what all share.
     tokio::task::block_in_place(|| many(0, &mut clients));
     let registered = &gateway.world.online.registered;
-    services::until("settled", || registered.lock().expect("locks").len() == CONNECTIONS).await;
+    services::until("settled", || {
+        registered.lock().expect("locks").len() == CONNECTIONS
+    })
+    .await;
     let before = LIVE.load(Ordering::Relaxed);
     tokio::task::block_in_place(|| many(CONNECTIONS, &mut clients));
-    services::until("settled", || registered.lock().expect("locks").len() == 2 * CONNECTIONS).await;
+    services::until("settled", || {
+        registered.lock().expect("locks").len() == 2 * CONNECTIONS
+    })
+    .await;
     // What the played presence notes of each is counted too, and small.
     let each = LIVE.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS;
     assert!(each < MAX_BYTES, "{each} bytes");

@@ -42,7 +42,7 @@ pub enum Command {
     Verify(Verify),
     /// Say where a message went: placed, stored, delivered, read.
     Explain(Explain),
-    /// Check or print the configuration.
+    /// Check or print the configuration, or the pages about it.
     #[command(subcommand)]
     Config(ConfigCommand),
 }
@@ -354,6 +354,10 @@ pub enum ConfigCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Print every key with its default and what it is: the page doc/configuration.md.
+    Reference,
+    /// Print what is limited, and what happens beyond it: the page doc/limits.md.
+    Limits,
 }
 
 #[cfg(test)]

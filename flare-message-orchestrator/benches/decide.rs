@@ -20,6 +20,10 @@ use flare_message_orchestrator::owner::{
 use flare_storage_model::{ConversationKey, direct_conversation_id, fingerprint};
 use ulid::Ulid;
 
+/// The one that `flare` has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PAIRS: usize = 1_000;
 const BATCH: usize = 1_000;
 const BATCHES: usize = 600;

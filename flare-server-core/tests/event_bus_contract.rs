@@ -254,7 +254,9 @@ impl EventBus for Flawed {
         let task = tokio::spawn(async move {
             stopped.cancelled().await;
             // The position is kept a millisecond after it moves.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut late = tokio::time::interval(Duration::from_millis(50));
+            late.tick().await;
+            late.tick().await;
             std::mem::forget(subscription);
         });
         Ok(Subscription::new(stop, task))

@@ -13,16 +13,16 @@ const DEFAULT_CYCLES: u32 = 25;
 const DEFAULT_THREADS: usize = 2;
 
 /// What was asked for.
-pub struct Arguments {
-    pub deployment: Option<Kind>,
-    pub cycles: u32,
-    pub keep_data: bool,
-    pub harness: libtest_mimic::Arguments,
+pub(crate) struct Arguments {
+    pub(crate) deployment: Option<Kind>,
+    pub(crate) cycles: u32,
+    pub(crate) keep_data: bool,
+    pub(crate) harness: libtest_mimic::Arguments,
 }
 
 impl Arguments {
     /// Reads the command line, the program's name first. For a mistake in our own words it says what is wrong; of libtest's it ends the process.
-    pub fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut deployment, mut cycles, mut keep_data) = (None, DEFAULT_CYCLES, false);
         let mut rest = Vec::new();
         let mut words = words.peekable();

@@ -7,14 +7,18 @@ use std::{
     str::FromStr,
 };
 
-use anyhow::{Context, bail};
-use tokio::sync::Mutex;
+use anyhow::{Context, bail, ensure};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Mutex,
+};
 
 use crate::process::{self, Addresses, Process};
 
 /// How a deployment is cut into processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `flare up`: everything in one process.
     Embedded,
     /// The two gateways in a process of their own; loopback gRPC and a static registry between the two.
@@ -23,7 +27,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Embedded, Self::Split];
+    pub(crate) const ALL: [Self; 2] = [Self::Embedded, Self::Split];
 }
 
 impl fmt::Display for Kind {
@@ -48,7 +52,7 @@ impl FromStr for Kind {
 
 /// A part of a deployment that starts and ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// Whatever keeps the data. Embedded, that is all of it.
     Core,
     /// Whatever clients and backends connect to. Embedded, that is all of it.
@@ -76,7 +80,7 @@ struct Slot {
 }
 
 /// A running server.
-pub struct Deployment {
+pub(crate) struct Deployment {
     kind: Kind,
     folder: PathBuf,
     core: Slot,
@@ -87,7 +91,7 @@ pub struct Deployment {
 
 impl Deployment {
     /// Starts one whose data and logs are kept below `folder`; ready when this returns.
-    pub async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("logs"))?;
         let first = Addresses::default();
         let core = start(kind, Part::Core, folder, &first, None).await?;
@@ -103,7 +107,7 @@ impl Deployment {
     }
 
     /// How it is cut.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
@@ -112,24 +116,32 @@ impl Deployment {
     }
 
     /// Where clients connect.
-    pub fn url(&self) -> anyhow::Result<String> {
+    pub(crate) fn url(&self) -> anyhow::Result<String> {
         let address = self.outside().access_gateway.context("no access gateway")?;
         Ok(format!("ws://{address}/ws"))
     }
 
     /// Where backends connect, by gRPC and HTTP.
-    pub fn api(&self) -> anyhow::Result<String> {
+    pub(crate) fn api(&self) -> anyhow::Result<String> {
         let address = self.outside().core_gateway.context("no core gateway")?;
         Ok(format!("http://{address}"))
     }
 
+    /// A metric of the part that clients connect to, summed over all series whose name and labels contain every one of `words`; 0 if there is none.
+    pub(crate) async fn metric(&self, words: &[&str]) -> anyhow::Result<f64> {
+        let ops = self.outside().ops.context("no ops listener")?;
+        let text = get(ops, "/metrics").await?;
+        let lines = text.lines().filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
+        lines.map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?)).sum()
+    }
+
     /// Where the data is kept.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         data(&self.folder, Part::Core)
     }
 
     /// A token of a user, made once; of one device alone if it is named.
-    pub async fn token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
+    pub(crate) async fn token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
         let mut tokens = self.tokens.lock().await;
         let key = (user.to_owned(), device.map(str::to_owned));
         if let Some(token) = tokens.get(&key) {
@@ -141,7 +153,7 @@ impl Deployment {
     }
 
     /// A token of a user, made now.
-    pub async fn new_token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
+    pub(crate) async fn new_token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
         let data = text(&self.data())?;
         let mut arguments = vec!["token", "--user", user, "--data", &data];
         arguments.extend(device.into_iter().flat_map(|it| ["--device", it]));
@@ -149,7 +161,7 @@ impl Deployment {
     }
 
     /// A new API key's secret.
-    pub async fn api_key(&self, scopes: &[&str]) -> anyhow::Result<String> {
+    pub(crate) async fn api_key(&self, scopes: &[&str]) -> anyhow::Result<String> {
         let data = text(&data(&self.folder, self.owner_of(Part::Edge)))?;
         let scopes = scopes.join(",");
         let line = process::run(&["apikey", "create", "--name", "test", "--scope", &scopes, "--data", &data, "--json"]).await?;
@@ -171,19 +183,19 @@ impl Deployment {
     }
 
     /// Kills a part with signal 9.
-    pub async fn kill9(&mut self, part: Part) -> anyhow::Result<()> {
+    pub(crate) async fn kill9(&mut self, part: Part) -> anyhow::Result<()> {
         let running = self.slot(part).running.take();
         running.with_context(|| format!("{part:?} does not run"))?.kill9().await
     }
 
     /// Stops a part, and demands that it ends cleanly.
-    pub async fn stop(&mut self, part: Part) -> anyhow::Result<()> {
+    pub(crate) async fn stop(&mut self, part: Part) -> anyhow::Result<()> {
         let running = self.slot(part).running.take();
         running.with_context(|| format!("{part:?} does not run"))?.stop().await
     }
 
     /// Starts a part again that was killed or stopped, at the addresses that it had.
-    pub async fn start_again(&mut self, part: Part) -> anyhow::Result<()> {
+    pub(crate) async fn start_again(&mut self, part: Part) -> anyhow::Result<()> {
         let part = self.owner_of(part);
         let (kind, folder, core) = (self.kind, self.folder.clone(), self.core.addresses);
         let slot = self.slot(part);
@@ -195,7 +207,7 @@ impl Deployment {
     }
 
     /// Stops all that runs, cleanly.
-    pub async fn stop_all(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop_all(&mut self) -> anyhow::Result<()> {
         for slot in self.edge.iter_mut().chain([&mut self.core]) {
             if let Some(running) = slot.running.take() {
                 running.stop().await?;
@@ -236,6 +248,17 @@ async fn start(kind: Kind, part: Part, folder: &Path, at: &Addresses, core: Opti
     }
     arguments.extend(settings.into_iter().flat_map(|it| ["--set".to_owned(), it]));
     Process::start(name, &arguments, folder, &folder.join("logs").join(format!("{name}.log"))).await
+}
+
+/// The answer to a plain HTTP GET, headers included.
+async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(at).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {}", answer.lines().next().unwrap_or_default());
+    Ok(answer)
 }
 
 fn data(folder: &Path, part: Part) -> PathBuf {

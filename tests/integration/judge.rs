@@ -21,33 +21,33 @@ const PAGE: u32 = 200;
 
 /// A conversation as the server keeps it.
 #[derive(Debug, Default)]
-pub struct Kept {
-    pub floor_seq: u64,
-    pub head_seq: u64,
-    pub events: Vec<Bytes>,
+pub(crate) struct Kept {
+    pub(crate) floor_seq: u64,
+    pub(crate) head_seq: u64,
+    pub(crate) events: Vec<Bytes>,
 }
 
 /// Reads the server as a backend does, acting as the system.
 #[derive(Clone)]
-pub struct Backend {
+pub(crate) struct Backend {
     client: CoreGatewayServiceClient<Channel>,
     key: String,
 }
 
 impl Backend {
     /// Connects when it is first needed.
-    pub fn new(api: &str, key: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(api: &str, key: &str) -> anyhow::Result<Self> {
         let channel = Channel::from_shared(api.to_owned())?.connect_lazy();
         Ok(Self { client: CoreGatewayServiceClient::new(channel), key: key.to_owned() })
     }
 
     /// The stub.
-    pub fn client(&self) -> CoreGatewayServiceClient<Channel> {
+    pub(crate) fn client(&self) -> CoreGatewayServiceClient<Channel> {
         self.client.clone()
     }
 
     /// A request with the key.
-    pub fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+    pub(crate) fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-api-key", MetadataValue::try_from(self.key.as_str())?);
         Ok(request)
@@ -80,12 +80,12 @@ impl Backend {
     }
 
     /// The committed head; 0 if the server knows nothing of the conversation.
-    pub async fn head(&self, conversation: &str) -> anyhow::Result<u64> {
+    pub(crate) async fn head(&self, conversation: &str) -> anyhow::Result<u64> {
         Ok(self.page(conversation, 0, 1).await?.map_or(0, |(page, _)| page.head_seq))
     }
 
     /// All that the server keeps of a conversation, once it shows `at_least`: the store may lag behind a receipt for a moment.
-    pub async fn read(&self, conversation: &str, at_least: u64) -> anyhow::Result<Kept> {
+    pub(crate) async fn read(&self, conversation: &str, at_least: u64) -> anyhow::Result<Kept> {
         let deadline = Instant::now() + SOON;
         while self.head(conversation).await? < at_least {
             ensure!(Instant::now() < deadline, "{conversation} never reaches seq {at_least}, which was acked");
@@ -130,9 +130,15 @@ fn conversations(records: &[Record]) -> BTreeMap<String, u64> {
     found
 }
 
+/// Which conversations some histories tell of.
+pub(crate) fn told_of(histories: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    let records = read_histories(histories).collect::<Result<Vec<_>, _>>()?;
+    Ok(conversations(&records).into_keys().collect())
+}
+
 /// When judgement is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hour {
+pub(crate) enum Hour {
     /// While clients go on: the server has what no history read so far intended.
     Meanwhile,
     /// When everything is over.
@@ -140,7 +146,7 @@ pub enum Hour {
 }
 
 /// Judges histories against the server as it is now.
-pub async fn judge(backend: &Backend, histories: &[PathBuf], hour: Hour) -> anyhow::Result<Verdict> {
+pub(crate) async fn judge(backend: &Backend, histories: &[PathBuf], hour: Hour) -> anyhow::Result<Verdict> {
     let records = read_histories(histories).collect::<Result<Vec<_>, _>>()?;
     let mut checker = Checker::new();
     if hour == Hour::After {
@@ -162,6 +168,6 @@ pub async fn judge(backend: &Backend, histories: &[PathBuf], hour: Hour) -> anyh
 }
 
 /// Demands that every promise was kept, and that enough happened for that to mean something.
-pub fn demand(verdict: &Verdict, minimums: &Counts) -> anyhow::Result<()> {
+pub(crate) fn demand(verdict: &Verdict, minimums: &Counts) -> anyhow::Result<()> {
     verdict.require(minimums).with_context(|| format!("what was seen:\n{verdict}"))
 }

@@ -10,21 +10,21 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use crate::{recorder::Recorder, view::View};
 
 /// What does not happen by then does not happen.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// How a device connects.
 #[derive(Clone)]
-pub struct Device {
-    pub url: String,
-    pub user: String,
-    pub device: String,
-    pub token: TokenSource,
-    pub codec: Codec,
+pub(crate) struct Device {
+    pub(crate) url: String,
+    pub(crate) user: String,
+    pub(crate) device: String,
+    pub(crate) token: TokenSource,
+    pub(crate) codec: Codec,
 }
 
 impl Device {
     /// The SDK's options for it: as in the field, but with less patience.
-    pub fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let mut options = Options::new(self.url.clone(), self.token.clone(), self.device.clone());
         options.platform = "test".to_owned();
         options.codec = self.codec;
@@ -39,7 +39,7 @@ impl Device {
 }
 
 /// A device that is online, or tries to be.
-pub struct Person {
+pub(crate) struct Person {
     device: Device,
     client: Client,
     recorder: Arc<Recorder>,
@@ -48,7 +48,7 @@ pub struct Person {
 }
 
 /// A device that is away. It comes back with what it had.
-pub struct Away {
+pub(crate) struct Away {
     device: Device,
     recorder: Arc<Recorder>,
     view: Arc<watch::Sender<View>>,
@@ -56,7 +56,7 @@ pub struct Away {
 
 impl Person {
     /// Comes online for the first time.
-    pub fn arrive(device: Device, recorder: Recorder) -> Self {
+    pub(crate) fn arrive(device: Device, recorder: Recorder) -> Self {
         Self::begin(device, Arc::new(recorder), Arc::default())
     }
 
@@ -71,32 +71,32 @@ impl Person {
     }
 
     /// Whose device it is.
-    pub fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         &self.device.user
     }
 
     /// The client.
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// Its history.
-    pub fn recorder(&self) -> &Recorder {
+    pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
     /// What it has seen by now.
-    pub fn look<T>(&self, at: impl FnOnce(&View) -> T) -> T {
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&View) -> T) -> T {
         at(&self.view.borrow())
     }
 
     /// Waits until its view has what `find` finds.
-    pub async fn sees<T>(&self, what: &str, find: impl Fn(&View) -> Option<T>) -> anyhow::Result<T> {
+    pub(crate) async fn sees<T>(&self, what: &str, find: impl Fn(&View) -> Option<T>) -> anyhow::Result<T> {
         self.sees_within(SOON, what, find).await
     }
 
     /// Waits so long.
-    pub async fn sees_within<T>(&self, time: Duration, what: &str, find: impl Fn(&View) -> Option<T>) -> anyhow::Result<T> {
+    pub(crate) async fn sees_within<T>(&self, time: Duration, what: &str, find: impl Fn(&View) -> Option<T>) -> anyhow::Result<T> {
         let mut seen = self.view.subscribe();
         let waited = timeout(time, seen.wait_for(|view| find(view).is_some())).await;
         let Device { user, device, .. } = &self.device;
@@ -117,47 +117,47 @@ impl Person {
     }
 
     /// Waits until the device is connected and has read all that it heard of.
-    pub async fn in_step(&self) -> anyhow::Result<()> {
+    pub(crate) async fn in_step(&self) -> anyhow::Result<()> {
         self.sees("all that it heard of", |view| view.is_in_step().then_some(())).await
     }
 
     /// Waits until a message with this text is there; gives its seq.
-    pub async fn hears(&self, conversation: &str, text: &str) -> anyhow::Result<u64> {
+    pub(crate) async fn hears(&self, conversation: &str, text: &str) -> anyhow::Result<u64> {
         self.sees(&format!("{text:?} in {conversation}"), |view| view.find(conversation, text)).await
     }
 
     /// Waits until it has read a conversation up to this seq.
-    pub async fn reads_to(&self, conversation: &str, seq: u64) -> anyhow::Result<()> {
+    pub(crate) async fn reads_to(&self, conversation: &str, seq: u64) -> anyhow::Result<()> {
         self.sees(&format!("seq {seq} of {conversation}"), |view| (view.read_to(conversation) >= seq).then_some(())).await
     }
 
     /// Says something and waits for the receipt.
-    pub async fn say(&self, target: Target, text: &str) -> anyhow::Result<Sent> {
+    pub(crate) async fn say(&self, target: Target, text: &str) -> anyhow::Result<Sent> {
         Ok(self.saying(target, text).await?)
     }
 
     /// Says something to a user.
-    pub async fn tell(&self, user: &str, text: &str) -> anyhow::Result<Sent> {
+    pub(crate) async fn tell(&self, user: &str, text: &str) -> anyhow::Result<Sent> {
         self.say(Target::user(user), text).await
     }
 
     /// Says something in a conversation.
-    pub async fn post(&self, conversation: &str, text: &str) -> anyhow::Result<Sent> {
+    pub(crate) async fn post(&self, conversation: &str, text: &str) -> anyhow::Result<Sent> {
         self.say(Target::conversation(conversation), text).await
     }
 
     /// Says something; the receipt comes later.
-    pub fn saying(&self, target: Target, text: &str) -> Sending {
+    pub(crate) fn saying(&self, target: Target, text: &str) -> Sending {
         self.client.send(Draft::text(target, text))
     }
 
     /// Takes a message back.
-    pub async fn recall(&self, conversation: &str, seq: u64) -> anyhow::Result<Sent> {
+    pub(crate) async fn recall(&self, conversation: &str, seq: u64) -> anyhow::Result<Sent> {
         Ok(self.client.recall(conversation, seq).await?)
     }
 
     /// Makes a group with these members beside himself.
-    pub async fn create_group(&self, title: &str, members: &[&str], visibility: HistoryVisibility) -> anyhow::Result<String> {
+    pub(crate) async fn create_group(&self, title: &str, members: &[&str], visibility: HistoryVisibility) -> anyhow::Result<String> {
         let request = CreateConversationRequest {
             title: title.to_owned(),
             member_ids: members.iter().map(|it| (*it).to_owned()).collect(),
@@ -169,14 +169,14 @@ impl Person {
     }
 
     /// Goes offline with all that it has.
-    pub async fn leave(self) -> anyhow::Result<Away> {
+    pub(crate) async fn leave(self) -> anyhow::Result<Away> {
         self.client.close().await;
         timeout(SOON, self.consumer).await.context("the client's events do not end")??;
         Ok(Away { device: self.device, recorder: self.recorder, view: self.view })
     }
 
     /// Ends for good: what it read is claimed to be all.
-    pub async fn claims_all(self) -> anyhow::Result<()> {
+    pub(crate) async fn claims_all(self) -> anyhow::Result<()> {
         let read: Vec<(String, u64)> = self.look(|view| {
             view.memberships(self.user()).into_iter().map(|it| (it.clone(), view.read_to(&it))).collect()
         });
@@ -188,7 +188,7 @@ impl Person {
     }
 
     /// Ends without a claim.
-    pub async fn stop_recorded(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop_recorded(self) -> anyhow::Result<()> {
         let failure = self.recorder.finish();
         ensure!(failure.is_none(), "a history could not be written: {failure:?}");
         // The connection is dropped, not closed: no record follows the claims.
@@ -199,12 +199,12 @@ impl Person {
 
 impl Away {
     /// Comes back.
-    pub fn back(self) -> Person {
+    pub(crate) fn back(self) -> Person {
         Person::begin(self.device, self.recorder, self.view)
     }
 
     /// Comes back at another address or with another token.
-    pub fn back_with(mut self, change: impl FnOnce(&mut Device)) -> Person {
+    pub(crate) fn back_with(mut self, change: impl FnOnce(&mut Device)) -> Person {
         change(&mut self.device);
         self.back()
     }

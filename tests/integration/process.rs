@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_flare");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_flare");
 /// A process that is not ready by then never will be.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process that was asked to stop has stopped by then.
@@ -27,26 +27,26 @@ const PORT_FREE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where a process answers, as it says itself.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Addresses {
-    pub access_gateway: Option<SocketAddr>,
-    pub core_gateway: Option<SocketAddr>,
-    pub peer: Option<SocketAddr>,
-    pub ops: Option<SocketAddr>,
+pub(crate) struct Addresses {
+    pub(crate) access_gateway: Option<SocketAddr>,
+    pub(crate) core_gateway: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) ops: Option<SocketAddr>,
 }
 
 /// A server process that is ready.
-pub struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
     /// Open as long as the process, so that it can write.
     _stdout: BufReader<ChildStdout>,
-    pub addresses: Addresses,
+    pub(crate) addresses: Addresses,
 }
 
 impl Process {
     /// Starts `flare` with these arguments and waits for the line that says where it answers. What it logs goes to `log`.
-    pub async fn start(name: &str, arguments: &[String], folder: &Path, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(name: &str, arguments: &[String], folder: &Path, log: &Path) -> anyhow::Result<Self> {
         let deadline = Instant::now() + PORT_FREE_WITHIN;
         loop {
             match Self::try_start(name, arguments, folder, log).await {
@@ -83,7 +83,7 @@ impl Process {
     }
 
     /// Kills it with signal 9 and waits for its end.
-    pub async fn kill9(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn kill9(mut self) -> anyhow::Result<()> {
         ensure!(self.child.try_wait()?.is_none(), "{} had ended by itself:\n{}", self.name, tail(&self.log));
         self.child.start_kill()?;
         self.child.wait().await?;
@@ -91,7 +91,7 @@ impl Process {
     }
 
     /// Asks it to end (SIGTERM), and demands that it does so cleanly.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = self.child.id().with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))?;
         terminate(pid).await?;
         let ended = timeout(STOPPED_WITHIN, self.child.wait()).await;
@@ -108,7 +108,7 @@ async fn terminate(pid: u32) -> anyhow::Result<()> {
 }
 
 /// Runs a command of the binary to its end and gives what it printed.
-pub async fn run(arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) async fn run(arguments: &[&str]) -> anyhow::Result<String> {
     let done = Command::new(BINARY).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "flare {}: {}\n{said}", arguments.join(" "), done.status);
@@ -120,7 +120,7 @@ fn append(log: &Path) -> std::io::Result<File> {
 }
 
 /// The last lines of a log.
-pub fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     tail_from(log, 0)
 }
 

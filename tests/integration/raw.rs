@@ -28,14 +28,14 @@ const MAX_FRAME_BYTES: usize = 4 << 20;
 
 /// What came.
 #[derive(Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     Frame(Box<ServerFrame>),
     /// The connection ended; with a reason if the server gave one.
     Closed(Option<CloseReason>),
 }
 
 /// A connection that is let in.
-pub struct Raw {
+pub(crate) struct Raw {
     device: Device,
     recorder: Recorder,
     socket: WebSocket<TcpStream>,
@@ -43,27 +43,27 @@ pub struct Raw {
 }
 
 /// The content of a text.
-pub fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     let kind = Some(Kind::Text(Text { text: text.to_owned() }));
     Content { kind, ..Content::default() }.encode_to_vec()
 }
 
 impl Raw {
     /// Connects.
-    pub async fn arrive(device: Device, recorder: Recorder) -> anyhow::Result<Self> {
+    pub(crate) async fn arrive(device: Device, recorder: Recorder) -> anyhow::Result<Self> {
         let socket = connect(&device, &recorder).await?;
         Ok(Self { device, recorder, socket, next_id: 2 })
     }
 
     /// Drops the connection without a word, and connects anew.
-    pub async fn reconnect(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn reconnect(&mut self) -> anyhow::Result<()> {
         self.recorder.write(ClientEvent::Disconnected);
         self.socket = connect(&self.device, &self.recorder).await?;
         Ok(())
     }
 
     /// Sends a text to a user under a client id, without waiting. `again`: it was sent before.
-    pub async fn send(&mut self, user: &str, client_id: &str, said: &str, again: bool) -> anyhow::Result<u32> {
+    pub(crate) async fn send(&mut self, user: &str, client_id: &str, said: &str, again: bool) -> anyhow::Result<u32> {
         let content = text(said);
         if again {
             self.recorder.write(ClientEvent::Resent { client_id: client_id.to_owned() });
@@ -83,14 +83,20 @@ impl Raw {
         Ok(id)
     }
 
+    /// Drops the connection; the device goes on by other means, with the same history.
+    pub(crate) fn leave(self) -> (Device, Recorder) {
+        self.recorder.write(ClientEvent::Disconnected);
+        (self.device, self.recorder)
+    }
+
     /// Writes a frame.
-    pub async fn put(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
+    pub(crate) async fn put(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
         let payload = codec::encode_client(self.device.codec, frame)?;
         Ok(self.socket.send(payload).await?)
     }
 
     /// What comes next. Events, receipts and hints are in the history then.
-    pub async fn hears(&mut self) -> anyhow::Result<Heard> {
+    pub(crate) async fn hears(&mut self) -> anyhow::Result<Heard> {
         loop {
             let came = timeout(SOON, self.socket.recv()).await;
             let came = came.with_context(|| format!("nothing came to {} within {SOON:?}", self.device.user))?;
@@ -110,7 +116,7 @@ impl Raw {
     }
 
     /// The next receipt.
-    pub async fn receipt(&mut self) -> anyhow::Result<SendAck> {
+    pub(crate) async fn receipt(&mut self) -> anyhow::Result<SendAck> {
         loop {
             match self.hears().await? {
                 Heard::Frame(frame) => match *frame {
@@ -124,7 +130,7 @@ impl Raw {
     }
 
     /// Waits until the server ends the connection, within this time.
-    pub async fn is_closed_within(&mut self, time: Duration) -> anyhow::Result<Option<CloseReason>> {
+    pub(crate) async fn is_closed_within(&mut self, time: Duration) -> anyhow::Result<Option<CloseReason>> {
         let closing = async {
             let mut said = None;
             loop {

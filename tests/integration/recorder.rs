@@ -18,7 +18,7 @@ use flare_proto::{
 use prost::Message;
 
 /// One client's history.
-pub struct Recorder {
+pub(crate) struct Recorder {
     state: Mutex<State>,
 }
 
@@ -34,7 +34,7 @@ struct State {
 
 impl Recorder {
     /// Opens or continues the history of `user`'s `device`.
-    pub fn open(path: &Path, user: &str, device: &str) -> Result<Self, HistoryError> {
+    pub(crate) fn open(path: &Path, user: &str, device: &str) -> Result<Self, HistoryError> {
         let client = Client::new("default", user, device);
         let writer = HistoryWriter::open(path, client, Durability::Process)?;
         let state = State { writer, connections: 0, is_connected: false, declared: false, finished: false, failed: None };
@@ -42,13 +42,13 @@ impl Recorder {
     }
 
     /// Writes one record.
-    pub fn write(&self, event: ClientEvent) {
+    pub(crate) fn write(&self, event: ClientEvent) {
         self.lock().write(event);
     }
 
     /// Declares that the client is in step and is to be told of all that follows, if its connection is still the `connection`-th
     /// and this was not declared of it before.
-    pub fn in_step(&self, connection: u64) {
+    pub(crate) fn in_step(&self, connection: u64) {
         let mut state = self.lock();
         if state.is_connected && state.connections == connection && !state.declared {
             state.declared = true;
@@ -57,14 +57,14 @@ impl Recorder {
     }
 
     /// Ends the history. What kept it from being written, if anything did.
-    pub fn finish(&self) -> Option<HistoryError> {
+    pub(crate) fn finish(&self) -> Option<HistoryError> {
         let mut state = self.lock();
         state.finished = true;
         state.failed.take()
     }
 
     /// The intent to send these bytes.
-    pub fn intends(&self, client_id: &str, target: Target, content: &[u8]) {
+    pub(crate) fn intends(&self, client_id: &str, target: Target, content: &[u8]) {
         let mut state = self.lock();
         let sender = state.writer.client().user.clone();
         let intent = Intent { client_id: client_id.to_owned(), target, sender, body_hash: body_hash(content), kind: Kind::Message };
@@ -89,7 +89,7 @@ impl State {
 }
 
 /// The record of an event that came in the bytes `event`.
-pub fn delivered(event: &Event, via: Via) -> Option<Delivered> {
+pub(crate) fn delivered(event: &Event, via: Via) -> Option<Delivered> {
     let header = event.header.as_ref()?;
     Some(record(header, &event.body, via))
 }
@@ -123,7 +123,7 @@ fn record(header: &EventHeader, body: &[u8], via: Via) -> Delivered {
 }
 
 /// The record of a receipt.
-pub fn acked(ack: &SendAck) -> ClientEvent {
+pub(crate) fn acked(ack: &SendAck) -> ClientEvent {
     ClientEvent::Acked(Acked {
         client_id: ack.client_id.clone(),
         conversation: ack.conversation_id.clone(),

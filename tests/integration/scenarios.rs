@@ -1,23 +1,32 @@
 //! What is played.
 
+mod a_day;
 mod chat;
+mod groups;
+mod identity;
+mod joining;
+mod kill_loop;
+mod load;
+mod reading;
+mod restarts;
 mod retries;
+mod slow_reader;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 use crate::{arguments::Arguments, deployment::Kind, scene::Scene};
 
 /// A play in progress.
-pub type Play<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
+pub(crate) type Play<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
 
 /// One scenario.
-pub struct Scenario {
-    pub name: &'static str,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
     /// Against which deployments it is played.
-    pub kinds: &'static [Kind],
+    pub(crate) kinds: &'static [Kind],
     /// A play that takes longer has failed.
-    pub within: Duration,
-    pub play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
+    pub(crate) within: Duration,
+    pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
 }
 
 const EMBEDDED: &[Kind] = &[Kind::Embedded];
@@ -35,8 +44,18 @@ macro_rules! scenario {
 }
 
 /// All of them, the longest first.
-pub const SCENARIOS: &[Scenario] = &[
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(a_day::a_day, EMBEDDED, 240),
+    scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
+    scenario!(restarts::restart_under_load, BOTH, 120),
+    scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(chat::two_devices_chat, BOTH, 60),
     scenario!(chat::offline_then_sync, EMBEDDED, 60),
     scenario!(retries::retry_after_a_lost_ack, EMBEDDED, 60),
+    scenario!(groups::group_life, BOTH, 60),
+    scenario!(groups::removed_while_sending, EMBEDDED, 60),
+    scenario!(reading::unread_and_read_across_devices, EMBEDDED, 60),
+    scenario!(joining::late_joiner, EMBEDDED, 60),
+    scenario!(identity::kick, EMBEDDED, 60),
+    scenario!(identity::revoke, EMBEDDED, 60),
 ];

@@ -1,6 +1,7 @@
 //! What a scenario plays in: a server, people with devices, and a judge at the end.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -21,8 +22,8 @@ use crate::{
 };
 
 /// A stage with a running server.
-pub struct Scene {
-    pub server: Deployment,
+pub(crate) struct Scene {
+    pub(crate) server: Deployment,
     folder: PathBuf,
     backend: Backend,
     /// What the harness itself does: restarts.
@@ -33,7 +34,7 @@ pub struct Scene {
 
 impl Scene {
     /// Starts a server whose data, logs and histories are kept below `folder`.
-    pub async fn set(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn set(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
         let server = Deployment::start(kind, folder).await?;
         std::fs::create_dir_all(folder.join("histories"))?;
         let key = server.api_key(&["read", "send", "conversations", "admin"]).await?;
@@ -51,17 +52,17 @@ impl Scene {
     }
 
     /// The server, as a backend with an API key sees it.
-    pub fn backend(&self) -> &Backend {
+    pub(crate) fn backend(&self) -> &Backend {
         &self.backend
     }
 
     /// Where histories are kept.
-    pub fn histories_folder(&self) -> PathBuf {
+    pub(crate) fn histories_folder(&self) -> PathBuf {
         self.folder.join("histories")
     }
 
     /// Takes in a history that somebody else writes.
-    pub fn add_history(&self, path: PathBuf) {
+    pub(crate) fn add_history(&self, path: PathBuf) {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner).push(path);
     }
 
@@ -74,7 +75,7 @@ impl Scene {
     }
 
     /// How a user's device connects.
-    pub async fn device(&self, user: &str, device: &str) -> anyhow::Result<Device> {
+    pub(crate) async fn device(&self, user: &str, device: &str) -> anyhow::Result<Device> {
         let token = self.server.token(user, None).await?;
         Ok(Device {
             url: self.server.url()?,
@@ -86,12 +87,12 @@ impl Scene {
     }
 
     /// A user's device comes online for the first time.
-    pub async fn arrives(&self, user: &str, device: &str) -> anyhow::Result<Person> {
+    pub(crate) async fn arrives(&self, user: &str, device: &str) -> anyhow::Result<Person> {
         self.arrives_with(user, device, |_| {}).await
     }
 
     /// Likewise, in another way.
-    pub async fn arrives_with(&self, user: &str, device: &str, change: impl FnOnce(&mut Device)) -> anyhow::Result<Person> {
+    pub(crate) async fn arrives_with(&self, user: &str, device: &str, change: impl FnOnce(&mut Device)) -> anyhow::Result<Person> {
         let mut options = self.device(user, device).await?;
         change(&mut options);
         let person = Person::arrive(options, self.recorder(user, device)?);
@@ -100,18 +101,18 @@ impl Scene {
     }
 
     /// A user's device that speaks frames without the SDK.
-    pub async fn raw(&self, user: &str, device: &str) -> anyhow::Result<Raw> {
+    pub(crate) async fn raw(&self, user: &str, device: &str) -> anyhow::Result<Raw> {
         Raw::arrive(self.device(user, device).await?, self.recorder(user, device)?).await
     }
 
     /// Kills a part with signal 9 and starts it again.
-    pub async fn crash(&mut self, part: Part) -> anyhow::Result<()> {
+    pub(crate) async fn crash(&mut self, part: Part) -> anyhow::Result<()> {
         self.server.kill9(part).await?;
         self.comes_back(part).await
     }
 
     /// Stops a part cleanly and starts it again.
-    pub async fn restart(&mut self, part: Part) -> anyhow::Result<()> {
+    pub(crate) async fn restart(&mut self, part: Part) -> anyhow::Result<()> {
         self.server.stop(part).await?;
         self.comes_back(part).await
     }
@@ -122,7 +123,7 @@ impl Scene {
     }
 
     /// Waits until everybody has read all that the server keeps for him.
-    pub async fn quiesce<'a>(&self, people: impl IntoIterator<Item = &'a Person>) -> anyhow::Result<()> {
+    pub(crate) async fn quiesce<'a>(&self, people: impl IntoIterator<Item = &'a Person>) -> anyhow::Result<()> {
         for person in people {
             person.in_step().await?;
             let conversations: Vec<String> = person.look(|view| view.memberships(person.user()));
@@ -135,7 +136,7 @@ impl Scene {
     }
 
     /// The end: everybody claims to have read everything, and the judge demands that all promises were kept and enough happened.
-    pub async fn ends(mut self, people: Vec<Person>, minimums: &Counts) -> anyhow::Result<()> {
+    pub(crate) async fn ends(mut self, people: Vec<Person>, minimums: &Counts) -> anyhow::Result<()> {
         self.quiesce(&people).await?;
         for person in people {
             person.claims_all().await?;
@@ -145,17 +146,32 @@ impl Scene {
     }
 
     /// What the histories show, now that nobody does anything any more.
-    pub async fn verdict(&self) -> anyhow::Result<Verdict> {
+    pub(crate) async fn verdict(&self) -> anyhow::Result<Verdict> {
         judge::judge(&self.backend, &self.histories(), Hour::After).await
     }
 
     /// What the histories show while their clients go on.
-    pub async fn verdict_so_far(&self) -> anyhow::Result<Verdict> {
+    pub(crate) async fn verdict_so_far(&self) -> anyhow::Result<Verdict> {
         judge::judge(&self.backend, &self.histories(), Hour::Meanwhile).await
     }
 
+    /// The heads of all conversations that some histories tell of.
+    pub(crate) async fn heads(&self, histories: &[PathBuf]) -> anyhow::Result<HashMap<String, u64>> {
+        let mut heads = HashMap::new();
+        for conversation in judge::told_of(histories)? {
+            let head = self.backend.head(&conversation).await?;
+            heads.insert(conversation, head);
+        }
+        Ok(heads)
+    }
+
+    /// The folder of everything.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The files of all histories.
-    pub fn histories(&self) -> Vec<PathBuf> {
+    pub(crate) fn histories(&self) -> Vec<PathBuf> {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

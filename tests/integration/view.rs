@@ -18,19 +18,19 @@ const KEPT_NEWS: usize = 1_000;
 
 /// An event of a conversation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    pub kind: EventKind,
-    pub sender: String,
-    pub message_id: String,
-    pub via: Via,
+pub(crate) struct Seen {
+    pub(crate) kind: EventKind,
+    pub(crate) sender: String,
+    pub(crate) message_id: String,
+    pub(crate) via: Via,
     /// A message's text, if it is short.
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// A message's text in bytes.
-    pub text_bytes: usize,
+    pub(crate) text_bytes: usize,
     /// What it recalls.
-    pub target_seq: u64,
+    pub(crate) target_seq: u64,
     /// What it changed, if it is no message.
-    pub change: Option<Body>,
+    pub(crate) change: Option<Body>,
 }
 
 impl Seen {
@@ -48,28 +48,28 @@ impl Seen {
 
 /// A device's view. It outlives connections, and the device's being away.
 #[derive(Clone, Debug, Default)]
-pub struct View {
-    pub events: BTreeMap<String, BTreeMap<u64, Seen>>,
-    pub inbox: BTreeMap<String, InboxEntry>,
-    pub signals: VecDeque<Signal>,
+pub(crate) struct View {
+    pub(crate) events: BTreeMap<String, BTreeMap<u64, Seen>>,
+    pub(crate) inbox: BTreeMap<String, InboxEntry>,
+    pub(crate) signals: VecDeque<Signal>,
     /// Why connections ended, and attempts at them failed.
-    pub ends: VecDeque<DisconnectReason>,
+    pub(crate) ends: VecDeque<DisconnectReason>,
     /// Conversations that were refused to it.
-    pub unreadable: BTreeMap<String, String>,
-    pub floors: BTreeMap<String, u64>,
-    pub cursors: Cursors,
-    pub is_online: bool,
+    pub(crate) unreadable: BTreeMap<String, String>,
+    pub(crate) floors: BTreeMap<String, u64>,
+    pub(crate) cursors: Cursors,
+    pub(crate) is_online: bool,
     /// Nothing follows.
-    pub has_ended: bool,
+    pub(crate) has_ended: bool,
     /// How many connections there were.
-    pub connections: u64,
+    pub(crate) connections: u64,
     /// The inbox was told to its end on the present connection.
-    pub inbox_synced: bool,
+    pub(crate) inbox_synced: bool,
 }
 
 impl View {
     /// Takes in what the client told.
-    pub fn take(&mut self, event: Event) {
+    pub(crate) fn take(&mut self, event: Event) {
         match event {
             Event::Connected(_) => {
                 self.connections += 1;
@@ -118,18 +118,18 @@ impl View {
     }
 
     /// All that it heard of, on the connection that it has, it has read.
-    pub fn is_in_step(&self) -> bool {
+    pub(crate) fn is_in_step(&self) -> bool {
         let is_read = |it: &flare_core_sdk::Cursor| it.seq.unwrap_or_default() >= it.heard_seq;
         self.is_online && self.inbox_synced && self.cursors.conversations.values().all(is_read)
     }
 
     /// The last seq up to which it has read a conversation.
-    pub fn read_to(&self, conversation: &str) -> u64 {
+    pub(crate) fn read_to(&self, conversation: &str) -> u64 {
         self.cursors.seq(conversation).unwrap_or_default()
     }
 
     /// Conversations of which `user` is a member, as far as it knows: by the last event about him, else by the inbox.
-    pub fn memberships(&self, user: &str) -> Vec<String> {
+    pub(crate) fn memberships(&self, user: &str) -> Vec<String> {
         let all: BTreeSet<&String> = self.events.keys().chain(self.inbox.keys()).collect();
         all.into_iter().filter(|it| self.belongs_to(it, user)).cloned().collect()
     }
@@ -142,22 +142,22 @@ impl View {
     }
 
     /// The events of a conversation, by seq.
-    pub fn events_of(&self, conversation: &str) -> impl Iterator<Item = (u64, &Seen)> {
+    pub(crate) fn events_of(&self, conversation: &str) -> impl Iterator<Item = (u64, &Seen)> {
         self.events.get(conversation).into_iter().flatten().map(|(seq, seen)| (*seq, seen))
     }
 
     /// The messages of a conversation that are short, by seq.
-    pub fn texts(&self, conversation: &str) -> Vec<&str> {
+    pub(crate) fn texts(&self, conversation: &str) -> Vec<&str> {
         self.events_of(conversation).filter_map(|(_, it)| it.text.as_deref()).collect()
     }
 
     /// The seq of a message by its text.
-    pub fn find(&self, conversation: &str, text: &str) -> Option<u64> {
+    pub(crate) fn find(&self, conversation: &str, text: &str) -> Option<u64> {
         self.events_of(conversation).find(|(_, it)| it.text.as_deref() == Some(text)).map(|(seq, _)| seq)
     }
 
     /// The seq of the first event of a kind after `after`.
-    pub fn find_kind(&self, conversation: &str, kind: EventKind, after: u64) -> Option<u64> {
+    pub(crate) fn find_kind(&self, conversation: &str, kind: EventKind, after: u64) -> Option<u64> {
         self.events_of(conversation).find(|(seq, it)| *seq > after && it.kind == kind).map(|(seq, _)| seq)
     }
 }

@@ -29,7 +29,10 @@ pub struct Close {
 impl Close {
     /// Gives a reason.
     pub fn new(reason: CloseReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -99,7 +102,12 @@ pub struct TokenTimes {
 
 impl Connection {
     /// A connection with nothing to do. At most `max_bytes` wait for it.
-    pub fn new(registration: &Registration, expires_s: i64, codec: Codec, max_bytes: usize) -> Arc<Self> {
+    pub fn new(
+        registration: &Registration,
+        expires_s: i64,
+        codec: Codec,
+        max_bytes: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: registration.connection_id,
             codec,
@@ -138,7 +146,8 @@ impl Connection {
     /// The client brought another token.
     pub fn renew_token(&self, times: TokenTimes) {
         self.token_issued_s.store(times.issued_s, Ordering::Relaxed);
-        self.token_expires_s.store(times.expires_s, Ordering::Relaxed);
+        self.token_expires_s
+            .store(times.expires_s, Ordering::Relaxed);
         self.wake.notify_one();
     }
 
@@ -302,7 +311,9 @@ impl Inbox {
     fn put(&mut self, item: Outbound, now_ms: u64) {
         match self.queue.push(item, now_ms) {
             Pushed::Queued => {}
-            Pushed::Overflowed => metrics::counter!("flare_access_gateway_outbound_overflows_total").increment(1),
+            Pushed::Overflowed => {
+                metrics::counter!("flare_access_gateway_outbound_overflows_total").increment(1)
+            }
             Pushed::SlowReader => {
                 let message = "what goes out is not read fast enough: sync after reconnecting";
                 self.close_for(Close::new(CloseReason::SlowReader, message));
@@ -320,69 +331,4 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn connection(max_bytes: usize) -> Arc<Connection> {
-        let identity = Identity { tenant: "default".into(), user: "alice".into(), device: "phone".into() };
-        let registration = Registration {
-            identity: Arc::new(identity),
-            platform: "test".into(),
-            connection_id: 1,
-            connected_ms: 0,
-            token_issued_s: 1,
-        };
-        Connection::new(&registration, 2, Codec::Proto, max_bytes)
-    }
-
-    fn payload(bytes: usize) -> Payload {
-        Payload { bytes: Bytes::from(vec![0; bytes]), text: false }
-    }
-
-    #[tokio::test]
-    async fn a_reply_waits_for_room_instead_of_closing_the_connection() {
-        let connection = connection(100);
-        assert!(connection.push(Outbound::Answer(payload(80)), 0));
-        let reply = connection.reply(payload(90), || 0);
-        tokio::pin!(reply);
-        assert!(futures::poll!(&mut reply).is_pending());
-        assert!(connection.pop(100).is_some());
-        reply.await;
-        assert!(connection.news().close.is_none());
-        assert_eq!(connection.pop(100).map(|it| it.bytes.len()), Some(90));
-    }
-
-    #[tokio::test]
-    async fn a_reply_does_not_outlive_its_connection() {
-        let connection = connection(100);
-        assert!(connection.push(Outbound::Answer(payload(80)), 0));
-        let reply = connection.reply(payload(90), || 0);
-        tokio::pin!(reply);
-        assert!(futures::poll!(&mut reply).is_pending());
-        connection.end();
-        reply.await;
-        assert!(!connection.push(Outbound::Answer(payload(1)), 0));
-    }
-
-    #[test]
-    fn the_first_reason_to_close_stands() {
-        let connection = connection(100);
-        assert!(connection.close(Close::new(CloseReason::Kicked, "out")));
-        assert!(!connection.close(Close::new(CloseReason::Idle, "silent")));
-        assert_eq!(connection.news().close.map(|it| it.reason), Some(CloseReason::Kicked));
-    }
-
-    #[test]
-    fn a_second_overflow_closes_a_slow_reader() {
-        let connection = connection(100);
-        for size in [60, 60] {
-            assert!(connection.push(Outbound::Transient(payload(size)), 0));
-        }
-        assert!(connection.news().close.is_none());
-        for size in [90, 60] {
-            assert!(connection.push(Outbound::Transient(payload(size)), 1_000));
-        }
-        assert_eq!(connection.news().close.map(|it| it.reason), Some(CloseReason::SlowReader));
-    }
-}
+mod tests;

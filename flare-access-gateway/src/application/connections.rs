@@ -29,7 +29,9 @@ impl Connections {
     /// No connections yet.
     pub fn new(incarnation: String) -> Self {
         Self {
-            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
             last_id: AtomicU64::new(0),
             incarnation,
             start: Instant::now(),
@@ -76,14 +78,24 @@ impl Connections {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Connection>> {
         let locked = |shard: &Mutex<HashMap<u64, Arc<Connection>>>| {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect::<Vec<_>>()
+            shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .values()
+                .cloned()
+                .collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(locked).collect()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.shards.iter().all(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
+        self.shards.iter().all(|shard| {
+            shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
+        })
     }
 
     /// Waits until there is none.
@@ -101,7 +113,10 @@ impl Connections {
 
     /// Closes some. Answers how many of them were open.
     pub fn close(&self, ids: &[u64], close: &Close) -> usize {
-        ids.iter().filter_map(|id| self.get(*id)).filter(|it| it.close(close.clone())).count()
+        ids.iter()
+            .filter_map(|id| self.get(*id))
+            .filter(|it| it.close(close.clone()))
+            .count()
     }
 
     fn shard(&self, id: u64) -> Option<MutexGuard<'_, HashMap<u64, Arc<Connection>>>> {

@@ -43,7 +43,10 @@ pub trait Presence: Send + Sync + 'static {
     /// Keeps what is registered alive.
     async fn renew(&self) -> Result<Lease, Refusal>;
     /// Registers connections; a refused one is not registered.
-    async fn register(&self, connections: &[Registration]) -> Result<Vec<Result<(), Refusal>>, Refusal>;
+    async fn register(
+        &self,
+        connections: &[Registration],
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal>;
     /// Forgets connections.
     async fn unregister(&self, connections: &[Registration]) -> Result<(), Refusal>;
 }
@@ -145,7 +148,12 @@ pub trait Orchestrator: Send + Sync + 'static {
 #[async_trait]
 pub trait Services: Send + Sync + 'static {
     /// Sends a request's bytes and gives back the answer's, of at most `max_reply_bytes`.
-    async fn call(&self, method: &str, request: Bytes, max_reply_bytes: usize) -> Result<Bytes, Refusal>;
+    async fn call(
+        &self,
+        method: &str,
+        request: Bytes,
+        max_reply_bytes: usize,
+    ) -> Result<Bytes, Refusal>;
 }
 
 /// Where delivered positions are kept. A lower position than a stored one changes nothing, so all may be repeated.

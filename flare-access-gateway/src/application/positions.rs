@@ -27,7 +27,12 @@ pub struct PositionGatherer {
 impl PositionGatherer {
     /// Holds at most `max`, and stores them `every` so often.
     pub fn new(store: Arc<dyn PositionStore>, max: usize, every: Duration) -> Self {
-        Self { store, positions: Mutex::new(Positions::new(max)), begun: Notify::new(), every }
+        Self {
+            store,
+            positions: Mutex::new(Positions::new(max)),
+            begun: Notify::new(),
+            every,
+        }
     }
 
     /// Takes what a device acknowledges.
@@ -39,14 +44,19 @@ impl PositionGatherer {
         identity: &Arc<Identity>,
         acknowledged: impl Iterator<Item = (&'a str, u64)>,
     ) -> Result<(), Refusal> {
-        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut positions = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let was_empty = positions.is_empty();
         for (conversation, seq) in acknowledged {
-            positions.note(identity, conversation, seq).map_err(|error| {
-                Refusal::new(ErrorCode::ResourceExhausted, error.to_string())
-                    .with_field("positions")
-                    .with_retry_after(self.every)
-            })?;
+            positions
+                .note(identity, conversation, seq)
+                .map_err(|error| {
+                    Refusal::new(ErrorCode::ResourceExhausted, error.to_string())
+                        .with_field("positions")
+                        .with_retry_after(self.every)
+                })?;
         }
         if was_empty {
             self.begun.notify_one();
@@ -70,16 +80,27 @@ impl PositionGatherer {
     }
 
     async fn store(&self) {
-        let taken = self.positions.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let mut batches = taken.chunks(BATCH);
         while let Some(batch) = batches.next() {
             let Err(refusal) = self.store.put(batch).await else {
                 continue;
             };
             let left = batch.iter().chain(batches.by_ref().flatten());
-            let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut positions = self
+                .positions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let lost = left
-                .filter(|it| positions.note(&it.identity, &it.conversation, it.seq).is_err())
+                .filter(|it| {
+                    positions
+                        .note(&it.identity, &it.conversation, it.seq)
+                        .is_err()
+                })
                 .count();
             drop(positions);
             metrics::counter!("flare_access_gateway_positions_lost_total").increment(lost as u64);

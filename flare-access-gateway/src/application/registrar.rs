@@ -47,7 +47,9 @@ impl RegistrarHandle {
         self.queue
             .try_send(Wish::Register(registration, answer))
             .map_err(|_| unavailable("too many connections wait to be registered"))?;
-        answered.await.unwrap_or_else(|_| Err(unavailable("this process is ending")))
+        answered
+            .await
+            .unwrap_or_else(|_| Err(unavailable("this process is ending")))
     }
 
     /// Forgets a connection that was removed from the table.
@@ -70,7 +72,11 @@ pub struct Registrar {
 
 impl Registrar {
     /// At most `queue` connections wait.
-    pub fn new(presence: Arc<dyn Presence>, connections: Arc<Connections>, queue: usize) -> (RegistrarHandle, Self) {
+    pub fn new(
+        presence: Arc<dyn Presence>,
+        connections: Arc<Connections>,
+        queue: usize,
+    ) -> (RegistrarHandle, Self) {
         let (sender, receiver) = mpsc::channel(queue);
         let registrar = Self {
             presence,
@@ -118,13 +124,19 @@ impl Registrar {
                     coming.push(registration);
                     answers.push(answer);
                 }
-                Wish::Unregister(registration) if self.leaving.len() < MAX_LEAVING => self.leaving.push(registration),
+                Wish::Unregister(registration) if self.leaving.len() < MAX_LEAVING => {
+                    self.leaving.push(registration)
+                }
                 // Presence is away for long: it forgets all of this gateway with the lease.
-                Wish::Unregister(_) => metrics::counter!("flare_access_gateway_unregistrations_dropped_total").increment(1),
+                Wish::Unregister(_) => {
+                    metrics::counter!("flare_access_gateway_unregistrations_dropped_total")
+                        .increment(1)
+                }
             }
         }
         if !coming.is_empty() {
-            metrics::histogram!("flare_access_gateway_registration_batch_connections").record(coming.len() as f64);
+            metrics::histogram!("flare_access_gateway_registration_batch_connections")
+                .record(coming.len() as f64);
             match self.presence.register(&coming).await {
                 Ok(outcomes) => {
                     for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -157,7 +169,8 @@ impl Registrar {
     async fn renew(&mut self) {
         match self.presence.renew().await {
             Ok(lease) => {
-                self.renew_at = Instant::now() + (lease.lasts / RENEWALS).max(Duration::from_millis(50));
+                self.renew_at =
+                    Instant::now() + (lease.lasts / RENEWALS).max(Duration::from_millis(50));
                 self.register_all |= !lease.known;
             }
             Err(refusal) => {
@@ -181,10 +194,16 @@ impl Registrar {
     async fn register_all(&self) -> Result<(), Refusal> {
         let all = self.connections.all();
         if !all.is_empty() {
-            tracing::info!(connections = all.len(), "presence knows nothing of this gateway: registering all again");
+            tracing::info!(
+                connections = all.len(),
+                "presence knows nothing of this gateway: registering all again"
+            );
         }
         for some in all.chunks(BATCH) {
-            let open: Vec<&Arc<Connection>> = some.iter().filter(|it| self.connections.get(it.id).is_some()).collect();
+            let open: Vec<&Arc<Connection>> = some
+                .iter()
+                .filter(|it| self.connections.get(it.id).is_some())
+                .collect();
             let registrations: Vec<_> = open.iter().map(|it| it.registration()).collect();
             let outcomes = self.presence.register(&registrations).await?;
             for (connection, outcome) in open.into_iter().zip(outcomes) {
@@ -202,7 +221,9 @@ pub fn close_of(refusal: &Refusal) -> Close {
     let reason = match refusal.code {
         ErrorCode::LimitExceeded => CloseReason::TooManyConnections,
         ErrorCode::FailedPrecondition => CloseReason::Replaced,
-        ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::ResourceExhausted => CloseReason::GoingAway,
+        ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::ResourceExhausted => {
+            CloseReason::GoingAway
+        }
         _ => CloseReason::Unauthenticated,
     };
     Close::new(reason, refusal.message.to_string())

@@ -24,9 +24,12 @@ impl SignalsHandle {
     /// # Errors
     /// RESOURCE_EXHAUSTED: too many wait.
     pub fn pass_on(&self, signal: Typing) -> Result<(), Refusal> {
-        self.queue
-            .try_send(signal)
-            .map_err(|_| Refusal::new(ErrorCode::ResourceExhausted, "too many signals are on their way"))
+        self.queue.try_send(signal).map_err(|_| {
+            Refusal::new(
+                ErrorCode::ResourceExhausted,
+                "too many signals are on their way",
+            )
+        })
     }
 }
 
@@ -39,7 +42,10 @@ pub fn signals(
     let (sender, mut receiver) = mpsc::channel(queue);
     let run = async move {
         let mut batch = Vec::new();
-        while let Some(1..) = closed.run_until_cancelled(receiver.recv_many(&mut batch, BATCH)).await {
+        while let Some(1..) = closed
+            .run_until_cancelled(receiver.recv_many(&mut batch, BATCH))
+            .await
+        {
             let count = batch.len() as u64;
             if let Err(refusal) = port.pass_on(std::mem::take(&mut batch)).await {
                 metrics::counter!("flare_access_gateway_signals_lost_total").increment(count);

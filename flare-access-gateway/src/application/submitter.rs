@@ -41,13 +41,18 @@ pub struct Taken {
 impl Taken {
     fn settle(self, result: Result<super::ports::Placed, Refusal>) {
         if result.as_ref().is_err_and(Refusal::is_retryable) {
-            self.connection.break_lane(self.command.lane, self.command.generation);
+            self.connection
+                .break_lane(self.command.lane, self.command.generation);
         }
-        self.connection.settle(Settled { ticket: self.ticket, result });
+        self.connection.settle(Settled {
+            ticket: self.ticket,
+            result,
+        });
     }
 
     fn is_held(&self) -> bool {
-        self.connection.holds(self.command.lane, self.command.generation)
+        self.connection
+            .holds(self.command.lane, self.command.generation)
     }
 }
 
@@ -64,8 +69,11 @@ impl SubmitterHandle {
     /// RESOURCE_EXHAUSTED: too many wait; nothing was taken.
     pub fn submit(&self, taken: Taken) -> Result<(), Refusal> {
         self.queue.try_send(taken).map_err(|_| {
-            Refusal::new(ErrorCode::ResourceExhausted, "too many commands wait to be submitted")
-                .with_retry_after(RETRY_AFTER)
+            Refusal::new(
+                ErrorCode::ResourceExhausted,
+                "too many commands wait to be submitted",
+            )
+            .with_retry_after(RETRY_AFTER)
         })
     }
 }
@@ -136,7 +144,10 @@ impl Submitter {
                     let mut had_receipts = false;
                     match self.use_stream(stream, &closed, &mut had_receipts).await {
                         End::Closed => break,
-                        End::Broken => metrics::counter!("flare_access_gateway_submit_streams_broken_total").increment(1),
+                        End::Broken => {
+                            metrics::counter!("flare_access_gateway_submit_streams_broken_total")
+                                .increment(1)
+                        }
                     }
                     if had_receipts {
                         pauses = backoff.build();
@@ -166,8 +177,16 @@ impl Submitter {
         }
     }
 
-    async fn use_stream(&mut self, stream: SubmitStream, closed: &CancellationToken, had_receipts: &mut bool) -> End {
-        let SubmitStream { commands, mut receipts } = stream;
+    async fn use_stream(
+        &mut self,
+        stream: SubmitStream,
+        closed: &CancellationToken,
+        had_receipts: &mut bool,
+    ) -> End {
+        let SubmitStream {
+            commands,
+            mut receipts,
+        } = stream;
         let mut taken = Vec::new();
         loop {
             let room = self.in_flight.room(self.max_in_flight).min(BATCH);
@@ -217,7 +236,9 @@ impl Submitter {
     fn batch(&mut self) -> Vec<Submission> {
         let (mut batch, mut bytes, mut held) = (Vec::new(), 0, Vec::new());
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let Some((correlation, taken)) = self.in_flight.send_next() else { break };
+            let Some((correlation, taken)) = self.in_flight.send_next() else {
+                break;
+            };
             if taken.is_held() {
                 held.push(correlation);
                 continue;
@@ -225,7 +246,10 @@ impl Submitter {
             if let Action::Send(content) = &taken.command.action {
                 bytes += content.len();
             }
-            batch.push(Submission { correlation, command: Arc::clone(&taken.command) });
+            batch.push(Submission {
+                correlation,
+                command: Arc::clone(&taken.command),
+            });
         }
         for correlation in held {
             if let Some(taken) = self.in_flight.settle(correlation) {
@@ -240,7 +264,11 @@ impl Submitter {
 
     /// False: the orchestrator no longer owns what it is asked for, so this stream is of no more use.
     fn settle(&mut self, receipts: Vec<Receipt>) -> bool {
-        for Receipt { correlation, result } in receipts {
+        for Receipt {
+            correlation,
+            result,
+        } in receipts
+        {
             if matches!(&result, Err(refusal) if refusal.code == ErrorCode::NotOwner) {
                 return false;
             }
@@ -255,7 +283,9 @@ impl Submitter {
         let now_ms = self.connections.now_ms();
         while let Some(taken) = self.in_flight.expire(now_ms) {
             metrics::counter!("flare_access_gateway_commands_expired_total").increment(1);
-            taken.settle(Err(no_receipt("no receipt in time: it may have been placed, or not; send it again")));
+            taken.settle(Err(no_receipt(
+                "no receipt in time: it may have been placed, or not; send it again",
+            )));
         }
     }
 

@@ -29,7 +29,11 @@ impl BrokenLanes {
 
     /// Whether a command is held back.
     pub fn holds(&self, lane: u64, generation: u32) -> bool {
-        self.all || self.generations.get(&lane).is_some_and(|broken| generation <= *broken)
+        self.all
+            || self
+                .generations
+                .get(&lane)
+                .is_some_and(|broken| generation <= *broken)
     }
 
     /// The connection has nothing outstanding and has seen every receipt: what it sends from here on has a higher generation.

@@ -27,7 +27,12 @@ struct Slot<T> {
 
 impl<T> Default for InFlight<T> {
     fn default() -> Self {
-        Self { first: 1, slots: VecDeque::new(), next_to_send: 1, filled: 0 }
+        Self {
+            first: 1,
+            slots: VecDeque::new(),
+            next_to_send: 1,
+            filled: 0,
+        }
     }
 }
 
@@ -74,7 +79,9 @@ impl<T> InFlight<T> {
 
     /// The first item, if its time is over.
     pub fn expire(&mut self, now_ms: u64) -> Option<T> {
-        let passed = self.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms);
+        let passed = self
+            .next_deadline_ms()
+            .is_some_and(|deadline| deadline <= now_ms);
         if !passed {
             return None;
         }
@@ -93,7 +100,9 @@ impl<T> InFlight<T> {
 
     /// How many more may be taken, if `max` may wait. A receipt that is late holds up others only when very many came after it.
     pub fn room(&self, max: usize) -> usize {
-        let places = max.saturating_mul(PLACES_PER_ITEM).saturating_sub(self.slots.len());
+        let places = max
+            .saturating_mul(PLACES_PER_ITEM)
+            .saturating_sub(self.slots.len());
         max.saturating_sub(self.filled).min(places)
     }
 
@@ -124,7 +133,12 @@ mod tests {
     }
 
     fn sent<T: Copy>(items: &mut InFlight<T>) -> Vec<(u64, T)> {
-        std::iter::from_fn(|| items.send_next().map(|(correlation, item)| (correlation, *item))).collect()
+        std::iter::from_fn(|| {
+            items
+                .send_next()
+                .map(|(correlation, item)| (correlation, *item))
+        })
+        .collect()
     }
 
     #[test]
@@ -149,7 +163,10 @@ mod tests {
         assert_eq!(items.next_deadline_ms(), Some(20));
         assert_eq!(items.settle(1), None);
         assert_eq!(sent(&mut items), [(2, "b"), (3, "c")]);
-        assert_eq!((items.pop(), items.pop(), items.pop()), (Some("b"), Some("c"), None));
+        assert_eq!(
+            (items.pop(), items.pop(), items.pop()),
+            (Some("b"), Some("c"), None)
+        );
         assert!(items.is_empty());
         items.push("d", 40);
         assert_eq!(sent(&mut items), [(4, "d")]);

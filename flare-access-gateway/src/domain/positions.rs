@@ -31,22 +31,38 @@ pub struct TooMany;
 impl Positions {
     /// Holds at most `max`.
     pub fn new(max: usize) -> Self {
-        Self { max, devices: HashMap::new(), count: 0 }
+        Self {
+            max,
+            devices: HashMap::new(),
+            count: 0,
+        }
     }
 
     /// Notes a position; a lower one changes nothing.
     ///
     /// # Errors
     /// If there is no room for another conversation of the device.
-    pub fn note(&mut self, identity: &Arc<Identity>, conversation: &str, seq: u64) -> Result<(), TooMany> {
-        if let Some(known) = self.devices.get_mut(identity).and_then(|it| it.get_mut(conversation)) {
+    pub fn note(
+        &mut self,
+        identity: &Arc<Identity>,
+        conversation: &str,
+        seq: u64,
+    ) -> Result<(), TooMany> {
+        if let Some(known) = self
+            .devices
+            .get_mut(identity)
+            .and_then(|it| it.get_mut(conversation))
+        {
             *known = seq.max(*known);
             return Ok(());
         }
         if self.count >= self.max {
             return Err(TooMany);
         }
-        self.devices.entry(Arc::clone(identity)).or_default().insert(conversation.into(), seq);
+        self.devices
+            .entry(Arc::clone(identity))
+            .or_default()
+            .insert(conversation.into(), seq);
         self.count += 1;
         Ok(())
     }
@@ -57,11 +73,13 @@ impl Positions {
         std::mem::take(&mut self.devices)
             .into_iter()
             .flat_map(|(identity, conversations)| {
-                conversations.into_iter().map(move |(conversation, seq)| Acknowledged {
-                    identity: Arc::clone(&identity),
-                    conversation,
-                    seq,
-                })
+                conversations
+                    .into_iter()
+                    .map(move |(conversation, seq)| Acknowledged {
+                        identity: Arc::clone(&identity),
+                        conversation,
+                        seq,
+                    })
             })
             .collect()
     }
@@ -77,23 +95,45 @@ mod tests {
     use super::*;
 
     fn device(name: &str) -> Arc<Identity> {
-        Arc::new(Identity { tenant: "default".into(), user: "alice".into(), device: name.into() })
+        Arc::new(Identity {
+            tenant: "default".into(),
+            user: "alice".into(),
+            device: name.into(),
+        })
     }
 
     #[test]
     fn the_highest_position_of_a_device_and_conversation_stands() {
         let mut positions = Positions::new(10);
-        for (name, conversation, seq) in [("phone", "c", 5), ("phone", "c", 3), ("phone", "d", 1), ("laptop", "c", 2)] {
+        for (name, conversation, seq) in [
+            ("phone", "c", 5),
+            ("phone", "c", 3),
+            ("phone", "d", 1),
+            ("laptop", "c", 2),
+        ] {
             assert_eq!(positions.note(&device(name), conversation, seq), Ok(()));
         }
         let mut taken: Vec<_> = positions
             .take()
             .into_iter()
-            .map(|it| (it.identity.device.to_string(), it.conversation.to_string(), it.seq))
+            .map(|it| {
+                (
+                    it.identity.device.to_string(),
+                    it.conversation.to_string(),
+                    it.seq,
+                )
+            })
             .collect();
         taken.sort();
         let expected = [("laptop", "c", 2), ("phone", "c", 5), ("phone", "d", 1)];
-        assert_eq!(taken, expected.map(|(device, conversation, seq)| (device.to_owned(), conversation.to_owned(), seq)));
+        assert_eq!(
+            taken,
+            expected.map(|(device, conversation, seq)| (
+                device.to_owned(),
+                conversation.to_owned(),
+                seq
+            ))
+        );
         assert!(positions.is_empty());
     }
 

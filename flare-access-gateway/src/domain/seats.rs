@@ -31,7 +31,12 @@ pub struct Seats {
 impl Seats {
     /// None taken.
     pub fn new(max: usize, max_per_address: usize) -> Self {
-        Self { max, max_per_address, taken: 0, by_address: HashMap::new() }
+        Self {
+            max,
+            max_per_address,
+            taken: 0,
+            by_address: HashMap::new(),
+        }
     }
 
     /// Takes one.
@@ -44,7 +49,9 @@ impl Seats {
         }
         let of_address = self.by_address.entry(address).or_default();
         if *of_address >= self.max_per_address {
-            return Err(NoSeat::AddressFull { limit: self.max_per_address });
+            return Err(NoSeat::AddressFull {
+                limit: self.max_per_address,
+            });
         }
         *of_address += 1;
         self.taken += 1;

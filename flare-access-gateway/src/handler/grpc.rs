@@ -39,7 +39,11 @@ pub struct Grpc {
 impl Grpc {
     /// Puts out to these connections; streams end when `closed`.
     pub fn new(connections: Arc<Connections>, closed: CancellationToken) -> Self {
-        Self { connections, closed, had_a_stream: AtomicBool::new(false) }
+        Self {
+            connections,
+            closed,
+            had_a_stream: AtomicBool::new(false),
+        }
     }
 }
 
@@ -87,11 +91,16 @@ impl AccessGatewayService for Grpc {
             reason => reason,
         };
         let closed = if request.incarnation == self.connections.incarnation {
-            self.connections.close(&request.connection_ids, &Close::new(reason, request.message))
+            self.connections.close(
+                &request.connection_ids,
+                &Close::new(reason, request.message),
+            )
         } else {
             0
         };
-        Ok(Response::new(CloseConnectionsResponse { closed: u32::try_from(closed).unwrap_or(u32::MAX) }))
+        Ok(Response::new(CloseConnectionsResponse {
+            closed: u32::try_from(closed).unwrap_or(u32::MAX),
+        }))
     }
 }
 
@@ -107,7 +116,11 @@ fn hint_all(connections: &Connections) {
 }
 
 fn put_out(connections: &Connections, batch: DeliverBatch) -> DeliverOutcome {
-    let DeliverBatch { batch_id, incarnation, deliveries } = batch;
+    let DeliverBatch {
+        batch_id,
+        incarnation,
+        deliveries,
+    } = batch;
     let mut gone = Vec::new();
     if incarnation == connections.incarnation {
         let now_ms = connections.now_ms();
@@ -119,7 +132,10 @@ fn put_out(connections: &Connections, batch: DeliverBatch) -> DeliverOutcome {
     }
     gone.sort_unstable();
     gone.dedup();
-    DeliverOutcome { batch_id, gone_connection_ids: gone }
+    DeliverOutcome {
+        batch_id,
+        gone_connection_ids: gone,
+    }
 }
 
 fn put_out_one(connections: &Connections, delivery: Delivery, now_ms: u64, gone: &mut Vec<u64>) {
@@ -131,15 +147,21 @@ fn put_out_one(connections: &Connections, delivery: Delivery, now_ms: u64, gone:
                 return;
             }
         },
-        Some(delivery::Payload::Signal(signal)) => Prepared::Signal(Box::new(PreparedSignal::new(signal))),
+        Some(delivery::Payload::Signal(signal)) => {
+            Prepared::Signal(Box::new(PreparedSignal::new(signal)))
+        }
         None => return,
     };
     let mut put = 0_u64;
     for id in delivery.connection_ids {
-        let taken = connections.get(id).is_some_and(|connection| match &prepared {
-            Prepared::Event(event) => connection.deliver(Arc::clone(event), now_ms),
-            Prepared::Signal(signal) => connection.push(signal.outbound(connection.codec), now_ms),
-        });
+        let taken = connections
+            .get(id)
+            .is_some_and(|connection| match &prepared {
+                Prepared::Event(event) => connection.deliver(Arc::clone(event), now_ms),
+                Prepared::Signal(signal) => {
+                    connection.push(signal.outbound(connection.codec), now_ms)
+                }
+            });
         if taken {
             put += 1;
         } else {
@@ -168,13 +190,23 @@ struct PreparedSignal {
 impl PreparedSignal {
     fn new(signal: Signal) -> Self {
         let transient = matches!(signal.signal, None | Some(signal::Signal::Typing(_)));
-        Self { frame: ServerFrame::Signal(signal), transient, encoded: Default::default() }
+        Self {
+            frame: ServerFrame::Signal(signal),
+            transient,
+            encoded: Default::default(),
+        }
     }
 
     fn outbound(&self, codec: Codec) -> Outbound {
         let [proto, json] = &self.encoded;
         let cell = if codec == Codec::Json { json } else { proto };
-        let payload = cell.get_or_init(|| frames::encode(codec, &self.frame)).clone();
-        if self.transient { Outbound::Transient(payload) } else { Outbound::Inbox(payload) }
+        let payload = cell
+            .get_or_init(|| frames::encode(codec, &self.frame))
+            .clone();
+        if self.transient {
+            Outbound::Transient(payload)
+        } else {
+            Outbound::Inbox(payload)
+        }
     }
 }

@@ -79,7 +79,11 @@ impl Link {
         let any = listed.iter().any(|it| it == "*");
         AcceptOptions {
             max_frame_bytes: self.config.max_frame_bytes,
-            origins: if any { OriginRule::Any } else { OriginRule::Listed(listed.clone()) },
+            origins: if any {
+                OriginRule::Any
+            } else {
+                OriginRule::Listed(listed.clone())
+            },
         }
     }
 
@@ -119,8 +123,12 @@ impl Link {
 
 /// Ends a connection with its reason, in a frame and in the transport's own way.
 pub async fn close(socket: &mut impl Transport, codec: flare_core::codec::Codec, close: &Close) {
-    metrics::counter!("flare_access_gateway_closes_total", "reason" => close.reason.as_str_name()).increment(1);
-    let kicked = Kicked { reason: close.reason.into(), message: close.message.clone() };
+    metrics::counter!("flare_access_gateway_closes_total", "reason" => close.reason.as_str_name())
+        .increment(1);
+    let kicked = Kicked {
+        reason: close.reason.into(),
+        message: close.message.clone(),
+    };
     let payload = frames::encode(codec, &frames::ServerFrame::Kicked(kicked));
     // A peer that does not read is closed all the same.
     let _ = timeout(LAST_FRAMES, socket.send(payload)).await;

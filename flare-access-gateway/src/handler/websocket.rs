@@ -38,7 +38,10 @@ impl Seat {
         let mut locked = seats.lock().unwrap_or_else(PoisonError::into_inner);
         locked.take(address)?;
         metrics::gauge!("flare_access_gateway_connections").set(locked.taken() as f64);
-        Ok(Self { seats: Arc::clone(seats), address })
+        Ok(Self {
+            seats: Arc::clone(seats),
+            address,
+        })
     }
 }
 
@@ -51,8 +54,15 @@ impl Drop for Seat {
 }
 
 /// Accepts connections until the drain, then sees them off. `closed` is cancelled when there are none any more.
-pub async fn serve(listener: TcpListener, link: Arc<Link>, closed: DropGuard) -> Result<(), ServiceError> {
-    let seats = Arc::new(Mutex::new(Seats::new(link.config.max_connections, link.config.max_connections_per_ip)));
+pub async fn serve(
+    listener: TcpListener,
+    link: Arc<Link>,
+    closed: DropGuard,
+) -> Result<(), ServiceError> {
+    let seats = Arc::new(Mutex::new(Seats::new(
+        link.config.max_connections,
+        link.config.max_connections_per_ip,
+    )));
     let options = Arc::new(link.accept_options());
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let tasks = TaskTracker::new();
@@ -77,19 +87,29 @@ pub async fn serve(listener: TcpListener, link: Arc<Link>, closed: DropGuard) ->
     see_off(&link);
     let patience = Duration::from_millis(link.config.drain_ms) + LINGER;
     if timeout(patience, tasks.wait()).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "connections did not close in time");
+        tracing::warn!(
+            connections = tasks.len(),
+            "connections did not close in time"
+        );
     }
     drop(closed);
     Ok(())
 }
 
-fn turn_away(mut stream: TcpStream, no_seat: NoSeat, refusals: &Arc<Semaphore>, tasks: &TaskTracker) {
+fn turn_away(
+    mut stream: TcpStream,
+    no_seat: NoSeat,
+    refusals: &Arc<Semaphore>,
+    tasks: &TaskTracker,
+) {
     let status = match no_seat {
         NoSeat::Full { .. } => 503,
         NoSeat::AddressFull { .. } => 429,
     };
     count_refused(status);
-    let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else { return };
+    let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else {
+        return;
+    };
     tasks.spawn(async move {
         // Whether it was read is the client's affair.
         let _ = timeout(REFUSAL, refuse(&mut stream, status, &no_seat.to_string())).await;
@@ -108,7 +128,9 @@ async fn one(stream: TcpStream, link: Arc<Link>, options: Arc<AcceptOptions>, se
         stream.set_nodelay(true)?;
         accept(stream, &options).await
     });
-    let Accepted { mut socket, codec, .. } = match timeout(patience, handshake).await {
+    let Accepted {
+        mut socket, codec, ..
+    } = match timeout(patience, handshake).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(AcceptError::Refused { status, .. })) => return count_refused(status),
         Ok(Err(AcceptError::Io(_))) | Err(_) => return count_refused(0),

@@ -6,7 +6,8 @@ use flare_proto::{
     common::{self, ActorKind},
     message::{
         self, RecallCommand, SubmitBatch, SubmitItem,
-        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt, submit_item,
+        message_orchestrator_service_client::MessageOrchestratorServiceClient, receipt,
+        submit_item,
     },
 };
 use flare_server_core::{
@@ -18,7 +19,9 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::application::ports::{Action, Orchestrator, Placed, Receipt, Submission, SubmitStream, Target};
+use crate::application::ports::{
+    Action, Orchestrator, Placed, Receipt, Submission, SubmitStream, Target,
+};
 
 /// Batches that are handed over and not yet sent; the next waits and grows.
 const BATCHES_AHEAD: usize = 2;
@@ -32,7 +35,9 @@ impl GrpcOrchestrator {
     /// Calls over these channels.
     pub fn new(channels: &Channels) -> Self {
         let client = MessageOrchestratorServiceClient::new(channels.get(service::ORCHESTRATOR));
-        Self { client: client.max_decoding_message_size(usize::MAX) }
+        Self {
+            client: client.max_decoding_message_size(usize::MAX),
+        }
     }
 }
 
@@ -40,15 +45,24 @@ impl GrpcOrchestrator {
 impl Orchestrator for GrpcOrchestrator {
     async fn open(&self) -> Result<SubmitStream, Refusal> {
         let (commands, batches) = mpsc::channel::<Vec<Submission>>(BATCHES_AHEAD);
-        let batches = ReceiverStream::new(batches)
-            .map(|batch| SubmitBatch { items: batch.into_iter().map(item).collect() });
+        let batches = ReceiverStream::new(batches).map(|batch| SubmitBatch {
+            items: batch.into_iter().map(item).collect(),
+        });
         let receipts = self.client.clone().submit(batches).await?.into_inner();
         let receipts = receipts.map(|batch| Ok(batch?.receipts.into_iter().map(receipt).collect()));
-        Ok(SubmitStream { commands, receipts: receipts.boxed() })
+        Ok(SubmitStream {
+            commands,
+            receipts: receipts.boxed(),
+        })
     }
 }
 
-fn item(Submission { correlation, command }: Submission) -> SubmitItem {
+fn item(
+    Submission {
+        correlation,
+        command,
+    }: Submission,
+) -> SubmitItem {
     let (conversation_id, peer_user_id) = match &command.target {
         Target::Conversation(id) => (id.to_string(), String::new()),
         Target::User(id) => (String::new(), id.to_string()),
@@ -85,7 +99,13 @@ fn receipt(receipt: message::Receipt) -> Receipt {
             duplicate: placed.duplicate,
         }),
         Some(receipt::Result::Error(error)) => Err(error.into()),
-        None => Err(Refusal::internal(format!("receipt {} is empty", receipt.correlation))),
+        None => Err(Refusal::internal(format!(
+            "receipt {} is empty",
+            receipt.correlation
+        ))),
     };
-    Receipt { correlation: receipt.correlation, result }
+    Receipt {
+        correlation: receipt.correlation,
+        result,
+    }
 }

@@ -26,7 +26,9 @@ pub struct GrpcPositionStore {
 impl GrpcPositionStore {
     /// Calls over these channels.
     pub fn new(channels: &Channels) -> Self {
-        Self { client: SessionServiceClient::new(channels.get(service::SESSION)) }
+        Self {
+            client: SessionServiceClient::new(channels.get(service::SESSION)),
+        }
     }
 }
 
@@ -45,6 +47,8 @@ impl PositionStore for GrpcPositionStore {
             positions: positions.collect(),
         };
         let mut client = self.client.clone();
-        super::within(DEADLINE, client.put_positions(request)).await.map(drop)
+        super::within(DEADLINE, client.put_positions(request))
+            .await
+            .map(drop)
     }
 }

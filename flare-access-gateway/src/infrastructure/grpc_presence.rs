@@ -30,7 +30,10 @@ impl GrpcPresence {
     pub fn new(channels: &Channels, incarnation: &str, endpoint: &str) -> Self {
         Self {
             client: SignalingServiceClient::new(channels.get(service::ONLINE)),
-            gateway: Gateway { incarnation: incarnation.to_owned(), endpoint: endpoint.to_owned() },
+            gateway: Gateway {
+                incarnation: incarnation.to_owned(),
+                endpoint: endpoint.to_owned(),
+            },
         }
     }
 }
@@ -38,12 +41,21 @@ impl GrpcPresence {
 #[async_trait]
 impl Presence for GrpcPresence {
     async fn renew(&self) -> Result<Lease, Refusal> {
-        let request = RenewLeaseRequest { context: Some(own_context()), gateway: Some(self.gateway.clone()) };
+        let request = RenewLeaseRequest {
+            context: Some(own_context()),
+            gateway: Some(self.gateway.clone()),
+        };
         let lease = within(DEADLINE, self.client.clone().renew_lease(request)).await?;
-        Ok(Lease { known: lease.known, lasts: Duration::from_millis(lease.lease_ms.into()) })
+        Ok(Lease {
+            known: lease.known,
+            lasts: Duration::from_millis(lease.lease_ms.into()),
+        })
     }
 
-    async fn register(&self, connections: &[Registration]) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+    async fn register(
+        &self,
+        connections: &[Registration],
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         let request = RegisterBatchRequest {
             context: Some(own_context()),
             gateway: Some(self.gateway.clone()),
@@ -52,9 +64,15 @@ impl Presence for GrpcPresence {
         let answer = within(DEADLINE, self.client.clone().register_batch(request)).await?;
         if answer.outcomes.len() != connections.len() {
             let (given, wanted) = (answer.outcomes.len(), connections.len());
-            return Err(Refusal::internal(format!("{given} outcomes of {wanted} registrations")));
+            return Err(Refusal::internal(format!(
+                "{given} outcomes of {wanted} registrations"
+            )));
         }
-        Ok(answer.outcomes.into_iter().map(|it| it.error.map_or(Ok(()), |error| Err(error.into()))).collect())
+        Ok(answer
+            .outcomes
+            .into_iter()
+            .map(|it| it.error.map_or(Ok(()), |error| Err(error.into())))
+            .collect())
     }
 
     async fn unregister(&self, connections: &[Registration]) -> Result<(), Refusal> {
@@ -63,7 +81,9 @@ impl Presence for GrpcPresence {
             gateway: Some(self.gateway.clone()),
             connections: connections.iter().map(connection).collect(),
         };
-        within(DEADLINE, self.client.clone().unregister_batch(request)).await.map(drop)
+        within(DEADLINE, self.client.clone().unregister_batch(request))
+            .await
+            .map(drop)
     }
 }
 

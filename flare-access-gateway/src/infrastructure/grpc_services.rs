@@ -45,20 +45,37 @@ fn registered(method: &str) -> Option<&'static str> {
 
 #[async_trait]
 impl Services for GrpcServices {
-    async fn call(&self, method: &str, request: Bytes, max_reply_bytes: usize) -> Result<Bytes, Refusal> {
-        let unknown = || Refusal::new(ErrorCode::UnknownMethod, format!("no service here has {method:?}")).with_field("method");
+    async fn call(
+        &self,
+        method: &str,
+        request: Bytes,
+        max_reply_bytes: usize,
+    ) -> Result<Bytes, Refusal> {
+        let unknown = || {
+            Refusal::new(
+                ErrorCode::UnknownMethod,
+                format!("no service here has {method:?}"),
+            )
+            .with_field("method")
+        };
         let service = registered(method).ok_or_else(unknown)?;
         let path = PathAndQuery::try_from(format!("/{method}")).map_err(|_| unknown())?;
         let mut client = Grpc::new(self.channels.get(service))
             .max_decoding_message_size(max_reply_bytes.saturating_mul(READ_FACTOR));
         let call = async {
             // The channel readies itself with each call.
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            client
+                .ready()
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?;
             client.unary(Request::new(request), path, Raw).await
         };
         let reply = within(self.deadline, call).await?;
         if reply.len() > max_reply_bytes {
-            let message = format!("the answer has {} bytes, at most {max_reply_bytes} fit: ask for less", reply.len());
+            let message = format!(
+                "the answer has {} bytes, at most {max_reply_bytes} fit: ask for less",
+                reply.len()
+            );
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
         Ok(reply)

@@ -5,7 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flare_proto::{
     client,
-    push::{Participants, SignalItem, SignalRequest, push_scheduler_service_client::PushSchedulerServiceClient, signal_item},
+    push::{
+        Participants, SignalItem, SignalRequest,
+        push_scheduler_service_client::PushSchedulerServiceClient, signal_item,
+    },
 };
 use flare_server_core::{
     channels::{Channels, ServiceChannel},
@@ -27,7 +30,9 @@ pub struct GrpcSignals {
 impl GrpcSignals {
     /// Calls over these channels.
     pub fn new(channels: &Channels) -> Self {
-        Self { client: PushSchedulerServiceClient::new(channels.get(service::PUSH_SERVER)) }
+        Self {
+            client: PushSchedulerServiceClient::new(channels.get(service::PUSH_SERVER)),
+        }
     }
 }
 
@@ -35,8 +40,13 @@ impl GrpcSignals {
 impl Signals for GrpcSignals {
     async fn pass_on(&self, signals: Vec<Typing>) -> Result<(), Refusal> {
         let items = signals.into_iter().map(item).collect();
-        let request = SignalRequest { context: Some(own_context()), items };
-        within(DEADLINE, self.client.clone().signal(request)).await.map(drop)
+        let request = SignalRequest {
+            context: Some(own_context()),
+            items,
+        };
+        within(DEADLINE, self.client.clone().signal(request))
+            .await
+            .map(drop)
     }
 }
 
@@ -46,7 +56,9 @@ fn item(typing: Typing) -> SignalItem {
         signal: Some(client::Signal {
             conversation_id: typing.conversation.into(),
             user_id: typing.identity.user.to_string(),
-            signal: Some(client::signal::Signal::Typing(client::Typing { active: typing.active })),
+            signal: Some(client::signal::Signal::Typing(client::Typing {
+                active: typing.active,
+            })),
         }),
         audience: Some(signal_item::Audience::Participants(Participants {})),
     }

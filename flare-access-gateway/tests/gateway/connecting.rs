@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use flare_core::{codec::{ClientFrame, Codec, ServerFrame}, transport::websocket::ConnectError};
+use flare_core::{
+    codec::{ClientFrame, Codec, ServerFrame},
+    transport::websocket::ConnectError,
+};
 use flare_proto::{
     client::{CloseReason, Connect, Ping, Refresh},
     common::ErrorCode,
@@ -20,12 +23,27 @@ async fn a_client_connects_in_either_codec_and_presence_knows_it() {
         let mut client = gateway.open(codec).await;
         let connected = client.connect(&token("alice", "*"), device).await;
         assert_eq!(
-            (&*connected.tenant_id, &*connected.user_id, &*connected.device_id, connected.heartbeat_ms),
+            (
+                &*connected.tenant_id,
+                &*connected.user_id,
+                &*connected.device_id,
+                connected.heartbeat_ms
+            ),
             ("default", "alice", device, 30_000)
         );
         assert_eq!(connected.limits.map(|it| it.max_unacked_sends), Some(64));
-        let registered = gateway.world.online.registered.lock().expect("locks").get(&client.connection_id).cloned();
-        assert_eq!(registered.map(|it| (it.device_id, it.token_issued_s)), Some((device.to_owned(), 1_000)));
+        let registered = gateway
+            .world
+            .online
+            .registered
+            .lock()
+            .expect("locks")
+            .get(&client.connection_id)
+            .cloned();
+        assert_eq!(
+            registered.map(|it| (it.device_id, it.token_issued_s)),
+            Some((device.to_owned(), 1_000))
+        );
         client.send(ClientFrame::Ping(Ping { id: 7 })).await;
         assert!(matches!(client.frame().await, ServerFrame::Pong(pong) if pong.id == 7));
         let id = client.connection_id;
@@ -39,10 +57,20 @@ async fn nothing_but_a_connect_is_taken_first() {
     let gateway = Gateway::start().await;
     let mut client = gateway.open(Codec::Proto).await;
     client.send(ClientFrame::Ping(Ping { id: 3 })).await;
-    assert_eq!(client.refusal().await, (3, ErrorCode::Unauthenticated, String::new()));
+    assert_eq!(
+        client.refusal().await,
+        (3, ErrorCode::Unauthenticated, String::new())
+    );
     client.closed_for(CloseReason::ProtocolError).await;
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    client.send(ClientFrame::Connect(Connect { id: 4, token: token("alice", "*"), device_id: "phone".to_owned(), ..Connect::default() })).await;
+    client
+        .send(ClientFrame::Connect(Connect {
+            id: 4,
+            token: token("alice", "*"),
+            device_id: "phone".to_owned(),
+            ..Connect::default()
+        }))
+        .await;
     assert_eq!(client.refusal().await.1, ErrorCode::FailedPrecondition);
     client.closed_for(CloseReason::ProtocolError).await;
 }
@@ -54,9 +82,19 @@ async fn a_silent_connection_is_closed_before_and_after_its_connect() {
         config.min_heartbeat_ms = 100;
     })
     .await;
-    gateway.open(Codec::Proto).await.closed_for(CloseReason::ConnectTimeout).await;
+    gateway
+        .open(Codec::Proto)
+        .await
+        .closed_for(CloseReason::ConnectTimeout)
+        .await;
     let mut client = gateway.open(Codec::Json).await;
-    let connect = Connect { id: 1, token: token("alice", "*"), device_id: "phone".to_owned(), heartbeat_ms: 100, ..Connect::default() };
+    let connect = Connect {
+        id: 1,
+        token: token("alice", "*"),
+        device_id: "phone".to_owned(),
+        heartbeat_ms: 100,
+        ..Connect::default()
+    };
     client.send(ClientFrame::Connect(connect)).await;
     assert!(matches!(client.frame().await, ServerFrame::Connected(it) if it.heartbeat_ms == 100));
     client.closed_for(CloseReason::Idle).await;
@@ -65,20 +103,53 @@ async fn a_silent_connection_is_closed_before_and_after_its_connect() {
 #[tokio::test]
 async fn a_token_that_proves_nothing_is_refused_with_its_reason() {
     let gateway = Gateway::start().await;
-    gateway.world.online.revoked_up_to_s.lock().expect("locks").insert("mallory".to_owned(), 1_000);
+    gateway
+        .world
+        .online
+        .revoked_up_to_s
+        .lock()
+        .expect("locks")
+        .insert("mallory".to_owned(), 1_000);
     for (token, code, field) in [
         (String::new(), ErrorCode::Unauthenticated, "token"),
         ("rubbish".to_owned(), ErrorCode::Unauthenticated, "token"),
-        ("default/alice/*/1000/2000".to_owned(), ErrorCode::TokenExpired, "token"),
-        (token("alice", "laptop"), ErrorCode::DeviceMismatch, "device_id"),
+        (
+            "default/alice/*/1000/2000".to_owned(),
+            ErrorCode::TokenExpired,
+            "token",
+        ),
+        (
+            token("alice", "laptop"),
+            ErrorCode::DeviceMismatch,
+            "device_id",
+        ),
         (token("mallory", "*"), ErrorCode::TokenRevoked, ""),
     ] {
         let mut client = gateway.open(Codec::Proto).await;
-        client.send(ClientFrame::Connect(Connect { id: 9, token: token.clone(), device_id: "phone".to_owned(), ..Connect::default() })).await;
-        assert_eq!(client.refusal().await, (9, code, field.to_owned()), "{token}");
+        client
+            .send(ClientFrame::Connect(Connect {
+                id: 9,
+                token: token.clone(),
+                device_id: "phone".to_owned(),
+                ..Connect::default()
+            }))
+            .await;
+        assert_eq!(
+            client.refusal().await,
+            (9, code, field.to_owned()),
+            "{token}"
+        );
         client.closed_for(CloseReason::Unauthenticated).await;
     }
-    assert!(gateway.world.online.registered.lock().expect("locks").is_empty());
+    assert!(
+        gateway
+            .world
+            .online
+            .registered
+            .lock()
+            .expect("locks")
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -86,7 +157,14 @@ async fn a_user_with_too_many_devices_is_told_so() {
     let gateway = Gateway::start().await;
     gateway.world.online.full.store(true, Ordering::SeqCst);
     let mut client = gateway.open(Codec::Proto).await;
-    client.send(ClientFrame::Connect(Connect { id: 2, token: token("alice", "*"), device_id: "phone".to_owned(), ..Connect::default() })).await;
+    client
+        .send(ClientFrame::Connect(Connect {
+            id: 2,
+            token: token("alice", "*"),
+            device_id: "phone".to_owned(),
+            ..Connect::default()
+        }))
+        .await;
     assert_eq!(client.refusal().await.1, ErrorCode::LimitExceeded);
     client.closed_for(CloseReason::TooManyConnections).await;
 }
@@ -97,7 +175,14 @@ async fn without_presence_nobody_new_connects_and_the_connected_stay() {
     let mut first = gateway.client(Codec::Proto, "alice", "phone").await;
     gateway.world.online.is_away.store(true, Ordering::SeqCst);
     let mut second = gateway.open(Codec::Proto).await;
-    second.send(ClientFrame::Connect(Connect { id: 5, token: token("bob", "*"), device_id: "phone".to_owned(), ..Connect::default() })).await;
+    second
+        .send(ClientFrame::Connect(Connect {
+            id: 5,
+            token: token("bob", "*"),
+            device_id: "phone".to_owned(),
+            ..Connect::default()
+        }))
+        .await;
     assert_eq!(second.refusal().await.1, ErrorCode::Unavailable);
     second.closed_for(CloseReason::GoingAway).await;
     first.send(ClientFrame::Ping(Ping { id: 8 })).await;
@@ -109,19 +194,45 @@ async fn a_presence_that_has_forgotten_gets_every_connection_again() {
     let gateway = Gateway::start().await;
     let stays = gateway.client(Codec::Proto, "alice", "phone").await;
     let mut dead = gateway.client(Codec::Proto, "bob", "phone").await;
-    gateway.world.online.revoked_up_to_s.lock().expect("locks").insert("bob".to_owned(), 1_000);
+    gateway
+        .world
+        .online
+        .revoked_up_to_s
+        .lock()
+        .expect("locks")
+        .insert("bob".to_owned(), 1_000);
     gateway.world.online.forgets.store(true, Ordering::SeqCst);
     dead.closed_for(CloseReason::Unauthenticated).await;
     let registered = &gateway.world.online.registered;
-    until("registered again", || registered.lock().expect("locks").keys().eq([&stays.connection_id])).await;
+    until("registered again", || {
+        registered
+            .lock()
+            .expect("locks")
+            .keys()
+            .eq([&stays.connection_id])
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn only_pages_of_listed_origins_connect() {
-    let gateway = Gateway::with(|config| config.allowed_origins = vec!["https://chat.example.com".to_owned()]).await;
-    assert!(gateway.open_from(Codec::Proto, Some("https://chat.example.com")).await.is_ok());
-    let refused = gateway.open_from(Codec::Proto, Some("https://evil.example.com")).await;
-    assert!(matches!(refused, Err(ConnectError::Refused { status: 403, .. })));
+    let gateway = Gateway::with(|config| {
+        config.allowed_origins = vec!["https://chat.example.com".to_owned()]
+    })
+    .await;
+    assert!(
+        gateway
+            .open_from(Codec::Proto, Some("https://chat.example.com"))
+            .await
+            .is_ok()
+    );
+    let refused = gateway
+        .open_from(Codec::Proto, Some("https://evil.example.com"))
+        .await;
+    assert!(matches!(
+        refused,
+        Err(ConnectError::Refused { status: 403, .. })
+    ));
     assert!(gateway.open_from(Codec::Proto, None).await.is_ok());
 }
 
@@ -147,7 +258,9 @@ async fn connections_above_the_limits_are_refused_over_http() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(crate::harness::SOON, again).await.expect("the seat is free again");
+        tokio::time::timeout(crate::harness::SOON, again)
+            .await
+            .expect("the seat is free again");
     }
 }
 
@@ -156,19 +269,50 @@ async fn a_token_is_refreshed_by_another_of_the_same_user_and_device_alone() {
     let gateway = Gateway::start().await;
     let mut client = gateway.client(Codec::Json, "alice", "phone").await;
     for (id, other, code) in [
-        (2, "other/alice/*/1000/99999999999", ErrorCode::TenantMismatch),
-        (3, "default/bob/*/1000/99999999999", ErrorCode::PermissionDenied),
-        (4, "default/alice/laptop/1000/99999999999", ErrorCode::DeviceMismatch),
+        (
+            2,
+            "other/alice/*/1000/99999999999",
+            ErrorCode::TenantMismatch,
+        ),
+        (
+            3,
+            "default/bob/*/1000/99999999999",
+            ErrorCode::PermissionDenied,
+        ),
+        (
+            4,
+            "default/alice/laptop/1000/99999999999",
+            ErrorCode::DeviceMismatch,
+        ),
         (5, "default/alice/*/1000/1", ErrorCode::TokenExpired),
     ] {
-        client.send(ClientFrame::Refresh(Refresh { id, token: other.to_owned() })).await;
+        client
+            .send(ClientFrame::Refresh(Refresh {
+                id,
+                token: other.to_owned(),
+            }))
+            .await;
         let (answered, given, _) = client.refusal().await;
         assert_eq!((answered, given), (id, code), "{other}");
     }
-    client.send(ClientFrame::Refresh(Refresh { id: 6, token: "default/alice/phone/1500/99999999998".to_owned() })).await;
-    let ServerFrame::Reply(reply) = client.frame().await else { panic!("a reply") };
+    client
+        .send(ClientFrame::Refresh(Refresh {
+            id: 6,
+            token: "default/alice/phone/1500/99999999998".to_owned(),
+        }))
+        .await;
+    let ServerFrame::Reply(reply) = client.frame().await else {
+        panic!("a reply")
+    };
     assert_eq!(reply.id, 6);
-    let registered = gateway.world.online.registered.lock().expect("locks").get(&client.connection_id).cloned();
+    let registered = gateway
+        .world
+        .online
+        .registered
+        .lock()
+        .expect("locks")
+        .get(&client.connection_id)
+        .cloned();
     assert_eq!(registered.map(|it| it.token_issued_s), Some(1_500));
 }
 
@@ -176,8 +320,19 @@ async fn a_token_is_refreshed_by_another_of_the_same_user_and_device_alone() {
 async fn a_refresh_by_a_revoked_token_ends_the_connection() {
     let gateway = Gateway::start().await;
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    gateway.world.online.revoked_up_to_s.lock().expect("locks").insert("alice".to_owned(), 2_000);
-    client.send(ClientFrame::Refresh(Refresh { id: 2, token: token("alice", "*") })).await;
+    gateway
+        .world
+        .online
+        .revoked_up_to_s
+        .lock()
+        .expect("locks")
+        .insert("alice".to_owned(), 2_000);
+    client
+        .send(ClientFrame::Refresh(Refresh {
+            id: 2,
+            token: token("alice", "*"),
+        }))
+        .await;
     assert_eq!(client.refusal().await.1, ErrorCode::TokenRevoked);
     client.closed_for(CloseReason::Unauthenticated).await;
 }
@@ -191,7 +346,12 @@ async fn an_expired_connection_closes_unless_it_was_refreshed() {
     closes.connect(&short, "phone").await;
     let mut stays = gateway.open(Codec::Proto).await;
     stays.connect(&short, "laptop").await;
-    stays.send(ClientFrame::Refresh(Refresh { id: 2, token: token("alice", "*") })).await;
+    stays
+        .send(ClientFrame::Refresh(Refresh {
+            id: 2,
+            token: token("alice", "*"),
+        }))
+        .await;
     assert!(matches!(stays.frame().await, ServerFrame::Reply(_)));
     closes.closed_for(CloseReason::Unauthenticated).await;
     assert!(gateway.platform.clock.now_ms() >= soon * 1_000);

@@ -98,7 +98,10 @@ impl Gateway {
         let world = Arc::new(World::default());
         world.orchestrator.answers.send_replace(true);
         world.calls_go_on.send_replace(true);
-        let mut config = AccessGatewayConfig { positions_ms: 20, ..AccessGatewayConfig::default() };
+        let mut config = AccessGatewayConfig {
+            positions_ms: 20,
+            ..AccessGatewayConfig::default()
+        };
         configure(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
@@ -113,16 +116,32 @@ impl Gateway {
             endpoint: None,
             listeners: HashMap::from([(service::ACCESS_GATEWAY.to_owned(), listener)]),
         });
-        let parts = flare_access_gateway::build(&config, &platform, Arc::new(Plain)).await.expect("builds");
+        let parts = flare_access_gateway::build(&config, &platform, Arc::new(Plain))
+            .await
+            .expect("builds");
         let own = parts.routes.into_iter().map(Routes::into_axum_router);
-        let router = own.fold(services::routes(&world).into_axum_router(), |all, more| all.merge(more.reset_fallback()));
-        let names = parts.services.into_iter().chain(services::names()).collect();
-        platform.channels.serve_local(Routes::from(router), names, None);
+        let router = own.fold(services::routes(&world).into_axum_router(), |all, more| {
+            all.merge(more.reset_fallback())
+        });
+        let names = parts
+            .services
+            .into_iter()
+            .chain(services::names())
+            .collect();
+        platform
+            .channels
+            .serve_local(Routes::from(router), names, None);
         let mut tasks = JoinSet::new();
         for task in parts.tasks.into_iter().chain(parts.edges) {
             tasks.spawn(async move { task.run.await.expect("ends well") });
         }
-        Self { world, platform, url, tasks, _data: data }
+        Self {
+            world,
+            platform,
+            url,
+            tasks,
+            _data: data,
+        }
     }
 
     /// The inner side.
@@ -131,14 +150,24 @@ impl Gateway {
     }
 
     pub(crate) fn incarnation(&self) -> String {
-        self.world.online.gateway.lock().expect("locks").incarnation.clone()
+        self.world
+            .online
+            .gateway
+            .lock()
+            .expect("locks")
+            .incarnation
+            .clone()
     }
 
     pub(crate) async fn open(&self, codec: Codec) -> Client {
         self.open_from(codec, None).await.expect("connects")
     }
 
-    pub(crate) async fn open_from(&self, codec: Codec, origin: Option<&str>) -> Result<Client, ConnectError> {
+    pub(crate) async fn open_from(
+        &self,
+        codec: Codec,
+        origin: Option<&str>,
+    ) -> Result<Client, ConnectError> {
         let options = ConnectOptions {
             url: self.url.clone(),
             codec,
@@ -146,7 +175,11 @@ impl Gateway {
             max_frame_bytes: 4 << 20,
         };
         let socket = timeout(SOON, connect(&options)).await.expect("in time")?;
-        Ok(Client { socket, codec, connection_id: 0 })
+        Ok(Client {
+            socket,
+            codec,
+            connection_id: 0,
+        })
     }
 
     /// A client that has connected.
@@ -158,7 +191,13 @@ impl Gateway {
 
     pub(crate) async fn until_gone(&self, connection_id: u64) {
         let registered = &self.world.online.registered;
-        services::until("unregistered", || !registered.lock().expect("locks").contains_key(&connection_id)).await;
+        services::until("unregistered", || {
+            !registered
+                .lock()
+                .expect("locks")
+                .contains_key(&connection_id)
+        })
+        .await;
     }
 
     pub(crate) fn submit_streams(&self) -> usize {
@@ -186,18 +225,28 @@ impl Client {
     }
 
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
-        let payload = Payload { bytes: bytes.to_vec().into(), text: self.codec.is_text() };
-        timeout(SOON, self.socket.send(payload)).await.expect("in time").expect("sends");
+        let payload = Payload {
+            bytes: bytes.to_vec().into(),
+            text: self.codec.is_text(),
+        };
+        timeout(SOON, self.socket.send(payload))
+            .await
+            .expect("in time")
+            .expect("sends");
     }
 
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             match timeout(SOON, self.socket.recv()).await.expect("in time") {
                 Some(Ok(Incoming::Frame(bytes))) => {
-                    return Heard::Frame(decode_server(self.codec, bytes, 4 << 20).expect("a frame"));
+                    return Heard::Frame(
+                        decode_server(self.codec, bytes, 4 << 20).expect("a frame"),
+                    );
                 }
                 Some(Ok(Incoming::Alive)) => {}
-                Some(Ok(Incoming::Closed { code, .. })) => return Heard::Closed(code.and_then(close_reason)),
+                Some(Ok(Incoming::Closed { code, .. })) => {
+                    return Heard::Closed(code.and_then(close_reason));
+                }
                 Some(Err(_)) | None => return Heard::Closed(None),
             }
         }
@@ -211,7 +260,12 @@ impl Client {
     }
 
     pub(crate) async fn connect(&mut self, token: &str, device: &str) -> Connected {
-        let connect = Connect { id: 1, token: token.to_owned(), device_id: device.to_owned(), ..Connect::default() };
+        let connect = Connect {
+            id: 1,
+            token: token.to_owned(),
+            device_id: device.to_owned(),
+            ..Connect::default()
+        };
         self.send(ClientFrame::Connect(connect)).await;
         match self.frame().await {
             ServerFrame::Connected(connected) => {
@@ -226,9 +280,11 @@ impl Client {
     /// The refusal that comes next.
     pub(crate) async fn refusal(&mut self) -> (u32, ErrorCode, String) {
         match self.frame().await {
-            ServerFrame::Error(error) => {
-                (error.id, code(error.error.as_ref()), error.error.map(|it| it.field).unwrap_or_default())
-            }
+            ServerFrame::Error(error) => (
+                error.id,
+                code(error.error.as_ref()),
+                error.error.map(|it| it.field).unwrap_or_default(),
+            ),
             other => panic!("a refusal, not {other:?}"),
         }
     }
@@ -236,7 +292,9 @@ impl Client {
     /// Expects the typed close: the frame, and the transport's code.
     pub(crate) async fn closed_for(&mut self, reason: CloseReason) {
         match self.frame().await {
-            ServerFrame::Kicked(kicked) => assert_eq!(kicked.reason(), reason, "{}", kicked.message),
+            ServerFrame::Kicked(kicked) => {
+                assert_eq!(kicked.reason(), reason, "{}", kicked.message)
+            }
             other => panic!("kicked for {reason:?}, not {other:?}"),
         }
         match self.hear().await {
@@ -246,14 +304,17 @@ impl Client {
     }
 
     pub(crate) async fn say(&mut self, id: u32, conversation: &str, client_id: &str) {
-        self.send(ClientFrame::Send(text(id, conversation, client_id))).await;
+        self.send(ClientFrame::Send(text(id, conversation, client_id)))
+            .await;
     }
 }
 
 /// A text message.
 pub(crate) fn text(id: u32, conversation: &str, client_id: &str) -> Send {
     let content = Content {
-        kind: Some(message::content::Kind::Text(message::Text { text: "hello".to_owned() })),
+        kind: Some(message::content::Kind::Text(message::Text {
+            text: "hello".to_owned(),
+        })),
         ..Content::default()
     };
     Send {

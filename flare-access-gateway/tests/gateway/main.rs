@@ -6,5 +6,7 @@ mod connecting;
 mod delivering;
 mod ending;
 mod harness;
+mod limits;
 mod sending;
 mod services;
+mod wire;

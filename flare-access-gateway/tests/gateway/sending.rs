@@ -1,17 +1,17 @@
 //! Sends, their order and their receipts.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::sync::atomic::Ordering;
 
 use flare_core::codec::{ClientFrame, Codec, ServerFrame};
 use flare_proto::{
-    client::{CloseReason, Operate, Ping, Recall, Send, SendAck, operate},
+    client::{Operate, Ping, Recall, Send, SendAck, operate},
     common::ErrorCode,
     message::submit_item,
 };
 
 use crate::{
     harness::{Client, Gateway, text},
-    services::{code, until},
+    services::code,
 };
 
 async fn ack(client: &mut Client) -> SendAck {
@@ -22,7 +22,7 @@ async fn ack(client: &mut Client) -> SendAck {
 }
 
 /// (client id, code) of a refused command.
-async fn refused(client: &mut Client) -> (String, ErrorCode) {
+pub(crate) async fn refused(client: &mut Client) -> (String, ErrorCode) {
     match client.frame().await {
         ServerFrame::Error(error) => {
             assert_eq!(error.trace_id.len(), 32);
@@ -37,24 +37,54 @@ async fn a_send_is_acked_with_its_place_and_trace_in_either_codec() {
     let gateway = Gateway::start().await;
     let mut json = gateway.client(Codec::Json, "alice", "phone").await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    let send = Send { trace_id: trace.to_owned(), ..text(2, "room", "a1") };
+    let send = Send {
+        trace_id: trace.to_owned(),
+        ..text(2, "room", "a1")
+    };
     let content = send.content.clone();
     json.send(ClientFrame::Send(send)).await;
     let placed = ack(&mut json).await;
-    assert_eq!((placed.id, &*placed.client_id, &*placed.conversation_id, placed.seq, &*placed.trace_id), (2, "a1", "room", 1, trace));
+    assert_eq!(
+        (
+            placed.id,
+            &*placed.client_id,
+            &*placed.conversation_id,
+            placed.seq,
+            &*placed.trace_id
+        ),
+        (2, "a1", "room", 1, trace)
+    );
 
     let mut proto = gateway.client(Codec::Proto, "bob", "phone").await;
-    let direct = Send { user_id: "alice".to_owned(), conversation_id: String::new(), ..text(3, "", "b1") };
+    let direct = Send {
+        user_id: "alice".to_owned(),
+        conversation_id: String::new(),
+        ..text(3, "", "b1")
+    };
     proto.send(ClientFrame::Send(direct)).await;
     assert_eq!(ack(&mut proto).await.trace_id.len(), 32);
 
-    let seen = gateway.world.orchestrator.seen.lock().expect("locks").clone();
-    let [(_, first), (_, second)] = &seen[..] else { panic!("two items") };
+    let seen = gateway
+        .world
+        .orchestrator
+        .seen
+        .lock()
+        .expect("locks")
+        .clone();
+    let [(_, first), (_, second)] = &seen[..] else {
+        panic!("two items")
+    };
     assert_eq!(first.command, Some(submit_item::Command::Send(content)));
     let actor = first.actor.clone().expect("acts");
-    assert_eq!((&*first.tenant_id, &*actor.user_id, &*actor.device_id), ("default", "alice", "phone"));
+    assert_eq!(
+        (&*first.tenant_id, &*actor.user_id, &*actor.device_id),
+        ("default", "alice", "phone")
+    );
     assert_eq!(first.trace_id.len(), 16);
-    assert_eq!((&*second.conversation_id, &*second.peer_user_id), ("", "alice"));
+    assert_eq!(
+        (&*second.conversation_id, &*second.peer_user_id),
+        ("", "alice")
+    );
 }
 
 #[tokio::test]
@@ -71,21 +101,43 @@ async fn a_recall_is_an_operation_and_what_is_wrong_is_refused_at_the_edge() {
     client.send(ClientFrame::Operate(operate(2, 5))).await;
     assert_eq!(ack(&mut client).await.client_id, "o2");
     client.send(ClientFrame::Operate(operate(3, 0))).await;
-    assert_eq!(client.refusal().await, (3, ErrorCode::InvalidArgument, "recall.seq".to_owned()));
-    client.send(ClientFrame::Send(Send { content: vec![0xff; 3].into(), ..text(4, "room", "a") })).await;
-    assert_eq!(client.refusal().await, (4, ErrorCode::InvalidArgument, "content".to_owned()));
-    client.send(ClientFrame::Send(Send { content: vec![0; 65_537].into(), ..text(5, "room", "a") })).await;
+    assert_eq!(
+        client.refusal().await,
+        (3, ErrorCode::InvalidArgument, "recall.seq".to_owned())
+    );
+    client
+        .send(ClientFrame::Send(Send {
+            content: vec![0xff; 3].into(),
+            ..text(4, "room", "a")
+        }))
+        .await;
+    assert_eq!(
+        client.refusal().await,
+        (4, ErrorCode::InvalidArgument, "content".to_owned())
+    );
+    client
+        .send(ClientFrame::Send(Send {
+            content: vec![0; 65_537].into(),
+            ..text(5, "room", "a")
+        }))
+        .await;
     assert_eq!(client.refusal().await.1, ErrorCode::ContentTooLarge);
     client.say(6, "../room", "a").await;
     assert_eq!(client.refusal().await.2, "conversation_id");
-    assert_eq!(gateway.world.orchestrator.seen.lock().expect("locks").len(), 1);
+    assert_eq!(
+        gateway.world.orchestrator.seen.lock().expect("locks").len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn what_stands_behind_a_refused_message_waits_for_it() {
     let gateway = Gateway::start().await;
     let refuse = &gateway.world.orchestrator.refuse_once;
-    refuse.lock().expect("locks").insert("a1".to_owned(), ErrorCode::Unavailable);
+    refuse
+        .lock()
+        .expect("locks")
+        .insert("a1".to_owned(), ErrorCode::Unavailable);
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     for (id, client_id) in [(2, "a1"), (3, "a2"), (4, "a3")] {
         client.say(id, "room", client_id).await;
@@ -101,29 +153,57 @@ async fn what_stands_behind_a_refused_message_waits_for_it() {
     }
     answers.sort();
     let in_order = Some(ErrorCode::RetryInOrder);
-    let expected = [("a1", Some(ErrorCode::Unavailable)), ("a2", in_order), ("a3", in_order), ("b1", None)];
+    let expected = [
+        ("a1", Some(ErrorCode::Unavailable)),
+        ("a2", in_order),
+        ("a3", in_order),
+        ("b1", None),
+    ];
     assert_eq!(answers, expected.map(|(id, code)| (id.to_owned(), code)));
 
     client.say(6, "room", "a2").await;
-    assert_eq!(refused(&mut client).await, ("a2".to_owned(), ErrorCode::RetryInOrder));
+    assert_eq!(
+        refused(&mut client).await,
+        ("a2".to_owned(), ErrorCode::RetryInOrder)
+    );
     client.say(7, "room", "a1").await;
     assert_eq!(ack(&mut client).await.client_id, "a1");
-    client.send(ClientFrame::Send(Send { abandons: "a2".to_owned(), ..text(8, "room", "a3") })).await;
+    client
+        .send(ClientFrame::Send(Send {
+            abandons: "a2".to_owned(),
+            ..text(8, "room", "a3")
+        }))
+        .await;
     assert_eq!(ack(&mut client).await.client_id, "a3");
     client.say(9, "room", "a4").await;
     assert_eq!(ack(&mut client).await.client_id, "a4");
-    let order = gateway.world.orchestrator.order.lock().expect("locks").clone();
+    let order = gateway
+        .world
+        .orchestrator
+        .order
+        .lock()
+        .expect("locks")
+        .clone();
     assert_eq!(order, ["b1", "a1", "a3", "a4"]);
 }
 
 #[tokio::test]
 async fn a_refusal_for_good_holds_nothing_up() {
     let gateway = Gateway::start().await;
-    gateway.world.orchestrator.refuse_once.lock().expect("locks").insert("a1".to_owned(), ErrorCode::NotAMember);
+    gateway
+        .world
+        .orchestrator
+        .refuse_once
+        .lock()
+        .expect("locks")
+        .insert("a1".to_owned(), ErrorCode::NotAMember);
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     client.say(2, "room", "a1").await;
     client.say(3, "room", "a2").await;
-    assert_eq!(refused(&mut client).await, ("a1".to_owned(), ErrorCode::NotAMember));
+    assert_eq!(
+        refused(&mut client).await,
+        ("a1".to_owned(), ErrorCode::NotAMember)
+    );
     assert_eq!(ack(&mut client).await.client_id, "a2");
 }
 
@@ -133,27 +213,45 @@ async fn what_a_broken_stream_left_open_is_sent_again_in_order() {
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     client.say(2, "room", "a1").await;
     assert_eq!(ack(&mut client).await.seq, 1);
-    gateway.world.orchestrator.breaks_at.lock().expect("locks").insert("a3".to_owned());
+    gateway
+        .world
+        .orchestrator
+        .breaks_at
+        .lock()
+        .expect("locks")
+        .insert("a3".to_owned());
     for (id, client_id) in [(3, "a2"), (4, "a3"), (5, "a4"), (6, "a5")] {
         client.say(id, "room", client_id).await;
     }
     for expected in ["a2", "a3", "a4", "a5"] {
         assert_eq!(ack(&mut client).await.client_id, expected);
     }
-    assert_eq!(*gateway.world.orchestrator.order.lock().expect("locks"), ["a1", "a2", "a3", "a4", "a5"]);
+    assert_eq!(
+        *gateway.world.orchestrator.order.lock().expect("locks"),
+        ["a1", "a2", "a3", "a4", "a5"]
+    );
     assert!(gateway.submit_streams() >= 2);
 }
 
 #[tokio::test]
 async fn an_owner_that_is_none_any_more_is_asked_again_by_another_stream() {
     let gateway = Gateway::start().await;
-    gateway.world.orchestrator.refuse_once.lock().expect("locks").insert("a1".to_owned(), ErrorCode::NotOwner);
+    gateway
+        .world
+        .orchestrator
+        .refuse_once
+        .lock()
+        .expect("locks")
+        .insert("a1".to_owned(), ErrorCode::NotOwner);
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     client.say(2, "room", "a1").await;
     client.say(3, "room", "a2").await;
     assert_eq!(ack(&mut client).await.client_id, "a1");
     assert_eq!(ack(&mut client).await.client_id, "a2");
-    assert_eq!(*gateway.world.orchestrator.order.lock().expect("locks"), ["a1", "a2"]);
+    assert_eq!(
+        *gateway.world.orchestrator.order.lock().expect("locks"),
+        ["a1", "a2"]
+    );
 }
 
 #[tokio::test]
@@ -164,7 +262,10 @@ async fn a_command_without_a_receipt_is_refused_in_time_and_placed_once_when_it_
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     client.say(2, "room", "a1").await;
     client.say(3, "room", "a2").await;
-    assert_eq!(refused(&mut client).await, ("a1".to_owned(), ErrorCode::Unavailable));
+    assert_eq!(
+        refused(&mut client).await,
+        ("a1".to_owned(), ErrorCode::Unavailable)
+    );
     assert_eq!(refused(&mut client).await.0, "a2");
     orchestrator.answers.send_replace(true);
     client.say(4, "room", "a1").await;
@@ -177,114 +278,73 @@ async fn a_command_without_a_receipt_is_refused_in_time_and_placed_once_when_it_
 #[tokio::test]
 async fn commands_wait_for_an_orchestrator_that_is_away_for_a_moment() {
     let gateway = Gateway::start().await;
-    gateway.world.orchestrator.is_away.store(true, Ordering::SeqCst);
+    gateway
+        .world
+        .orchestrator
+        .is_away
+        .store(true, Ordering::SeqCst);
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    gateway.world.orchestrator.breaks_at.lock().expect("locks").insert("a1".to_owned());
+    gateway
+        .world
+        .orchestrator
+        .breaks_at
+        .lock()
+        .expect("locks")
+        .insert("a1".to_owned());
     for (id, client_id) in [(2, "a1"), (3, "a2")] {
         client.say(id, "room", client_id).await;
     }
     // A Pong after them shows that they were read.
     client.send(ClientFrame::Ping(Ping { id: 4 })).await;
     assert!(matches!(client.frame().await, ServerFrame::Pong(_)));
-    gateway.world.orchestrator.is_away.store(false, Ordering::SeqCst);
+    gateway
+        .world
+        .orchestrator
+        .is_away
+        .store(false, Ordering::SeqCst);
     assert_eq!(ack(&mut client).await.client_id, "a1");
     assert_eq!(ack(&mut client).await.client_id, "a2");
 }
 
 #[tokio::test]
-async fn a_connection_with_64_unacked_commands_is_read_no_further() {
+async fn what_stood_behind_a_refused_message_is_not_placed_by_the_next_stream() {
     let gateway = Gateway::start().await;
     let orchestrator = &gateway.world.orchestrator;
-    orchestrator.answers.send_replace(false);
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    for id in 2..=65 {
-        client.say(id, "room", &format!("a{id}")).await;
-    }
-    client.send(ClientFrame::Ping(Ping { id: 99 })).await;
-    client.say(100, "room", "last").await;
-    // Another connection is read meanwhile, which shows that there was time.
-    let mut other = gateway.client(Codec::Proto, "bob", "phone").await;
-    for id in 1..=20 {
-        other.send(ClientFrame::Ping(Ping { id })).await;
-        assert!(matches!(other.frame().await, ServerFrame::Pong(_)));
-    }
-    let unread = tokio::time::timeout(Duration::from_millis(100), client.frame()).await;
-    assert!(unread.is_err(), "{unread:?}");
-    orchestrator.answers.send_replace(true);
-    let (mut acks, mut pongs) = (Vec::new(), 0);
-    while acks.len() < 65 {
-        match client.frame().await {
-            ServerFrame::SendAck(ack) => acks.push(ack.seq),
-            ServerFrame::Pong(_) => pongs += 1,
-            other => panic!("{other:?}"),
+    for round in 0..20 {
+        let [first, second, third] = [1, 2, 3].map(|it| format!("r{round}-{it}"));
+        orchestrator
+            .refuse_once
+            .lock()
+            .expect("locks")
+            .insert(first.clone(), ErrorCode::Unavailable);
+        orchestrator
+            .breaks_at
+            .lock()
+            .expect("locks")
+            .insert(second.clone());
+        for (id, client_id) in [(2, &first), (3, &second), (4, &third)] {
+            client.say(id, "room", client_id).await;
+        }
+        assert_eq!(
+            refused(&mut client).await,
+            (first.clone(), ErrorCode::Unavailable)
+        );
+        assert_eq!(
+            refused(&mut client).await,
+            (second.clone(), ErrorCode::RetryInOrder)
+        );
+        assert_eq!(
+            refused(&mut client).await,
+            (third.clone(), ErrorCode::RetryInOrder)
+        );
+        orchestrator.breaks_at.lock().expect("locks").clear();
+        for (id, client_id) in [(5, &first), (6, &second), (7, &third)] {
+            client.say(id, "room", client_id).await;
+            assert_eq!(ack(&mut client).await.client_id, *client_id);
         }
     }
-    assert_eq!(acks, (1..=65).collect::<Vec<_>>());
-    assert_eq!(pongs, 1);
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_before_anything_is_promised() {
-    let gateway = Gateway::with(|config| {
-        config.command_queue = 1;
-        config.max_commands_in_flight = 1;
-        config.max_unacked_sends = 1_000;
-    })
-    .await;
-    gateway.world.orchestrator.answers.send_replace(false);
-    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    for id in 2..=11 {
-        client.say(id, &format!("room{id}"), "a").await;
-    }
-    let (_, code) = refused(&mut client).await;
-    assert_eq!(code, ErrorCode::ResourceExhausted);
-    gateway.world.orchestrator.answers.send_replace(true);
-    let mut placed = 0;
-    for _ in 0..9 {
-        match client.frame().await {
-            ServerFrame::SendAck(_) => placed += 1,
-            ServerFrame::Error(error) => assert_eq!(crate::services::code(error.error.as_ref()), ErrorCode::ResourceExhausted),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(placed >= 1);
-}
-
-#[tokio::test]
-async fn frames_above_the_rate_are_refused_and_then_the_connection_is_closed() {
-    let gateway = Gateway::with(|config| {
-        config.frames_per_s = 1;
-        config.frame_burst = 2;
-        config.max_excess_frames = 3;
-    })
-    .await;
-    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    for (id, client_id) in [(2, "a1"), (3, "a2"), (4, "a3"), (5, "a4"), (6, "a5")] {
-        client.say(id, "room", client_id).await;
-    }
-    let mut refusals = Vec::new();
-    while refusals.len() < 3 {
-        match client.frame().await {
-            ServerFrame::SendAck(_) => {}
-            ServerFrame::Error(error) => refusals.push(error),
-            other => panic!("{other:?}"),
-        }
-    }
-    let [first, rest @ ..] = &refusals[..] else { panic!("three") };
-    let error = first.error.as_ref().expect("an error");
-    assert_eq!((&*first.client_id, error.code()), ("a3", ErrorCode::RateLimited));
-    assert!(error.retry_after_ms > 0);
-    assert!(rest.iter().all(|it| code(it.error.as_ref()) == ErrorCode::RetryInOrder));
-    client.say(7, "room", "a6").await;
-    until("closed", || gateway.world.online.registered.lock().expect("locks").is_empty()).await;
-    loop {
-        match client.frame().await {
-            ServerFrame::Kicked(kicked) => {
-                assert_eq!(kicked.reason(), CloseReason::TooFast);
-                break;
-            }
-            ServerFrame::SendAck(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let order = orchestrator.order.lock().expect("locks").clone();
+    let expected = (0..20).flat_map(|round| [1, 2, 3].map(|it| format!("r{round}-{it}")));
+    assert_eq!(order, expected.collect::<Vec<_>>());
 }

@@ -9,26 +9,25 @@ use std::{
     time::Duration,
 };
 
+use crate::wire::Raw;
 use axum::{Router, routing::any};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use flare_proto::{
     common::{self, ErrorCode},
     message::{
-        self, Placed, Receipt, ReceiptBatch, SubmitBatch, SubmitItem,
-        message_orchestrator_service_server::{MessageOrchestratorService, MessageOrchestratorServiceServer},
+        Placed, Receipt, ReceiptBatch, SubmitBatch, SubmitItem,
+        message_orchestrator_service_server::{
+            MessageOrchestratorService, MessageOrchestratorServiceServer,
+        },
         receipt,
     },
-    push, session, signaling, storage,
+    push, session, signaling,
 };
 use flare_server_core::{error::Refusal, registry::service};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Request, Response, Status, Streaming,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    service::Routes,
-};
+use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 /// What the played services know and were told.
 #[derive(Default)]
@@ -68,15 +67,26 @@ impl Online {
                 if !known {
                     self.registered.lock().expect("locks").clear();
                 }
-                Ok(signaling::RenewLeaseResponse { known, lease_ms: 300 }.encode_to_vec().into())
+                Ok(signaling::RenewLeaseResponse {
+                    known,
+                    lease_ms: 300,
+                }
+                .encode_to_vec()
+                .into())
             }
             "RegisterBatch" => {
                 let request = signaling::RegisterBatchRequest::decode(request).expect("decodes");
                 *self.gateway.lock().expect("locks") = request.gateway.expect("named");
-                let outcomes = request.connections.into_iter().map(|it| self.register(it)).collect();
+                let outcomes = request
+                    .connections
+                    .into_iter()
+                    .map(|it| self.register(it))
+                    .collect();
                 let mut held = self.holds_registrations.subscribe();
                 let _ = held.wait_for(|held| !held).await;
-                Ok(signaling::RegisterBatchResponse { outcomes }.encode_to_vec().into())
+                Ok(signaling::RegisterBatchResponse { outcomes }
+                    .encode_to_vec()
+                    .into())
             }
             "UnregisterBatch" => {
                 let request = signaling::UnregisterBatchRequest::decode(request).expect("decodes");
@@ -92,16 +102,26 @@ impl Online {
 
     fn register(&self, connection: signaling::Connection) -> signaling::RegisterOutcome {
         self.registrations.fetch_add(1, Ordering::SeqCst);
-        let revoked = self.revoked_up_to_s.lock().expect("locks").get(&connection.user_id).copied();
+        let revoked = self
+            .revoked_up_to_s
+            .lock()
+            .expect("locks")
+            .get(&connection.user_id)
+            .copied();
         let refusal = if revoked.is_some_and(|at| connection.token_issued_s <= at) {
             Refusal::new(ErrorCode::TokenRevoked, "revoked")
         } else if self.full.load(Ordering::SeqCst) {
             Refusal::new(ErrorCode::LimitExceeded, "too many devices")
         } else {
-            self.registered.lock().expect("locks").insert(connection.connection_id, connection);
+            self.registered
+                .lock()
+                .expect("locks")
+                .insert(connection.connection_id, connection);
             return signaling::RegisterOutcome { error: None };
         };
-        signaling::RegisterOutcome { error: Some(refusal.into()) }
+        signaling::RegisterOutcome {
+            error: Some(refusal.into()),
+        }
     }
 }
 
@@ -117,7 +137,7 @@ pub(crate) struct Orchestrator {
     pub(crate) order: Mutex<Vec<String>>,
     /// Receipts wait until this is true.
     pub(crate) answers: watch::Sender<bool>,
-    /// The stream breaks, before any receipt, when it has seen this client id.
+    /// The stream breaks where it comes to this client id, with receipts for those before.
     pub(crate) breaks_at: Mutex<HashSet<String>>,
     pub(crate) streams: AtomicUsize,
     pub(crate) is_away: AtomicBool,
@@ -126,10 +146,18 @@ pub(crate) struct Orchestrator {
 impl Orchestrator {
     fn decide(&self, item: &SubmitItem, broken: &mut HashMap<u64, u32>) -> receipt::Result {
         let refused = |code| receipt::Result::Error(Refusal::new(code, "refused in a test").into());
-        if broken.get(&item.lane).is_some_and(|generation| item.lane_generation <= *generation) {
+        if broken
+            .get(&item.lane)
+            .is_some_and(|generation| item.lane_generation <= *generation)
+        {
             return refused(ErrorCode::RetryInOrder);
         }
-        if let Some(code) = self.refuse_once.lock().expect("locks").remove(&item.client_id) {
+        if let Some(code) = self
+            .refuse_once
+            .lock()
+            .expect("locks")
+            .remove(&item.client_id)
+        {
             if flare_server_core::error::is_retryable(code) {
                 broken.insert(item.lane, item.lane_generation);
             }
@@ -163,7 +191,10 @@ pub(crate) struct OrchestratorService(pub(crate) Arc<Orchestrator>);
 impl MessageOrchestratorService for OrchestratorService {
     type SubmitStream = ReceiverStream<Result<ReceiptBatch, Status>>;
 
-    async fn submit(&self, request: Request<Streaming<SubmitBatch>>) -> Result<Response<Self::SubmitStream>, Status> {
+    async fn submit(
+        &self,
+        request: Request<Streaming<SubmitBatch>>,
+    ) -> Result<Response<Self::SubmitStream>, Status> {
         let world = Arc::clone(&self.0);
         if world.is_away.load(Ordering::SeqCst) {
             return Err(Status::unavailable("the orchestrator is away"));
@@ -175,24 +206,34 @@ impl MessageOrchestratorService for OrchestratorService {
             let mut answers = world.answers.subscribe();
             let mut broken = HashMap::new();
             while let Ok(Some(batch)) = batches.message().await {
-                let mut breaks = false;
-                for item in &batch.items {
-                    world.seen.lock().expect("locks").push((stream, item.clone()));
-                    breaks |= world.breaks_at.lock().expect("locks").remove(&item.client_id);
-                }
-                if breaks {
-                    let _ = receipts.send(Err(Status::unavailable("broken in a test"))).await;
-                    return;
-                }
+                let mut items = batch.items;
+                let seen = items.iter().map(|item| (stream, item.clone()));
+                world.seen.lock().expect("locks").extend(seen);
+                let breaking = items.iter().position(|item| {
+                    world
+                        .breaks_at
+                        .lock()
+                        .expect("locks")
+                        .remove(&item.client_id)
+                });
+                items.truncate(breaking.unwrap_or(items.len()));
                 if answers.wait_for(|go| *go).await.is_err() {
                     return;
                 }
-                let answer = batch.items.iter().map(|item| Receipt {
+                let answer = items.iter().map(|item| Receipt {
                     correlation: item.correlation,
                     result: Some(world.decide(item, &mut broken)),
                 });
-                let batch = ReceiptBatch { receipts: answer.collect() };
+                let batch = ReceiptBatch {
+                    receipts: answer.collect(),
+                };
                 if receipts.send(Ok(batch)).await.is_err() {
+                    return;
+                }
+                if breaking.is_some() {
+                    let _ = receipts
+                        .send(Err(Status::unavailable("broken in a test")))
+                        .await;
                     return;
                 }
             }
@@ -209,15 +250,19 @@ impl World {
     async fn answer(&self, method: String, request: Bytes) -> Result<Bytes, Status> {
         let (service, name) = method.split_once('/').expect("a method");
         match (service, name) {
-            ("flare.signaling.v1.SignalingService", "RenewLease" | "RegisterBatch" | "UnregisterBatch") => {
-                self.online.answer(name, request).await
-            }
+            (
+                "flare.signaling.v1.SignalingService",
+                "RenewLease" | "RegisterBatch" | "UnregisterBatch",
+            ) => self.online.answer(name, request).await,
             ("flare.session.v1.SessionService", "PutPositions") => {
                 if self.session_is_away.load(Ordering::SeqCst) {
                     return Err(Status::unavailable("session is away"));
                 }
                 let request = session::PutPositionsRequest::decode(request).expect("decodes");
-                self.positions.lock().expect("locks").extend(request.positions);
+                self.positions
+                    .lock()
+                    .expect("locks")
+                    .extend(request.positions);
                 Ok(Bytes::new())
             }
             ("flare.push.v1.PushSchedulerService", "Signal") => {
@@ -227,10 +272,18 @@ impl World {
             }
             _ => {
                 let answer = self.answers.lock().expect("locks").get(&method).cloned();
-                self.calls.lock().expect("locks").push((method.clone(), request));
+                self.calls
+                    .lock()
+                    .expect("locks")
+                    .push((method.clone(), request));
                 let mut go_on = self.calls_go_on.subscribe();
-                go_on.wait_for(|go| *go).await.map_err(|_| Status::cancelled("the test ends"))?;
-                answer.ok_or_else(|| Refusal::new(ErrorCode::ConversationNotFound, "none in a test").into())
+                go_on
+                    .wait_for(|go| *go)
+                    .await
+                    .map_err(|_| Status::cancelled("the test ends"))?;
+                answer.ok_or_else(|| {
+                    Refusal::new(ErrorCode::ConversationNotFound, "none in a test").into()
+                })
             }
         }
     }
@@ -238,8 +291,10 @@ impl World {
 
 /// Everything that the gateway calls.
 pub(crate) fn routes(world: &Arc<World>) -> Routes {
-    let mut router = Routes::new(MessageOrchestratorServiceServer::new(OrchestratorService(Arc::clone(&world.orchestrator))))
-        .into_axum_router();
+    let mut router = Routes::new(MessageOrchestratorServiceServer::new(OrchestratorService(
+        Arc::clone(&world.orchestrator),
+    )))
+    .into_axum_router();
     for service in [
         "flare.signaling.v1.SignalingService",
         "flare.session.v1.SessionService",
@@ -253,14 +308,23 @@ pub(crate) fn routes(world: &Arc<World>) -> Routes {
             let mut grpc = tonic::server::Grpc::new(Raw);
             grpc.unary(Unary { world, method }, request).await
         });
-        router = Router::merge(router, Router::new().route(&format!("/{service}/{{method}}"), route));
+        router = Router::merge(
+            router,
+            Router::new().route(&format!("/{service}/{{method}}"), route),
+        );
     }
     Routes::from(router)
 }
 
 /// The registry names of what [`routes`] serves.
 pub(crate) fn names() -> Vec<&'static str> {
-    vec![service::ONLINE, service::ORCHESTRATOR, service::STORAGE_READER, service::SESSION, service::PUSH_SERVER]
+    vec![
+        service::ONLINE,
+        service::ORCHESTRATOR,
+        service::STORAGE_READER,
+        service::SESSION,
+        service::PUSH_SERVER,
+    ]
 }
 
 struct Unary {
@@ -274,81 +338,26 @@ impl tonic::server::UnaryService<Bytes> for Unary {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let (world, method) = (Arc::clone(&self.world), self.method.clone());
-        Box::pin(async move { world.answer(method, request.into_inner()).await.map(Response::new) })
+        Box::pin(async move {
+            world
+                .answer(method, request.into_inner())
+                .await
+                .map(Response::new)
+        })
     }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
-}
-
-/// An event's bytes.
-pub(crate) fn event(conversation: &str, seq: u64, body: usize) -> Bytes {
-    let text = message::Content {
-        kind: Some(message::content::Kind::Text(message::Text { text: "x".repeat(body) })),
-        ..message::Content::default()
-    };
-    let body = message::EventBody {
-        body: Some(message::event_body::Body::MessageCreated(message::MessageCreated {
-            content: text.encode_to_vec().into(),
-        })),
-    };
-    let header = message::EventHeader { conversation_id: conversation.to_owned(), seq, ..message::EventHeader::default() };
-    message::Event { header: Some(header), body: body.encode_to_vec().into() }.encode_to_vec().into()
-}
-
-/// What the reader answers for one event.
-pub(crate) fn one_event(conversation: &str) -> Bytes {
-    let range = storage::RangeResult {
-        conversation_id: conversation.to_owned(),
-        events: vec![event(conversation, 1, 5)],
-        head_seq: 1,
-        ..storage::RangeResult::default()
-    };
-    storage::ReadRangesResponse { ranges: vec![range] }.encode_to_vec().into()
 }
 
 /// Waits until something holds.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
+        let mut poll = tokio::time::interval(Duration::from_millis(5));
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            poll.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("in time: {what}"));
+    tokio::time::timeout(Duration::from_secs(10), wait)
+        .await
+        .unwrap_or_else(|_| panic!("in time: {what}"));
 }
 
 /// The code of an error.

@@ -148,3 +148,101 @@ impl ApiKeys {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use flare_server_core::clock::ManualClock;
+
+    use super::*;
+    use crate::{application::ports::ApiKeyStoreError, domain::api_key::SecretDigest};
+
+    /// Has so many good keys, and forgets what is added.
+    struct Counting(usize);
+
+    #[async_trait]
+    impl ApiKeyStore for Counting {
+        async fn add(&self, _: &ApiKey, _: SecretDigest) -> Result<(), ApiKeyStoreError> {
+            Ok(())
+        }
+
+        async fn find(&self, _: SecretDigest) -> Result<Option<ApiKey>, ApiKeyStoreError> {
+            Ok(None)
+        }
+
+        async fn list(
+            &self,
+            _: &str,
+            _: Option<Ulid>,
+            _: usize,
+        ) -> Result<Vec<ApiKey>, ApiKeyStoreError> {
+            Err(ApiKeyStoreError {
+                why: "broken".to_owned(),
+            })
+        }
+
+        async fn count_good(&self, _: &str) -> Result<usize, ApiKeyStoreError> {
+            Ok(self.0)
+        }
+
+        async fn revoke(&self, _: &str, _: Ulid, _: i64) -> Result<bool, ApiKeyStoreError> {
+            Ok(false)
+        }
+    }
+
+    fn keys(good: usize) -> ApiKeys {
+        ApiKeys::new(
+            Arc::new(Counting(good)),
+            Arc::new(ManualClock::at(5_000)),
+            Arc::new(IdSource::seeded(1)),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_so_many_good_keys_and_no_more() {
+        let (key, _) = keys(MAX_KEYS - 1)
+            .create("default", "last", ["read"])
+            .await
+            .expect("one more");
+        assert_eq!((key.created_ms, key.id.timestamp_ms()), (5_000, 5_000));
+        let refusal = keys(MAX_KEYS)
+            .create("default", "too many", ["read"])
+            .await
+            .expect_err("refused");
+        assert_eq!(refusal.code, ErrorCode::LimitExceeded);
+    }
+
+    #[tokio::test]
+    async fn two_keys_have_two_secrets() {
+        let keys = keys(0);
+        let (first, one) = keys.create("default", "a", ["read"]).await.expect("made");
+        let (second, other) = keys.create("default", "a", ["read"]).await.expect("made");
+        assert!(one != other && first.id != second.id);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_to_be_asked_again() {
+        let refusal = keys(0)
+            .list("default", None, "")
+            .await
+            .expect_err("refused");
+        assert_eq!(refusal.code, ErrorCode::Unavailable);
+        assert!(refusal.retry_after.is_some());
+        assert!(
+            !refusal.message.contains("broken"),
+            "the caller need not know why: {refusal}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_is_none_is_refused() {
+        let refusal = keys(0)
+            .create("Default", "a", ["read"])
+            .await
+            .expect_err("refused");
+        assert_eq!(
+            (refusal.code, &*refusal.field),
+            (ErrorCode::InvalidArgument, "tenant_id")
+        );
+    }
+}

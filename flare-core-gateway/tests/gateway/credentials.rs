@@ -274,3 +274,27 @@ async fn a_token_that_cannot_be_judged_is_not_taken() {
     );
     assert_eq!(answer.header("retry-after"), "1");
 }
+
+#[tokio::test]
+async fn credentials_that_are_sent_twice_are_none() {
+    let (running, _folder) = Running::start().await;
+    answering(&running);
+    let key = running.key(&["conversations"]).await;
+    let other = running.key(&["conversations"]).await;
+    let twice = [("x-api-key", key.as_str()), ("x-api-key", other.as_str())];
+    let answer = running.call("GET", PATH, &twice, None).await;
+    assert_eq!(
+        answer.refusal(),
+        ("UNAUTHENTICATED".to_owned(), "x-api-key".to_owned())
+    );
+    let users = [
+        ("x-api-key", key.as_str()),
+        ("x-flare-user", "alice"),
+        ("x-flare-user", "bob"),
+    ];
+    assert_eq!(
+        running.call("GET", PATH, &users, None).await.refusal().1,
+        "x-flare-user"
+    );
+    assert_eq!(running.inner.calls(), 0);
+}

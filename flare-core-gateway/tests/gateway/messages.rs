@@ -214,6 +214,15 @@ async fn a_wrong_message_is_refused_by_field_on_both_surfaces() {
             "content",
         ),
     ];
+    let mentions = vec![r#"{"userId":"bob"}"#; 51].join(",");
+    let mentioning = format!(
+        r#"{{"conversationId":"team","clientId":"c","content":{{"text":{{"text":"hi"}},"mentions":[{mentions}]}}}}"#
+    );
+    let cases = [
+        &cases[..],
+        &[(mentioning, "LIMIT_EXCEEDED", "content.mentions")],
+    ]
+    .concat();
     let mut grpc = running.grpc().await;
     for (body, expected, field) in &cases {
         let shown: String = body.chars().take(120).collect();

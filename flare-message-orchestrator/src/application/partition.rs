@@ -11,25 +11,14 @@ use std::{
 
 use flare_proto::common::ErrorCode;
 use flare_server_core::{
-    clock::{Clock, IdSource},
-    error::Refusal,
-    message_log::{MessageLog, RoomState},
-    readiness::ReadyHandle,
-    service::ServiceError,
-    shutdown::Shutdown,
-    telemetry::Spans,
+    error::Refusal, message_log::RoomState, readiness::ReadyHandle, service::ServiceError,
 };
-use flare_storage_model::MessageStore;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use self::telemetry::Telemetry;
 pub use self::work::Surroundings;
-use super::{
-    hooks::HookChain,
-    ports::Authority,
-    streams::{Answer, Delivery, Receipt, ending},
-};
+use super::streams::{Answer, Delivery, Receipt, ending};
 use crate::domain::owner::{Input, Output, Owner};
 
 /// The task of one partition.
@@ -118,7 +107,7 @@ impl Partition {
                     if self.draining {
                         commands
                             .iter_mut()
-                            .for_each(|it| it.refused = Some(ending()));
+                            .for_each(|it| it.refused = Some(Box::new(ending())));
                     }
                     self.telemetry.began(&commands);
                     gathered.append(&mut commands);

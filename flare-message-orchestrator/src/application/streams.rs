@@ -112,7 +112,7 @@ impl CommandStream {
     pub async fn submit(&self, mut commands: Vec<Command>) -> Result<(), Refusal> {
         for command in &mut commands {
             command.origin.stream = self.id;
-            command.refused = self.streams.limits.check(command);
+            command.refused = self.streams.limits.check(command).map(Box::new);
         }
         let count = u32::try_from(self.streams.partitions.len()).unwrap_or(u32::MAX);
         if count <= 1 {

@@ -92,7 +92,7 @@ pub struct Command {
     /// The event's encoded body.
     pub body: Bytes,
     /// Refused at the door (a rate limit): the owner answers with it, in order, because later commands of the lane depend on it.
-    pub refused: Option<Refusal>,
+    pub refused: Option<Box<Refusal>>,
 }
 
 impl Command {

@@ -13,6 +13,7 @@ use super::{
     command::{Action, ActorKind, Command, Membership},
     decide::Outcome,
     memory::{IdDigest, Memory, Named, OwnerHead},
+    rules,
 };
 
 /// How far ahead of the server's clock a client id may be minted, and so how far an id's time lies before its event's at most.
@@ -193,6 +194,7 @@ impl Lines {
             service: command.actor.kind == ActorKind::Service,
         };
         self.next_arrival += 1;
+        let needs_membership = rules::needs_membership(&command);
         let pending = Pending::new(self.next_arrival, command);
         self.commands += 1;
         self.bytes += pending.bytes;
@@ -204,7 +206,7 @@ impl Lines {
                 self.lines.insert(
                     self.next_line,
                     Line {
-                        membership: known(&key),
+                        membership: needs_membership.then(|| known(&key)).flatten(),
                         key,
                         queue: VecDeque::new(),
                         in_flight: 0,

@@ -150,17 +150,35 @@ impl Positions {
         conversations.iter().filter_map(waiting).collect()
     }
 
-    /// Writes what waits. On an error it waits again.
+    /// Writes what waits. On an error it waits again. So do delivered positions that cannot be judged because storage-reader does not answer:
+    /// the others are written without them.
     pub async fn flush(&self) -> Result<(), Refusal> {
         let _turn = self.writer.lock().await;
         let mut batch = self.buffer().take();
-        let outcome = match self.keep_what_may_be(&mut batch.delivered).await {
-            Ok(()) => self.write(&batch).await.map_err(Refusal::from),
-            Err(refusal) => Err(refusal),
-        };
+        let mut deferred = Vec::new();
+        if let Err(refusal) = self.keep_what_may_be(&mut batch.delivered).await {
+            tracing::debug!(%refusal, "delivered positions wait until they can be judged");
+            deferred = std::mem::take(&mut batch.delivered);
+        }
+        let outcome = self.write(&batch).await.map_err(Refusal::from);
+        let mut buffer = self.buffer();
         match &outcome {
-            Ok(()) => self.buffer().written(),
-            Err(_) => self.buffer().failed(),
+            Ok(()) => {
+                buffer.written();
+                // There mostly is room: they were taken out of it.
+                for it in &deferred {
+                    if buffer
+                        .delivered(&it.key, &it.user, &it.device, it.seq)
+                        .is_err()
+                    {
+                        dropped("no_room");
+                    }
+                }
+                if !deferred.is_empty() {
+                    self.gathered.notify_one();
+                }
+            }
+            Err(_) => buffer.failed(),
         }
         outcome
     }

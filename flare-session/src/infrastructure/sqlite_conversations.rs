@@ -9,8 +9,7 @@ use sqlx::SqliteConnection;
 use super::{
     change_codec::{decode_row, encode_row},
     sqlite::{
-        SqliteSession, bump, from_db, history_from_db, history_to_db, role_from_db, role_to_db,
-        to_db,
+        SqliteSession, from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db,
     },
     sqlite_settlement::apply,
 };

@@ -5,12 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flare_storage_model::ConversationKey;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use super::{
-    sqlite::{
-        SqliteSession, bump, from_db, history_from_db, json_list, role_from_db, role_to_db, to_db,
-    },
+    sqlite::{SqliteSession, bump, from_db, history_from_db, json_list, role_from_db, to_db},
     sqlite_rosters::summary,
     sqlite_stream::{put_stream, write_effects},
 };
@@ -21,7 +19,6 @@ use crate::{
     domain::{
         caller::UserKey,
         inbox::{Farewell, InboxRow, ReadPosition, Settings, SettingsPatch},
-        role::Role,
     },
 };
 

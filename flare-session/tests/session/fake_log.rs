@@ -54,6 +54,7 @@ struct State {
     by_line: HashMap<String, Placed>,
     faults: VecDeque<Fault>,
     down: bool,
+    reader_down: bool,
     submissions: usize,
     reads: usize,
 }
@@ -70,6 +71,11 @@ impl FakeLog {
     /// Until it is up again, nothing lands.
     pub(crate) fn set_down(&self, down: bool) {
         self.state().down = down;
+    }
+
+    /// Until it is up again, heads are not read.
+    pub(crate) fn set_reader_down(&self, down: bool) {
+        self.state().reader_down = down;
     }
 
     pub(crate) fn submissions(&self) -> usize {
@@ -282,6 +288,12 @@ impl StorageReader for FakeLog {
     ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
         let mut state = self.state();
         state.reads += 1;
+        if state.reader_down {
+            return Err(Refusal::unavailable(
+                "the reader is down",
+                Duration::from_millis(10),
+            ));
+        }
         let mut heads = HashMap::new();
         for id in conversations {
             let events: Vec<_> = state

@@ -12,7 +12,7 @@ use flare_proto::{
 use flare_server_core::error::Refusal;
 use flare_session::{
     SessionConfig,
-    application::ports::{Audience, SignalKind},
+    application::ports::{Audience, PositionStore, SignalKind},
 };
 use tonic::Request;
 
@@ -259,6 +259,30 @@ async fn delivered_positions_are_kept_by_device_and_wrong_ones_dropped() {
 }
 
 #[tokio::test]
+async fn read_positions_are_written_while_delivered_ones_cannot_be_judged() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &["mia"]).await;
+    w.log.say("team", "olga");
+    w.feed().await;
+    w.log.say("team", "olga");
+    w.mark("mia", "team", 2).await.expect("marks");
+    put(&w, vec![delivered("mia", "phone", "team", 3)])
+        .await
+        .expect("takes");
+    w.log.set_reader_down(true);
+    w.session.positions.flush().await.expect("writes");
+    w.log.set_reader_down(false);
+    let read = async |w: &World| {
+        let key = flare_storage_model::ConversationKey::new(TENANT, "team");
+        let page = w.store.page(&key, None, 1).await.expect("answers");
+        (page[0].read.seq, page[0].delivered.len())
+    };
+    assert_eq!(read(&w).await, (2, 0));
+    w.session.positions.flush().await.expect("writes");
+    assert_eq!(read(&w).await, (2, 1));
+}
+
+#[tokio::test]
 async fn positions_that_wait_are_listed() {
     let mut w = World::new().await;
     w.create("olga", "team", &["mia"]).await;
@@ -324,7 +348,6 @@ async fn positions_are_written_by_the_task_and_at_the_end() {
     let running = tokio::spawn(async move { positions.run().await });
     w.mark("mia", "team", 2).await.expect("marks");
     let stored = async |w: &World| {
-        use flare_session::application::ports::PositionStore;
         let key = flare_storage_model::ConversationKey::new(TENANT, "team");
         let page = w.store.page(&key, None, 10).await.expect("answers");
         page.iter()

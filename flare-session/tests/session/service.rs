@@ -396,7 +396,7 @@ async fn it_serves_reads_the_stream_and_goes_on_after_a_restart() {
     until("the mark is told", async || {
         others.signals.lock().await.iter().any(|it| {
             let own = matches!(it.audience, Some(signal_item::Audience::OwnDevices(_)));
-            let read = it.signal.as_ref().and_then(|it| it.signal.clone());
+            let read = it.signal.as_ref().and_then(|it| it.signal);
             own && read == Some(client::signal::Signal::Read(client::ReadMark { seq: 2 }))
         })
     })

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use flare_session::{
     application::ports::{
-        CommandId, ConversationStore, DeliveredUpdate, DirectConversation, InboxStore, OutboxLine,
-        Placed, PositionBatch, PositionStore, ReadUpdate, RosterStore, StoreError, StreamEffects,
-        StreamStart,
+        CommandId, ConversationStore, InboxStore, OutboxLine, Placed, PositionBatch, PositionStore,
+        ReadUpdate, RosterStore,
     },
     domain::{
         caller::UserKey,
         change::{Change, NamedMember},
-        inbox::{ReadPosition, SettingsPatch},
+        inbox::ReadPosition,
         role::{History, Role},
     },
     infrastructure::{cached_rosters::CachedRosters, sqlite::SqliteSession},

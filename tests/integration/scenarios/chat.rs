@@ -8,7 +8,7 @@ use flare_proto::message::EventKind;
 use crate::{arguments::Arguments, scene::Scene};
 
 /// Two users with two devices each, over both codecs: everybody sees everything, his own words from another device included.
-pub async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let phone = scene.arrives("ann", "phone").await?;
     let laptop = scene.arrives_with("ann", "laptop", |it| it.codec = Codec::Json).await?;
     let console = scene.arrives_with("ben", "console", |it| it.codec = Codec::Json).await?;
@@ -56,7 +56,7 @@ pub async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Result<()>
 }
 
 /// What was said while a device was away is there when it comes back, and what it wrote itself leaves then.
-pub async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     const WHILE_AWAY: u32 = 250;
     let ann = scene.arrives("ann", "phone").await?;
     let ben = scene.arrives("ben", "phone").await?;

@@ -28,7 +28,7 @@ async fn all_see(people: &[&Person], group: &str, seq: u64, kind: EventKind) -> 
 }
 
 /// Create, say, add, rename, roles, remove, leave, transfer, disband: each takes effect for everybody at its event.
-pub async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ann = scene.arrives("ann", "phone").await?;
     let ben = scene.arrives("ben", "phone").await?;
     let cat = scene.arrives("cat", "laptop").await?;
@@ -83,7 +83,7 @@ pub async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
 }
 
 /// He sends as fast as he can when he is removed: nothing of his stands after his removal, he gets that and nothing more.
-pub async fn removed_while_sending(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn removed_while_sending(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     const ROUNDS: u32 = 3;
     let ann = scene.arrives("ann", "phone").await?;
     let ben = scene.arrives("ben", "phone").await?;

@@ -39,7 +39,7 @@ async fn is_sent_away(person: &Person) -> anyhow::Result<CloseReason> {
 }
 
 /// The socket closes at once; the other devices stay, and the token stays good.
-pub async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ann = scene.arrives("ann", "phone").await?;
     let phone = scene.arrives("ben", "phone").await?;
     let laptop = scene.arrives("ben", "laptop").await?;
@@ -61,7 +61,7 @@ pub async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
 }
 
 /// All of a user's tokens die: sockets close at once, and the tokens stay dead after a crash. New ones are good.
-pub async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ann = scene.arrives("ann", "phone").await?;
     let phone = scene.arrives("ben", "phone").await?;
     let laptop = scene.arrives("ben", "laptop").await?;

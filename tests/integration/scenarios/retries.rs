@@ -6,7 +6,7 @@ use flare_checker::Counts;
 use crate::{arguments::Arguments, scene::Scene};
 
 /// A client that lost the receipt sends the same again: one message, and the first receipt, marked as a duplicate.
-pub async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ben = scene.arrives("ben", "phone").await?;
     let mut ann = scene.raw("ann", "phone").await?;
 

@@ -61,7 +61,10 @@ impl Asked {
 impl Session {
     pub(super) fn on_send(&mut self, send: Send, unwelcome: Option<Refusal>) {
         let (conversation, target) = if send.user_id.is_empty() {
-            (send.conversation_id.clone(), Target::Conversation(send.conversation_id.into()))
+            (
+                send.conversation_id.clone(),
+                Target::Conversation(send.conversation_id.into()),
+            )
         } else {
             let own = &self.connection().identity;
             let id = direct_conversation_id(&own.tenant, &own.user, &send.user_id);
@@ -81,7 +84,9 @@ impl Session {
 
     pub(super) fn on_operate(&mut self, operate: Operate, unwelcome: Option<Refusal>) {
         // Checked before: there is an operation.
-        let Some(operate::Operation::Recall(recall)) = operate.operation else { return };
+        let Some(operate::Operation::Recall(recall)) = operate.operation else {
+            return;
+        };
         let asked = Asked {
             request_id: operate.id,
             client_id: operate.client_id,
@@ -96,21 +101,31 @@ impl Session {
 
     /// `unwelcome`: refused for now, whatever it is. It breaks its lane as if the orchestrator had refused it.
     fn submit(&mut self, asked: Asked, unwelcome: Option<Refusal>) {
-        let (lane, generation) = match self.lanes.admit(&asked.conversation, &asked.client_id, &asked.abandons) {
-            Admit::Admitted { lane, generation } => (lane, generation),
-            Admit::RetryInOrder { refused_client_id } => {
-                let message = format!("send {refused_client_id:?} again first, or give it up by `abandons`");
-                self.refuse(asked.refused(Refusal::new(ErrorCode::RetryInOrder, message)));
-                return;
-            }
-            Admit::Exhausted => {
-                let refusal = Refusal::new(ErrorCode::ResourceExhausted, "too many commands of this connection were refused and did not come again");
-                self.refuse(asked.refused(refusal.with_retry_after(RETRY_AFTER)));
-                return;
-            }
-        };
+        let (lane, generation) =
+            match self
+                .lanes
+                .admit(&asked.conversation, &asked.client_id, &asked.abandons)
+            {
+                Admit::Admitted { lane, generation } => (lane, generation),
+                Admit::RetryInOrder { refused_client_id } => {
+                    let message = format!(
+                        "send {refused_client_id:?} again first, or give it up by `abandons`"
+                    );
+                    self.refuse(asked.refused(Refusal::new(ErrorCode::RetryInOrder, message)));
+                    return;
+                }
+                Admit::Exhausted => {
+                    let refusal = Refusal::new(
+                        ErrorCode::ResourceExhausted,
+                        "too many commands of this connection were refused and did not come again",
+                    );
+                    self.refuse(asked.refused(refusal.with_retry_after(RETRY_AFTER)));
+                    return;
+                }
+            };
         if let Some(refusal) = unwelcome {
-            self.lanes.on_refused(&asked.conversation, &asked.client_id, true);
+            self.lanes
+                .on_refused(&asked.conversation, &asked.client_id, true);
             self.refuse(asked.refused(refusal));
             return;
         }
@@ -131,7 +146,8 @@ impl Session {
             at_ms: self.link().connections.now_ms(),
         };
         if let Err(refusal) = self.link().submitter.submit(taken) {
-            self.lanes.on_refused(&asked.conversation, &asked.client_id, true);
+            self.lanes
+                .on_refused(&asked.conversation, &asked.client_id, true);
             self.refuse(asked.refused(refusal));
             return;
         }
@@ -140,7 +156,9 @@ impl Session {
             command,
             conversation: asked.conversation.into(),
             at: Instant::now(),
-            span: self.link().spans.open(asked.trace_id, || tracing::info_span!("access_gateway.command")),
+            span: self.link().spans.open(asked.trace_id, || {
+                tracing::info_span!("access_gateway.command")
+            }),
         };
         self.unacked.submitted(self.next_ticket, pending);
     }
@@ -155,8 +173,16 @@ impl Session {
     }
 
     pub(super) fn on_receipt(&mut self, Settled { ticket, result }: Settled) {
-        let Some(pending) = self.unacked.settle(ticket) else { return };
-        let Pending { request_id, command, conversation, at, span } = pending;
+        let Some(pending) = self.unacked.settle(ticket) else {
+            return;
+        };
+        let Pending {
+            request_id,
+            command,
+            conversation,
+            at,
+            span,
+        } = pending;
         drop(span);
         let client_id = command.client_id.to_string();
         let trace = TraceId::from_bytes(command.trace_id);
@@ -166,7 +192,8 @@ impl Session {
         let trace_id = trace.map(|it| it.to_string()).unwrap_or_default();
         match result {
             Ok(placed) => {
-                metrics::histogram!("flare_access_gateway_ack_seconds").record(at.elapsed().as_secs_f64());
+                metrics::histogram!("flare_access_gateway_ack_seconds")
+                    .record(at.elapsed().as_secs_f64());
                 self.lanes.on_placed(&conversation, &client_id);
                 self.answer(ServerFrame::SendAck(SendAck {
                     id: request_id,
@@ -181,15 +208,24 @@ impl Session {
                 }));
             }
             Err(refusal) => {
-                self.lanes.on_refused(&conversation, &client_id, refusal.is_retryable());
-                self.refuse(ErrorFrame { id: request_id, error: Some(refusal.into()), client_id, trace_id });
+                self.lanes
+                    .on_refused(&conversation, &client_id, refusal.is_retryable());
+                self.refuse(ErrorFrame {
+                    id: request_id,
+                    error: Some(refusal.into()),
+                    client_id,
+                    trace_id,
+                });
             }
         }
     }
 
     fn report(&self, trace: TraceId, took: Duration, result: &Result<Placed, Refusal>) {
         // Others are refusals of what was asked, or of everything at once, which whoever is away logs itself.
-        let failure = result.as_ref().err().filter(|it| it.code == ErrorCode::Internal);
+        let failure = result
+            .as_ref()
+            .err()
+            .filter(|it| it.code == ErrorCode::Internal);
         let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         self.link().spans.report(Done {
             trace,
@@ -202,6 +238,8 @@ impl Session {
 
     /// The client's, or a new one.
     pub(super) fn trace_id(&self, given: &str) -> TraceId {
-        given.parse().unwrap_or_else(|_| TraceId::mint(&self.link().ids))
+        given
+            .parse()
+            .unwrap_or_else(|_| TraceId::mint(&self.link().ids))
     }
 }

@@ -38,7 +38,11 @@ enum Ended {
 }
 
 /// Waits for the Connect, and answers it. None: the connection was closed, and the client told why.
-pub async fn connect(link: &Arc<Link>, socket: &mut impl Transport, codec: Codec) -> Option<Session> {
+pub async fn connect(
+    link: &Arc<Link>,
+    socket: &mut impl Transport,
+    codec: Codec,
+) -> Option<Session> {
     let begun = tokio::select! {
         begun = begin(link, socket, codec) => begun,
         () = link.shutdown.draining() => {
@@ -63,19 +67,36 @@ pub async fn connect(link: &Arc<Link>, socket: &mut impl Transport, codec: Codec
     None
 }
 
-async fn begin(link: &Arc<Link>, socket: &mut impl Transport, codec: Codec) -> Result<Session, Ended> {
+async fn begin(
+    link: &Arc<Link>,
+    socket: &mut impl Transport,
+    codec: Codec,
+) -> Result<Session, Ended> {
     let deadline = Instant::now() + Duration::from_millis(link.config.connect_ms);
-    let late = |_| Ended::Closed(Close::new(CloseReason::ConnectTimeout, "no Connect in time"));
-    let connect = timeout_at(deadline, first_frame(link, socket, codec)).await.map_err(late)??;
+    let late = |_| {
+        Ended::Closed(Close::new(
+            CloseReason::ConnectTimeout,
+            "no Connect in time",
+        ))
+    };
+    let connect = timeout_at(deadline, first_frame(link, socket, codec))
+        .await
+        .map_err(late)??;
     let id = connect.id;
-    let validated = timeout_at(deadline, validate(link, &connect)).await.map_err(late)?;
+    let validated = timeout_at(deadline, validate(link, &connect))
+        .await
+        .map_err(late)?;
     let claims = validated.map_err(|refusal| refused(id, refusal, CloseReason::Unauthenticated))?;
     let registered = register(link, &connect, &claims, codec).await?;
 
     let heartbeat_ms = link.heartbeats().agree(connect.heartbeat_ms);
     let connected = ServerFrame::Connected(Connected {
         id,
-        connection_id: format!("{}.{}", link.connections.incarnation, registered.connection().id),
+        connection_id: format!(
+            "{}.{}",
+            link.connections.incarnation,
+            registered.connection().id
+        ),
         tenant_id: claims.tenant,
         user_id: claims.user,
         device_id: connect.device_id,
@@ -85,7 +106,11 @@ async fn begin(link: &Arc<Link>, socket: &mut impl Transport, codec: Codec) -> R
         min_sdk_version: link.config.min_sdk_version.clone(),
         limits: Some(link.told_limits()),
     });
-    let sent = timeout_at(deadline.max(Instant::now() + LAST_FRAMES), socket.send(frames::encode(codec, &connected))).await;
+    let sent = timeout_at(
+        deadline.max(Instant::now() + LAST_FRAMES),
+        socket.send(frames::encode(codec, &connected)),
+    )
+    .await;
     if matches!(sent, Ok(Ok(()))) {
         return Ok(Session::new(registered, heartbeat_ms));
     }
@@ -93,7 +118,11 @@ async fn begin(link: &Arc<Link>, socket: &mut impl Transport, codec: Codec) -> R
     Err(Ended::Gone)
 }
 
-async fn first_frame(link: &Link, socket: &mut impl Transport, codec: Codec) -> Result<Connect, Ended> {
+async fn first_frame(
+    link: &Link,
+    socket: &mut impl Transport,
+    codec: Codec,
+) -> Result<Connect, Ended> {
     loop {
         let bytes = match socket.recv().await {
             Some(Ok(Incoming::Frame(bytes))) => bytes,
@@ -103,13 +132,22 @@ async fn first_frame(link: &Link, socket: &mut impl Transport, codec: Codec) -> 
         };
         metrics::counter!("flare_access_gateway_frames_total", "kind" => "connect").increment(1);
         let out_of_turn = |error: ErrorFrame| {
-            Ended::Refused(error, Close::new(CloseReason::ProtocolError, "the first frame is a Connect"))
+            Ended::Refused(
+                error,
+                Close::new(CloseReason::ProtocolError, "the first frame is a Connect"),
+            )
         };
         let frame = decode_client(codec, bytes, link.config.max_frame_bytes)
             .map_err(|error| out_of_turn(error.to_frame()))?;
         let ClientFrame::Connect(connect) = frame else {
-            let refusal = Refusal::new(ErrorCode::Unauthenticated, "nobody has connected yet: send a Connect first");
-            return Err(out_of_turn(frames::error(check::request_id_of(&frame), refusal)));
+            let refusal = Refusal::new(
+                ErrorCode::Unauthenticated,
+                "nobody has connected yet: send a Connect first",
+            );
+            return Err(out_of_turn(frames::error(
+                check::request_id_of(&frame),
+                refusal,
+            )));
         };
         let frame = ClientFrame::Connect(connect);
         if let Err(refusal) = check::client_frame(&frame, &link.check_limits()) {
@@ -131,7 +169,10 @@ fn broken(error: &TransportError) -> Ended {
     match error.code() {
         Some(code) => {
             let refusal = Refusal::new(code, error.to_string());
-            Ended::Refused(frames::error(0, refusal), Close::new(CloseReason::ProtocolError, error.to_string()))
+            Ended::Refused(
+                frames::error(0, refusal),
+                Close::new(CloseReason::ProtocolError, error.to_string()),
+            )
         }
         None => Ended::Gone,
     }
@@ -143,7 +184,10 @@ fn refused(id: u32, refusal: Refusal, reason: CloseReason) -> Ended {
 }
 
 async fn validate(link: &Link, connect: &Connect) -> Result<Claims, Refusal> {
-    let claims = link.validator.validate(&connect.token, link.clock.now_ms()).await?;
+    let claims = link
+        .validator
+        .validate(&connect.token, link.clock.now_ms())
+        .await?;
     claims.check_device(&connect.device_id)?;
     Ok(claims)
 }
@@ -168,7 +212,10 @@ impl Registered {
     pub(super) async fn end(mut self) {
         self.has_ended = true;
         self.link.connections.remove(&self.connection);
-        self.link.registrar.unregister(self.connection.registration()).await;
+        self.link
+            .registrar
+            .unregister(self.connection.registration())
+            .await;
     }
 }
 
@@ -179,14 +226,20 @@ impl Drop for Registered {
         }
         self.link.connections.remove(&self.connection);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (registrar, registration) = (self.link.registrar.clone(), self.connection.registration());
+            let (registrar, registration) =
+                (self.link.registrar.clone(), self.connection.registration());
             runtime.spawn(async move { registrar.unregister(registration).await });
         }
     }
 }
 
 /// It stands in the table before presence knows of it, so that a delivery right after finds it; what is delivered waits for the Connected.
-async fn register(link: &Arc<Link>, connect: &Connect, claims: &Claims, codec: Codec) -> Result<Registered, Ended> {
+async fn register(
+    link: &Arc<Link>,
+    connect: &Connect,
+    claims: &Claims,
+    codec: Codec,
+) -> Result<Registered, Ended> {
     let identity = Identity {
         tenant: claims.tenant.as_str().into(),
         user: claims.user.as_str().into(),
@@ -199,9 +252,18 @@ async fn register(link: &Arc<Link>, connect: &Connect, claims: &Claims, codec: C
         connected_ms: link.clock.now_ms(),
         token_issued_s: claims.issued_s,
     };
-    let connection = Connection::new(&registration, claims.expires_s, codec, link.config.outbound_bytes);
+    let connection = Connection::new(
+        &registration,
+        claims.expires_s,
+        codec,
+        link.config.outbound_bytes,
+    );
     link.connections.insert(&connection);
-    let registered = Registered { link: Arc::clone(link), connection, has_ended: false };
+    let registered = Registered {
+        link: Arc::clone(link),
+        connection,
+        has_ended: false,
+    };
     if let Err(refusal) = link.registrar.register(registration).await {
         // If the call failed, it may stand all the same.
         registered.end().await;

@@ -5,7 +5,9 @@ use flare_proto::common::{Actor, ActorKind, ErrorCode, RequestContext, TenantCon
 use flare_server_core::{error::Refusal, telemetry::TraceId};
 use prost::{
     Message,
-    encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field},
+    encoding::{
+        DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+    },
 };
 
 use crate::domain::Identity;
@@ -14,7 +16,11 @@ use crate::domain::Identity;
 const CONTEXT: u32 = 1;
 
 /// The context of a user's call.
-pub(super) fn of_user(identity: &Identity, request_id: String, trace_id: TraceId) -> RequestContext {
+pub(super) fn of_user(
+    identity: &Identity,
+    request_id: String,
+    trace_id: TraceId,
+) -> RequestContext {
     RequestContext {
         request_id,
         trace_id: trace_id.to_string(),
@@ -23,7 +29,9 @@ pub(super) fn of_user(identity: &Identity, request_id: String, trace_id: TraceId
             user_id: identity.user.to_string(),
             device_id: identity.device.to_string(),
         }),
-        tenant: Some(TenantContext { tenant_id: identity.tenant.to_string() }),
+        tenant: Some(TenantContext {
+            tenant_id: identity.tenant.to_string(),
+        }),
     }
 }
 
@@ -45,8 +53,11 @@ impl Stripped {
         let mut left = request;
         while !left.is_empty() {
             let start = left;
-            let malformed = |why: String| Refusal::invalid("request", format!("the request cannot be read: {why}"));
-            let (number, wire_type) = decode_key(&mut left).map_err(|error| malformed(error.to_string()))?;
+            let malformed = |why: String| {
+                Refusal::invalid("request", format!("the request cannot be read: {why}"))
+            };
+            let (number, wire_type) =
+                decode_key(&mut left).map_err(|error| malformed(error.to_string()))?;
             if number != CONTEXT {
                 skip_field(wire_type, number, &mut left, DecodeContext::default())
                     .map_err(|error| malformed(error.to_string()))?;
@@ -58,14 +69,20 @@ impl Stripped {
                 return Err(malformed("its context is no message".to_owned()));
             }
             let length = decode_varint(&mut left).map_err(|error| malformed(error.to_string()))?;
-            let Some((context, after)) = usize::try_from(length).ok().and_then(|it| left.split_at_checked(it)) else {
+            let Some((context, after)) = usize::try_from(length)
+                .ok()
+                .and_then(|it| left.split_at_checked(it))
+            else {
                 return Err(malformed("its context is cut off".to_owned()));
             };
             left = after;
-            let context = RequestContext::decode(context).map_err(|error| malformed(error.to_string()))?;
+            let context =
+                RequestContext::decode(context).map_err(|error| malformed(error.to_string()))?;
             if context.actor.is_some() || context.tenant.is_some() {
                 let message = "actor and tenant are the token's: leave them out";
-                return Err(Refusal::new(ErrorCode::PermissionDenied, message).with_field("context"));
+                return Err(
+                    Refusal::new(ErrorCode::PermissionDenied, message).with_field("context")
+                );
             }
             trace_id = context.trace_id.parse().ok().or(trace_id);
         }
@@ -89,7 +106,11 @@ mod tests {
     use flare_proto::session::GetConversationRequest;
 
     fn alice() -> RequestContext {
-        let identity = Identity { tenant: "default".into(), user: "alice".into(), device: "phone".into() };
+        let identity = Identity {
+            tenant: "default".into(),
+            user: "alice".into(),
+            device: "phone".into(),
+        };
         let trace = TraceId::from_bytes([7; 16]).expect("not zero");
         of_user(&identity, "r".to_owned(), trace)
     }
@@ -97,40 +118,74 @@ mod tests {
     #[test]
     fn the_context_is_the_server_s_and_the_rest_the_client_s_even_where_it_is_not_known_here() {
         let mut request = GetConversationRequest {
-            context: Some(RequestContext { trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(), ..RequestContext::default() }),
+            context: Some(RequestContext {
+                trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+                ..RequestContext::default()
+            }),
             conversation_id: "c".to_owned(),
         }
         .encode_to_vec();
         let unknown = [0xca, 0x30, 0x01, 0x78];
         request.extend_from_slice(&unknown);
         let stripped = Stripped::new(&request).expect("a message");
-        assert_eq!(stripped.trace_id.map(|it| it.to_string()).as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(
+            stripped.trace_id.map(|it| it.to_string()).as_deref(),
+            Some("0af7651916cd43dd8448eb211c80319c")
+        );
         let sent = stripped.with(&alice());
         let read = GetConversationRequest::decode(sent.clone()).expect("decodes");
-        assert_eq!((read.context, read.conversation_id.as_str()), (Some(alice()), "c"));
+        assert_eq!(
+            (read.context, read.conversation_id.as_str()),
+            (Some(alice()), "c")
+        );
         assert!(sent.ends_with(&unknown));
     }
 
     #[test]
     fn a_context_that_names_somebody_is_refused_wherever_it_stands() {
         let spoofs = [
-            RequestContext { actor: alice().actor, ..RequestContext::default() },
-            RequestContext { tenant: alice().tenant, ..RequestContext::default() },
+            RequestContext {
+                actor: alice().actor,
+                ..RequestContext::default()
+            },
+            RequestContext {
+                tenant: alice().tenant,
+                ..RequestContext::default()
+            },
         ];
         for spoof in spoofs {
-            let innocent = GetConversationRequest { context: Some(RequestContext::default()), conversation_id: "c".to_owned() };
-            let spoofed = GetConversationRequest { context: Some(spoof), ..GetConversationRequest::default() };
+            let innocent = GetConversationRequest {
+                context: Some(RequestContext::default()),
+                conversation_id: "c".to_owned(),
+            };
+            let spoofed = GetConversationRequest {
+                context: Some(spoof),
+                ..GetConversationRequest::default()
+            };
             // A field that comes twice is merged by every decoder.
             let request = [innocent.encode_to_vec(), spoofed.encode_to_vec()].concat();
             let refusal = Stripped::new(&request).expect_err("spoofed");
-            assert_eq!((refusal.code, &*refusal.field), (ErrorCode::PermissionDenied, "context"));
+            assert_eq!(
+                (refusal.code, &*refusal.field),
+                (ErrorCode::PermissionDenied, "context")
+            );
         }
     }
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for bytes in [&[0x0a][..], &[0x0a, 0x05, 0x01], &[0x08, 0x01], &[0xff; 12], &[0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]] {
-            assert_eq!(Stripped::new(bytes).expect_err("no message").code, ErrorCode::InvalidArgument, "{bytes:?}");
+        for bytes in [
+            &[0x0a][..],
+            &[0x0a, 0x05, 0x01],
+            &[0x08, 0x01],
+            &[0xff; 12],
+            &[0x12, 0xff, 0xff, 0xff, 0xff, 0x0f],
+        ] {
+            assert_eq!(
+                Stripped::new(bytes).expect_err("no message").code,
+                ErrorCode::InvalidArgument,
+                "{bytes:?}"
+            );
         }
     }
 }

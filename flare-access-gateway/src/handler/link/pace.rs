@@ -28,7 +28,11 @@ impl Pace {
     pub(super) fn new(per_s: u32, burst: u32, max_excess: u32) -> Self {
         let some = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(some(per_s)).allow_burst(some(burst));
-        Self { limiter: Box::new(RateLimiter::direct(quota)), excess: 0, max_excess }
+        Self {
+            limiter: Box::new(RateLimiter::direct(quota)),
+            excess: 0,
+            max_excess,
+        }
     }
 
     pub(super) fn judge(&mut self) -> Judged {
@@ -55,7 +59,9 @@ mod tests {
         let mut pace = Pace::new(1, 3, 2);
         let judged: Vec<_> = std::iter::repeat_with(|| pace.judge()).take(6).collect();
         assert_eq!(judged.first_chunk(), Some(&[Judged::Passes; 3]));
-        assert!(matches!(judged.get(3..5), Some([Judged::Waits(_), Judged::Waits(wait)]) if *wait <= Duration::from_secs(1)));
+        assert!(
+            matches!(judged.get(3..5), Some([Judged::Waits(_), Judged::Waits(wait)]) if *wait <= Duration::from_secs(1))
+        );
         assert_eq!(judged.last(), Some(&Judged::Abuse));
     }
 }

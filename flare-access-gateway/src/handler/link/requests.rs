@@ -9,7 +9,10 @@ use flare_core::{
     outbound::Outbound,
 };
 use flare_proto::{
-    client::{Ack, Call, ClientSignal, CloseReason, ErrorFrame, Pong, RefreshResponse, Refresh, Reply, Sync, client_signal},
+    client::{
+        Ack, Call, ClientSignal, CloseReason, ErrorFrame, Pong, Refresh, RefreshResponse, Reply,
+        Sync, client_signal,
+    },
     common::ErrorCode,
     descriptor_pool,
     storage::{ReadRange, ReadRangesRequest},
@@ -39,11 +42,16 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 impl Session {
     /// Any bytes at all. An error closes the connection.
     pub(super) fn on_frame(&mut self, bytes: Bytes) -> Result<(), Close> {
-        let decoded = decode_client(self.connection().codec, bytes, self.link().config.max_frame_bytes);
+        let decoded = decode_client(
+            self.connection().codec,
+            bytes,
+            self.link().config.max_frame_bytes,
+        );
         let frame = match decoded {
             Ok(frame) => frame,
             Err(error) => {
-                metrics::counter!("flare_access_gateway_frames_total", "kind" => "unreadable").increment(1);
+                metrics::counter!("flare_access_gateway_frames_total", "kind" => "unreadable")
+                    .increment(1);
                 self.refuse(error.to_frame());
                 if error.closes() {
                     return Err(Close::new(CloseReason::ProtocolError, error.to_string()));
@@ -64,7 +72,10 @@ impl Session {
             });
             return Ok(());
         }
-        let begins_work = !matches!(frame, ClientFrame::Ping(_) | ClientFrame::Ack(_) | ClientFrame::Signal(_));
+        let begins_work = !matches!(
+            frame,
+            ClientFrame::Ping(_) | ClientFrame::Ack(_) | ClientFrame::Signal(_)
+        );
         let drains = begins_work && self.drains_until_ms.is_some();
         let unwelcome = too_fast.or_else(|| drains.then(draining));
         match (frame, unwelcome) {
@@ -77,14 +88,19 @@ impl Session {
             }
             (ClientFrame::Ping(ping), None) => {
                 self.shrinks = true;
-                self.answer(ServerFrame::Pong(Pong { id: ping.id, server_time_ms: self.link().clock.now_ms() }));
+                self.answer(ServerFrame::Pong(Pong {
+                    id: ping.id,
+                    server_time_ms: self.link().clock.now_ms(),
+                }));
             }
             (ClientFrame::Ack(ack), None) => self.on_ack(&ack),
             (ClientFrame::Signal(signal), None) => self.on_signal(&signal),
             (ClientFrame::Sync(sync), None) => self.on_sync(sync),
             (ClientFrame::Call(call), None) => self.on_call(call),
             (ClientFrame::Refresh(refresh), None) => self.on_refresh(refresh),
-            (frame, Some(refusal)) => self.refuse(frames::error(check::request_id_of(&frame), refusal)),
+            (frame, Some(refusal)) => {
+                self.refuse(frames::error(check::request_id_of(&frame), refusal))
+            }
         }
         Ok(())
     }
@@ -93,30 +109,56 @@ impl Session {
         match self.pace.judge() {
             Judged::Passes => Ok(None),
             Judged::Waits(wait) => {
-                let message = format!("at most {} frames a second", self.link().config.frames_per_s);
-                Ok(Some(Refusal::new(ErrorCode::RateLimited, message).with_retry_after(at_least_a_millisecond(wait))))
+                let message = format!(
+                    "at most {} frames a second",
+                    self.link().config.frames_per_s
+                );
+                Ok(Some(
+                    Refusal::new(ErrorCode::RateLimited, message)
+                        .with_retry_after(at_least_a_millisecond(wait)),
+                ))
             }
-            Judged::Abuse => Err(Close::new(CloseReason::TooFast, "far above the rate of frames for long")),
+            Judged::Abuse => Err(Close::new(
+                CloseReason::TooFast,
+                "far above the rate of frames for long",
+            )),
         }
     }
 
     fn on_ack(&self, ack: &Ack) {
-        let positions = ack.positions.iter().map(|it| (it.conversation_id.as_str(), it.seq));
-        if let Err(refusal) = self.link().positions.note(&self.connection().identity, positions) {
+        let positions = ack
+            .positions
+            .iter()
+            .map(|it| (it.conversation_id.as_str(), it.seq));
+        if let Err(refusal) = self
+            .link()
+            .positions
+            .note(&self.connection().identity, positions)
+        {
             self.refuse(frames::error(0, refusal));
         }
     }
 
     fn on_signal(&mut self, signal: &ClientSignal) {
         let per_s = self.link().config.signals_per_s;
-        let pace = self.signal_pace.get_or_insert_with(|| Pace::new(per_s, per_s, u32::MAX));
+        let pace = self
+            .signal_pace
+            .get_or_insert_with(|| Pace::new(per_s, per_s, u32::MAX));
         if let Judged::Waits(wait) = pace.judge() {
-            let refusal = Refusal::new(ErrorCode::RateLimited, format!("at most {per_s} signals a second"));
-            self.refuse(frames::error(0, refusal.with_retry_after(at_least_a_millisecond(wait))));
+            let refusal = Refusal::new(
+                ErrorCode::RateLimited,
+                format!("at most {per_s} signals a second"),
+            );
+            self.refuse(frames::error(
+                0,
+                refusal.with_retry_after(at_least_a_millisecond(wait)),
+            ));
             return;
         }
         // Checked before: there is a signal.
-        let Some(client_signal::Signal::Typing(typing)) = &signal.signal else { return };
+        let Some(client_signal::Signal::Typing(typing)) = &signal.signal else {
+            return;
+        };
         let typing = Typing {
             identity: Arc::clone(&self.connection().identity),
             conversation: signal.conversation_id.as_str().into(),
@@ -133,7 +175,10 @@ impl Session {
             after_seq: it.after_seq,
             limit: it.limit,
         });
-        let request = ReadRangesRequest { context: None, ranges: ranges.collect() };
+        let request = ReadRangesRequest {
+            context: None,
+            ranges: ranges.collect(),
+        };
         self.call(sync.id, READ_RANGES, &request.encode_to_vec());
     }
 
@@ -153,21 +198,35 @@ impl Session {
         let context = context::of_user(&self.connection().identity, request_id, trace_id);
         let request = stripped.with(&context);
         let Some(response) = response_type(method) else {
-            let refusal = Refusal::new(ErrorCode::UnknownMethod, format!("no method {method:?} is open to clients"));
+            let refusal = Refusal::new(
+                ErrorCode::UnknownMethod,
+                format!("no method {method:?} is open to clients"),
+            );
             return self.refuse(frames::error(id, refusal.with_field("method")));
         };
         let method = method.to_owned();
         self.spawn(id, move |link, _| async move {
-            let value = link.services.call(&method, request, link.config.max_reply_bytes).await?;
-            Ok(Any { type_url: format!("{TYPE_URL}{response}"), value: value.into() })
+            let value = link
+                .services
+                .call(&method, request, link.config.max_reply_bytes)
+                .await?;
+            Ok(Any {
+                type_url: format!("{TYPE_URL}{response}"),
+                value: value.into(),
+            })
         });
     }
 
     fn on_refresh(&self, refresh: Refresh) {
         self.spawn(refresh.id, move |link, connection| async move {
             let expires_s = renew(&link, &connection, &refresh.token).await?;
-            let response = RefreshResponse { token_expires_ms: expires_s.saturating_mul(1_000) };
-            Ok(Any { type_url: format!("{TYPE_URL}flare.client.v1.RefreshResponse"), value: response.encode_to_vec() })
+            let response = RefreshResponse {
+                token_expires_ms: expires_s.saturating_mul(1_000),
+            };
+            Ok(Any {
+                type_url: format!("{TYPE_URL}flare.client.v1.RefreshResponse"),
+                value: response.encode_to_vec(),
+            })
         });
     }
 
@@ -179,7 +238,10 @@ impl Session {
         let (link, connection) = (Arc::clone(self.link()), Arc::clone(self.connection()));
         let max = link.config.max_calls;
         if !connection.begin_call(max) {
-            let refusal = Refusal::new(ErrorCode::ResourceExhausted, format!("{max} calls are under way, the most that may be"));
+            let refusal = Refusal::new(
+                ErrorCode::ResourceExhausted,
+                format!("{max} calls are under way, the most that may be"),
+            );
             return self.refuse(frames::error(id, refusal.with_retry_after(RETRY_AFTER)));
         }
         let work = work(Arc::clone(&link), Arc::clone(&connection));
@@ -187,7 +249,10 @@ impl Session {
             let call = CallPlace(connection);
             match work.await {
                 Ok(response) => {
-                    let reply = ServerFrame::Reply(Reply { id, response: Some(response) });
+                    let reply = ServerFrame::Reply(Reply {
+                        id,
+                        response: Some(response),
+                    });
                     let payload = frames::encode(call.0.codec, &reply);
                     call.0.reply(payload, || link.connections.now_ms()).await;
                 }
@@ -195,7 +260,8 @@ impl Session {
                     let error = frames::error(id, refusal);
                     frames::count(&error);
                     let payload = frames::encode(call.0.codec, &ServerFrame::Error(error));
-                    call.0.push(Outbound::Answer(payload), link.connections.now_ms());
+                    call.0
+                        .push(Outbound::Answer(payload), link.connections.now_ms());
                 }
             }
         });
@@ -214,17 +280,31 @@ impl Drop for CallPlace {
 /// Takes another token of the same user and device. It is registered with its time of issue, so that a revocation finds it or is found by it.
 async fn renew(link: &Link, connection: &Connection, token: &str) -> Result<i64, Refusal> {
     let deadline = Duration::from_millis(link.config.call_ms);
-    let claims = tokio::time::timeout(deadline, link.validator.validate(token, link.clock.now_ms()))
-        .await
-        .map_err(|_| Refusal::new(ErrorCode::DeadlineExceeded, "the token was not validated in time"))??;
+    let claims = tokio::time::timeout(
+        deadline,
+        link.validator.validate(token, link.clock.now_ms()),
+    )
+    .await
+    .map_err(|_| {
+        Refusal::new(
+            ErrorCode::DeadlineExceeded,
+            "the token was not validated in time",
+        )
+    })??;
     let identity = &connection.identity;
     claims.check_tenant(&identity.tenant)?;
     claims.check_device(&identity.device)?;
     if *claims.user != *identity.user {
-        let message = format!("the token is of user {:?}, not {:?}", claims.user, identity.user);
+        let message = format!(
+            "the token is of user {:?}, not {:?}",
+            claims.user, identity.user
+        );
         return Err(Refusal::new(ErrorCode::PermissionDenied, message).with_field("token"));
     }
-    let times = TokenTimes { issued_s: claims.issued_s, expires_s: claims.expires_s };
+    let times = TokenTimes {
+        issued_s: claims.issued_s,
+        expires_s: claims.expires_s,
+    };
     let mut registration = connection.registration();
     registration.token_issued_s = times.issued_s;
     match link.registrar.register(registration).await {
@@ -250,7 +330,10 @@ fn response_type(method: &str) -> Option<String> {
 }
 
 fn draining() -> Refusal {
-    Refusal::unavailable("the server ends: send it again after reconnecting", RETRY_AFTER)
+    Refusal::unavailable(
+        "the server ends: send it again after reconnecting",
+        RETRY_AFTER,
+    )
 }
 
 /// The contract's milliseconds are whole, and 0 says nothing.

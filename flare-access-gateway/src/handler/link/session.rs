@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use flare_core::{
-    codec::Codec,
     check,
+    codec::Codec,
     heartbeat::IdleDeadline,
     outbound::Outbound,
     pending::{Lanes, Unacked},
@@ -16,7 +16,9 @@ use futures::FutureExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{
-    LAST_FRAMES, Link, close, commands::Pending, connect::Registered,
+    LAST_FRAMES, Link, close,
+    commands::Pending,
+    connect::Registered,
     frames::{self, ServerFrame},
     pace::Pace,
 };
@@ -63,7 +65,11 @@ impl Session {
             unacked: Unacked::new(config.max_unacked_sends),
             next_ticket: 0,
             limits: link.check_limits(),
-            pace: Pace::new(config.frames_per_s, config.frame_burst, config.max_excess_frames),
+            pace: Pace::new(
+                config.frames_per_s,
+                config.frame_burst,
+                config.max_excess_frames,
+            ),
             signal_pace: None,
             idle: IdleDeadline::new(heartbeat_ms, link.connections.now_ms()),
             drains_until_ms: None,
@@ -92,7 +98,8 @@ impl Session {
         let Self { registered, .. } = self;
         match end {
             End::Gone => {
-                metrics::counter!("flare_access_gateway_closes_total", "reason" => "GONE").increment(1);
+                metrics::counter!("flare_access_gateway_closes_total", "reason" => "GONE")
+                    .increment(1);
                 registered.end().await;
                 socket.close(1_000, "").await;
             }
@@ -144,7 +151,9 @@ impl Session {
                         if self.unacked.is_full() {
                             break;
                         }
-                        let Some(incoming) = socket.recv().now_or_never() else { break };
+                        let Some(incoming) = socket.recv().now_or_never() else {
+                            break;
+                        };
                         if let Err(end) = self.take(incoming) {
                             return end;
                         }
@@ -170,7 +179,11 @@ impl Session {
         }
         if let Some(reconnect_after_ms) = news.goaway {
             let link = self.link();
-            self.drains_until_ms = Some(link.connections.now_ms().saturating_add(link.config.drain_ms));
+            self.drains_until_ms = Some(
+                link.connections
+                    .now_ms()
+                    .saturating_add(link.config.drain_ms),
+            );
             self.answer(ServerFrame::Goaway(Goaway { reconnect_after_ms }));
             timer.as_mut().reset(self.next_deadline());
         }
@@ -179,7 +192,9 @@ impl Session {
             self.timed_by_s = expires_s;
             timer.reset(self.next_deadline());
         }
-        let is_done = self.unacked.is_empty() && self.connection().calls() == 0 && !self.connection().has_outbound();
+        let is_done = self.unacked.is_empty()
+            && self.connection().calls() == 0
+            && !self.connection().has_outbound();
         (self.drains_until_ms.is_some() && is_done).then(going_away)
     }
 
@@ -193,16 +208,25 @@ impl Session {
             self.idle.heard(now_ms);
         }
         if self.idle.has_passed(now_ms) {
-            return Some(End::Close(Close::new(CloseReason::Idle, "no frame in twice the heartbeat")));
+            return Some(End::Close(Close::new(
+                CloseReason::Idle,
+                "no frame in twice the heartbeat",
+            )));
         }
-        (self.token_ends_in_ms() <= 0)
-            .then(|| End::Close(Close::new(CloseReason::Unauthenticated, "the token has expired: bring another by Refresh")))
+        (self.token_ends_in_ms() <= 0).then(|| {
+            End::Close(Close::new(
+                CloseReason::Unauthenticated,
+                "the token has expired: bring another by Refresh",
+            ))
+        })
     }
 
     fn next_deadline(&self) -> Instant {
         let connections = &self.link().connections;
         let idle = connections.instant(self.idle.closes_at_ms());
-        let token_ms = u64::try_from(self.token_ends_in_ms()).unwrap_or_default().max(1);
+        let token_ms = u64::try_from(self.token_ends_in_ms())
+            .unwrap_or_default()
+            .max(1);
         let token = Instant::now() + tokio::time::Duration::from_millis(token_ms.min(86_400_000));
         let drain = self.drains_until_ms.map(|at| connections.instant(at));
         drain.unwrap_or(idle).min(idle).min(token)
@@ -211,7 +235,11 @@ impl Session {
     /// By the wall clock, which may jump, so it is asked again at least once a day.
     fn token_ends_in_ms(&self) -> i64 {
         let grace_ms = i64::try_from(self.link().config.token_grace_ms).unwrap_or(i64::MAX);
-        let ends_ms = self.connection().token_expires_s().saturating_mul(1_000).saturating_add(grace_ms);
+        let ends_ms = self
+            .connection()
+            .token_expires_s()
+            .saturating_mul(1_000)
+            .saturating_add(grace_ms);
         ends_ms.saturating_sub(self.link().clock.now_ms())
     }
 
@@ -234,7 +262,8 @@ impl Session {
     /// Puts an answer out.
     pub(super) fn answer(&self, frame: ServerFrame) {
         let payload = frames::encode(self.connection().codec, &frame);
-        self.connection().push(Outbound::Answer(payload), self.link().connections.now_ms());
+        self.connection()
+            .push(Outbound::Answer(payload), self.link().connections.now_ms());
     }
 
     /// Puts a refusal out.
@@ -245,7 +274,10 @@ impl Session {
 }
 
 fn going_away() -> End {
-    End::Close(Close::new(CloseReason::GoingAway, "the server ends: connect again"))
+    End::Close(Close::new(
+        CloseReason::GoingAway,
+        "the server ends: connect again",
+    ))
 }
 
 /// A full connection is read no further, but what was fed goes on being written.
@@ -270,7 +302,9 @@ async fn write(connection: &Connection, socket: &mut impl Transport) -> Result<(
             Some(ready) => ready?,
             None => break,
         }
-        let Some(payload) = connection.pop(JOINED_BYTES) else { break };
+        let Some(payload) = connection.pop(JOINED_BYTES) else {
+            break;
+        };
         frames += 1;
         bytes += payload.bytes.len() as u64;
         socket.feed(payload)?;
@@ -284,7 +318,10 @@ async fn write(connection: &Connection, socket: &mut impl Transport) -> Result<(
 }
 
 /// Writes what is left, waiting for the peer.
-async fn write_all(connection: &Connection, socket: &mut impl Transport) -> Result<(), TransportError> {
+async fn write_all(
+    connection: &Connection,
+    socket: &mut impl Transport,
+) -> Result<(), TransportError> {
     while let Some(payload) = connection.pop(JOINED_BYTES) {
         socket.ready().await?;
         socket.feed(payload)?;

@@ -14,8 +14,10 @@ use prost::Message;
 use super::*;
 use crate::{
     cursors::{Cursor, Cursors},
-    draft::Sent,
+    draft::{Sent, Target},
+    error::SendError,
     event::Via,
+    observer::Action,
     options::FirstSight,
     permits::Permits,
     queue::Events,

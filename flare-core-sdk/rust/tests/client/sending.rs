@@ -111,20 +111,18 @@ async fn after_a_refusal_the_refused_one_comes_first_and_the_rest_follows() {
 }
 
 #[tokio::test]
-async fn a_message_given_up_after_a_refusal_is_named_so_that_the_next_may_pass() {
+async fn a_message_given_up_after_a_refusal_is_told_with_the_refusal() {
     let server = FakeServer::start().await;
-    let (client, _events) = Client::connect(server.options());
+    let (client, mut events) = Client::connect(server.options());
     let mut peer = server.welcomed().await;
-    let first = client.send(Draft::text(group(), "first").with_client_id("one"));
+    let sending = client.send(Draft::text(group(), "first").with_client_id("one"));
     let send = peer.send().await;
     peer.refuse(send.id, ErrorCode::RateLimited, 60_000).await;
-    let _other = client.send_text(
-        Target::conversation("h"),
-        "the refusal was read before this",
-    );
-    peer.send().await;
+    // Whoever is told of this has read the refusal before it.
+    peer.deliver("h", [1]).await;
+    next_told(&mut events).await;
     client.give_up("one").await;
-    match soon(first).await {
+    match soon(sending).await {
         Err(SendError::Refused { client_id, refusal }) => {
             assert_eq!(
                 (client_id.as_str(), refusal.code),

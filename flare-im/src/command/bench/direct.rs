@@ -21,6 +21,7 @@ use flare_proto::{
     client::{Ack, Position, Send},
     message::{Content, Event, EventBody, Text, content, event_body::Body},
 };
+use flare_server_core::clock::{Clock, IdSource, SystemClock};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use prost::Message;
@@ -97,7 +98,7 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
     rlimit::increase_nofile_limit(u64::from(load.pairs) * 2 + 1_000)?;
     let tokens = Tokens::open(&server.data)?;
     // Users of their own: the checker sees conversations from their first message.
-    let run_id = Ulid::from_datetime(std::time::UNIX_EPOCH + Duration::from_millis(now_ms()?)).to_string().to_lowercase();
+    let run_id = IdSource::from_os().ulid(SystemClock.now_ms()).to_string().to_lowercase();
     let shared = Arc::new(Shared {
         start: Instant::now(),
         measuring: AtomicBool::new(false),
@@ -194,11 +195,6 @@ async fn collect(mut set: JoinSet<anyhow::Result<Done>>) -> anyhow::Result<Vec<D
         all.push(done??);
     }
     Ok(all)
-}
-
-fn now_ms() -> anyhow::Result<u64> {
-    use flare_server_core::clock::{Clock, SystemClock};
-    Ok(u64::try_from(SystemClock.now_ms())?)
 }
 
 /// Writes down what one connection sees; nothing for pairs that are not checked.

@@ -2,10 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flare_server_core::{message_log::AppendError, service::ServiceError};
-use flare_storage_model::{MessageQuery, StoreError, decode_header};
+use flare_server_core::{
+    clock::{Clock, IdSource},
+    message_log::{AppendError, MessageLog},
+    service::ServiceError,
+    shutdown::Shutdown,
+    telemetry::Spans,
+};
+use flare_storage_model::{MessageQuery, MessageStore, StoreError, decode_header};
 use futures::future::BoxFuture;
 
+use crate::application::{hooks::HookChain, ports::Authority};
 use crate::domain::owner::{AppendReport, Input, Output, ReadAnswer, ReadRequest, Target};
 
 /// A page of the log.

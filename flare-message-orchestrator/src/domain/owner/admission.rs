@@ -43,7 +43,7 @@ impl Owner {
             return Err(out_of_order());
         }
         if let Some(refusal) = &command.refused {
-            return Err(refusal.clone());
+            return Err(Refusal::clone(refusal));
         }
         match self.phase {
             Phase::Unassigned => return Err(not_owner()),

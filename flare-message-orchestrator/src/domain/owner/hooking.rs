@@ -1,12 +1,7 @@
 //! The PreSend hooks: one message of a line after the other, between authorisation and decision.
 
 use super::{HookVerdict, Output, Owner, knowledge::lacks_at};
-use crate::domain::{
-    command::Action,
-    decide::is_hooked,
-    lines::Hooked,
-    rules,
-};
+use crate::domain::{command::Action, decide::is_hooked, lines::Hooked, rules};
 
 impl Owner {
     /// Asks the hooks for the first command of the line that they have not seen, if all before it have passed.

@@ -281,7 +281,11 @@ impl Owner {
         }
     }
 
-    pub(super) fn find(&mut self, number: u64, arrival: u64) -> Option<&mut crate::domain::lines::Pending> {
+    pub(super) fn find(
+        &mut self,
+        number: u64,
+        arrival: u64,
+    ) -> Option<&mut crate::domain::lines::Pending> {
         let line = self.lines.get_mut(number)?;
         let position = line.position(arrival)?;
         line.queue.get_mut(position)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use flare_server_core::clock::Clock;
+use flare_server_core::{clock::Clock, identity::is_dead};
 use tokio::sync::Notify;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     presence::{Connection, Gateway, Located, Registered},
-    revocation::{DeviceKey, is_dead},
+    revocation::DeviceKey,
 };
 
 /// What became of a registration.

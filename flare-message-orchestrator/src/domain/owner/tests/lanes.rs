@@ -24,7 +24,7 @@ fn too_fast(command: Command) -> Command {
     let refusal =
         Refusal::new(ErrorCode::RateLimited, "too fast").with_retry_after(Duration::from_millis(1));
     Command {
-        refused: Some(refusal),
+        refused: Some(Box::new(refusal)),
         ..command
     }
 }

@@ -1,0 +1,119 @@
+//! A server as a reader of the documents starts it.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_flare");
+
+#[derive(Deserialize)]
+struct Started {
+    access_gateway: String,
+    core_gateway: String,
+    ops: String,
+}
+
+/// A running `flare up`, killed with its value.
+pub struct Server {
+    folder: TempDir,
+    child: Child,
+    started: Started,
+}
+
+impl Server {
+    /// Starts one in a folder of its own, on free ports.
+    pub fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = std::fs::File::create(folder.path().join("server.log"))?;
+        let data = folder.path().join("flare-data");
+        let mut child = flare(folder.path())
+            .args(["up", "--listen", "127.0.0.1:0", "--json", "--data"])
+            .arg(&data)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let mut line = String::new();
+        let read = BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line);
+        let started = read.map_err(anyhow::Error::from).and_then(|_| Ok(serde_json::from_str(&line)?));
+        match started {
+            Ok(started) => Ok(Self { folder, child, started }),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                let log = std::fs::read_to_string(folder.path().join("server.log"))?;
+                Err(error.context(format!("the server said {line:?}\n{log}")))
+            }
+        }
+    }
+
+    /// The folder that holds its data folder, `flare-data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("ws://{}/ws", self.started.access_gateway)
+    }
+
+    /// What the examples take from the environment.
+    pub fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("FLARE_URL", self.url()),
+            ("FLARE_API", format!("http://{}", self.started.core_gateway)),
+            ("FLARE_OPS", format!("http://{}", self.started.ops)),
+        ]
+    }
+
+    /// A user's token.
+    pub fn token(&self, user: &str) -> anyhow::Result<String> {
+        let made = flare(self.folder()).args(["token", "--user", user]).output()?;
+        ensure!(made.status.success(), "flare token: {}", String::from_utf8_lossy(&made.stderr));
+        Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+    }
+
+    /// Asks it to end, and demands that it does so cleanly.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let signalled = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(signalled.success(), "kill: {signalled}");
+        let ended = self.child.wait()?;
+        ensure!(ended.success(), "the server ended with {ended}");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command under test, without settings of whoever runs the test.
+pub fn flare(folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    clean(command.current_dir(folder).stdin(Stdio::null()));
+    command
+}
+
+/// Takes settings of whoever runs the test away from a command.
+#[expect(clippy::disallowed_methods, reason = "what is taken away is no setting of ours")]
+pub fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("FLARE_") || name == "RUST_LOG") {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// The folder of the command under test.
+pub fn binary_folder() -> PathBuf {
+    Path::new(BINARY).parent().map(Path::to_owned).unwrap_or_default()
+}

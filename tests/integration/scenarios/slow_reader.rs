@@ -1,0 +1,63 @@
+//! Who does not read what he is sent.
+
+use anyhow::{Context, ensure};
+use flare_checker::Counts;
+use flare_core::codec::ServerFrame;
+use flare_proto::client::CloseReason;
+
+use crate::{
+    arguments::Arguments,
+    person::Person,
+    raw::{Heard, Raw},
+    scene::Scene,
+};
+
+const OVERFLOWS: &str = "flare_access_gateway_outbound_overflows_total";
+const CLOSES: [&str; 2] = ["flare_access_gateway_closes_total", "SLOW_READER"];
+/// More than the kernel's buffers and the server's queue together hold.
+const MOST_MESSAGES: u32 = 1_000;
+
+/// Sends large messages to eve, who does not read, until the metric has risen to 1.
+async fn flood(scene: &Scene, ann: &Person, metric: &[&str], sent: &mut u32) -> anyhow::Result<()> {
+    while scene.server.metric(metric).await? < 1.0 {
+        ensure!(*sent < MOST_MESSAGES, "{metric:?} did not rise with {sent} messages");
+        ann.tell("eve", &format!("{sent:08}").repeat(7_500)).await?;
+        *sent += 1;
+    }
+    Ok(())
+}
+
+async fn hint(eve: &mut Raw) -> anyhow::Result<()> {
+    loop {
+        match eve.hears().await? {
+            Heard::Frame(frame) if matches!(*frame, ServerFrame::SyncHint(_)) => return Ok(()),
+            Heard::Frame(_) => {}
+            Heard::Closed(reason) => anyhow::bail!("closed with {reason:?} before a hint"),
+        }
+    }
+}
+
+/// He is told to sync instead; when it happens again he is closed. Nothing is lost: he has all of it after coming back.
+pub(crate) async fn slow_reader(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+    let ann = scene.arrives("ann", "phone").await?;
+    let mut eve = scene.raw("eve", "phone").await?;
+    let mut sent = 0;
+    flood(&scene, &ann, &[OVERFLOWS], &mut sent).await?;
+    hint(&mut eve).await?;
+    flood(&scene, &ann, &CLOSES, &mut sent).await?;
+    let closed = loop {
+        if let Heard::Closed(reason) = eve.hears().await? {
+            break reason;
+        }
+    };
+    ensure!(matches!(closed, None | Some(CloseReason::SlowReader)), "closed with {closed:?}");
+
+    let (device, recorder) = eve.leave();
+    let eve = Person::arrive(device, recorder);
+    let last = ann.tell("eve", "are you back?").await?;
+    eve.hears(&last.conversation_id, "are you back?").await?;
+    let whole = eve.look(|view| view.events_of(&last.conversation_id).filter(|(_, it)| it.text_bytes == 60_000).count());
+    ensure!(whole == usize::try_from(sent).context("so many")?, "{whole} of {sent} messages arrived");
+    let minimums = Counts { clients: 2, acks: 100, sync_hints: 1, connections: 3, ends: 2, ..Counts::default() };
+    scene.ends(vec![ann, eve], &minimums).await
+}
