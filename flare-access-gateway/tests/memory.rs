@@ -6,9 +6,9 @@
 #[expect(dead_code, reason = "shared with the other tests")]
 mod harness;
 #[path = "gateway/services.rs"]
-#[expect(dead_code, reason = "shared with the other tests")]
 mod services;
 #[path = "gateway/wire.rs"]
+#[expect(dead_code, reason = "shared with the other tests")]
 mod wire;
 
 use std::{

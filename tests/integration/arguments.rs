@@ -31,12 +31,19 @@ impl Arguments {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (word.clone(), None),
             };
-            let mut value = || value.take().or_else(|| words.next()).ok_or_else(|| format!("{name} wants a value"));
+            let mut value = || {
+                value
+                    .take()
+                    .or_else(|| words.next())
+                    .ok_or_else(|| format!("{name} wants a value"))
+            };
             match name.as_str() {
                 "--deployment" => deployment = Some(value()?.parse()?),
                 "--cycles" => {
                     let text = value()?;
-                    cycles = text.parse().map_err(|_| format!("--cycles wants a number, not {text:?}"))?;
+                    cycles = text
+                        .parse()
+                        .map_err(|_| format!("--cycles wants a number, not {text:?}"))?;
                 }
                 "--keep-data" => keep_data = true,
                 _ => rest.push(word),
@@ -47,6 +54,11 @@ impl Arguments {
         }
         let mut harness = libtest_mimic::Arguments::from_iter(rest);
         harness.test_threads.get_or_insert(DEFAULT_THREADS);
-        Ok(Self { deployment, cycles, keep_data, harness })
+        Ok(Self {
+            deployment,
+            cycles,
+            keep_data,
+            harness,
+        })
     }
 }

@@ -60,17 +60,26 @@ pub(crate) enum Part {
 }
 
 /// Roles of the process that keeps the data.
-const CORE_ROLES: &str = "storage-writer,storage-reader,signaling-online,message-orchestrator,session,push-server";
+const CORE_ROLES: &str =
+    "storage-writer,storage-reader,signaling-online,message-orchestrator,session,push-server";
 /// Roles of the process that clients reach.
 const EDGE_ROLES: &str = "access-gateway,core-gateway";
 /// Services that the edge finds in the core's process.
-const CORE_SERVICES: [&str; 5] =
-    ["flare-signaling-online", "flare-message-orchestrator", "flare-storage-reader", "flare-session", "flare-push-server"];
+const CORE_SERVICES: [&str; 5] = [
+    "flare-signaling-online",
+    "flare-message-orchestrator",
+    "flare-storage-reader",
+    "flare-session",
+    "flare-push-server",
+];
 const ANY_PORT: &str = "127.0.0.1:0";
 const PEER_SECRET: &str = "the-integration-tests-share-this-secret";
 
 /// Settings of every process: clients come back soon, and a slow reader is noticed after little.
-const SETTINGS: [&str; 2] = ["access_gateway.reconnect_spread_ms=200", "access_gateway.outbound_bytes=262144"];
+const SETTINGS: [&str; 2] = [
+    "access_gateway.reconnect_spread_ms=200",
+    "access_gateway.outbound_bytes=262144",
+];
 
 /// One process of the deployment, or the place of one that was killed.
 struct Slot {
@@ -95,15 +104,27 @@ impl Deployment {
         std::fs::create_dir_all(folder.join("logs"))?;
         let first = Addresses::default();
         let core = start(kind, Part::Core, folder, &first, None).await?;
-        let core = Slot { addresses: core.addresses, running: Some(core) };
+        let core = Slot {
+            addresses: core.addresses,
+            running: Some(core),
+        };
         let edge = match kind {
             Kind::Embedded => None,
             Kind::Split => {
                 let edge = start(kind, Part::Edge, folder, &first, Some(&core.addresses)).await?;
-                Some(Slot { addresses: edge.addresses, running: Some(edge) })
+                Some(Slot {
+                    addresses: edge.addresses,
+                    running: Some(edge),
+                })
             }
         };
-        Ok(Self { kind, folder: folder.to_owned(), core, edge, tokens: Mutex::default() })
+        Ok(Self {
+            kind,
+            folder: folder.to_owned(),
+            core,
+            edge,
+            tokens: Mutex::default(),
+        })
     }
 
     /// How it is cut.
@@ -131,8 +152,12 @@ impl Deployment {
     pub(crate) async fn metric(&self, words: &[&str]) -> anyhow::Result<f64> {
         let ops = self.outside().ops.context("no ops listener")?;
         let text = get(ops, "/metrics").await?;
-        let lines = text.lines().filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
-        lines.map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?)).sum()
+        let lines = text
+            .lines()
+            .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
+        lines
+            .map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?))
+            .sum()
     }
 
     /// Where the data is kept.
@@ -153,7 +178,11 @@ impl Deployment {
     }
 
     /// A token of a user, made now.
-    pub(crate) async fn new_token(&self, user: &str, device: Option<&str>) -> anyhow::Result<String> {
+    pub(crate) async fn new_token(
+        &self,
+        user: &str,
+        device: Option<&str>,
+    ) -> anyhow::Result<String> {
         let data = text(&self.data())?;
         let mut arguments = vec!["token", "--user", user, "--data", &data];
         arguments.extend(device.into_iter().flat_map(|it| ["--device", it]));
@@ -164,15 +193,24 @@ impl Deployment {
     pub(crate) async fn api_key(&self, scopes: &[&str]) -> anyhow::Result<String> {
         let data = text(&data(&self.folder, self.owner_of(Part::Edge)))?;
         let scopes = scopes.join(",");
-        let line = process::run(&["apikey", "create", "--name", "test", "--scope", &scopes, "--data", &data, "--json"]).await?;
+        let line = process::run(&[
+            "apikey", "create", "--name", "test", "--scope", &scopes, "--data", &data, "--json",
+        ])
+        .await?;
         let key: serde_json::Value = serde_json::from_str(&line)?;
         let secret = key.get("secret").and_then(|it| it.as_str());
-        Ok(secret.with_context(|| format!("no secret in {line}"))?.to_owned())
+        Ok(secret
+            .with_context(|| format!("no secret in {line}"))?
+            .to_owned())
     }
 
     /// Which part really has what the asked-for one stands for.
     fn owner_of(&self, part: Part) -> Part {
-        if self.kind == Kind::Embedded { Part::Core } else { part }
+        if self.kind == Kind::Embedded {
+            Part::Core
+        } else {
+            part
+        }
     }
 
     fn slot(&mut self, part: Part) -> &mut Slot {
@@ -185,13 +223,19 @@ impl Deployment {
     /// Kills a part with signal 9.
     pub(crate) async fn kill9(&mut self, part: Part) -> anyhow::Result<()> {
         let running = self.slot(part).running.take();
-        running.with_context(|| format!("{part:?} does not run"))?.kill9().await
+        running
+            .with_context(|| format!("{part:?} does not run"))?
+            .kill9()
+            .await
     }
 
     /// Stops a part, and demands that it ends cleanly.
     pub(crate) async fn stop(&mut self, part: Part) -> anyhow::Result<()> {
         let running = self.slot(part).running.take();
-        running.with_context(|| format!("{part:?} does not run"))?.stop().await
+        running
+            .with_context(|| format!("{part:?} does not run"))?
+            .stop()
+            .await
     }
 
     /// Starts a part again that was killed or stopped, at the addresses that it had.
@@ -217,7 +261,13 @@ impl Deployment {
     }
 }
 
-async fn start(kind: Kind, part: Part, folder: &Path, at: &Addresses, core: Option<&Addresses>) -> anyhow::Result<Process> {
+async fn start(
+    kind: Kind,
+    part: Part,
+    folder: &Path,
+    at: &Addresses,
+    core: Option<&Addresses>,
+) -> anyhow::Result<Process> {
     let name = match (kind, part) {
         (Kind::Embedded, _) => "flare",
         (Kind::Split, Part::Core) => "core",
@@ -225,15 +275,28 @@ async fn start(kind: Kind, part: Part, folder: &Path, at: &Addresses, core: Opti
     };
     let mut arguments = match (kind, part) {
         (Kind::Embedded, _) => vec!["up".to_owned(), "--listen".to_owned(), ANY_PORT.to_owned()],
-        (Kind::Split, Part::Core) => vec!["run".to_owned(), "--role".to_owned(), CORE_ROLES.to_owned()],
-        (Kind::Split, Part::Edge) => vec!["run".to_owned(), "--role".to_owned(), EDGE_ROLES.to_owned()],
+        (Kind::Split, Part::Core) => {
+            vec!["run".to_owned(), "--role".to_owned(), CORE_ROLES.to_owned()]
+        }
+        (Kind::Split, Part::Edge) => {
+            vec!["run".to_owned(), "--role".to_owned(), EDGE_ROLES.to_owned()]
+        }
     };
-    arguments.extend(["--json".to_owned(), "--data".to_owned(), text(&data(folder, part))?]);
+    arguments.extend([
+        "--json".to_owned(),
+        "--data".to_owned(),
+        text(&data(folder, part))?,
+    ]);
     let mut settings: Vec<String> = SETTINGS.map(str::to_owned).into();
-    let address = |it: Option<std::net::SocketAddr>| it.map_or_else(|| ANY_PORT.to_owned(), |it| it.to_string());
+    let address = |it: Option<std::net::SocketAddr>| {
+        it.map_or_else(|| ANY_PORT.to_owned(), |it| it.to_string())
+    };
     settings.push(format!("process.ops_listen={}", address(at.ops)));
     if kind == Kind::Embedded || part == Part::Edge {
-        settings.push(format!("access_gateway.listen={}", address(at.access_gateway)));
+        settings.push(format!(
+            "access_gateway.listen={}",
+            address(at.access_gateway)
+        ));
         settings.push(format!("core_gateway.listen={}", address(at.core_gateway)));
     }
     if kind == Kind::Split {
@@ -243,11 +306,21 @@ async fn start(kind: Kind, part: Part, folder: &Path, at: &Addresses, core: Opti
         settings.push(format!("identity.local_key_file={key}"));
     }
     if kind == Kind::Split && part == Part::Edge {
-        let peer = core.and_then(|it| it.peer).context("the core has no peer address")?;
-        settings.extend(CORE_SERVICES.map(|service| format!("registry.services.{service}=[\"http://{peer}\"]")));
+        let peer = core
+            .and_then(|it| it.peer)
+            .context("the core has no peer address")?;
+        settings.extend(
+            CORE_SERVICES.map(|service| format!("registry.services.{service}=[\"http://{peer}\"]")),
+        );
     }
     arguments.extend(settings.into_iter().flat_map(|it| ["--set".to_owned(), it]));
-    Process::start(name, &arguments, folder, &folder.join("logs").join(format!("{name}.log"))).await
+    Process::start(
+        name,
+        &arguments,
+        folder,
+        &folder.join("logs").join(format!("{name}.log")),
+    )
+    .await
 }
 
 /// The answer to a plain HTTP GET, headers included.
@@ -257,7 +330,11 @@ async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {}", answer.lines().next().unwrap_or_default());
+    ensure!(
+        answer.starts_with("HTTP/1.1 200"),
+        "{path}: {}",
+        answer.lines().next().unwrap_or_default()
+    );
     Ok(answer)
 }
 
@@ -269,5 +346,8 @@ fn data(folder: &Path, part: Part) -> PathBuf {
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    Ok(path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?.to_owned())
+    Ok(path
+        .to_str()
+        .with_context(|| format!("{} is no UTF-8", path.display()))?
+        .to_owned())
 }

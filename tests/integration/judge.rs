@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use flare_checker::{Checker, ClientEvent, Counts, Intent, Record, Target, Verdict, read_histories};
+use flare_checker::{
+    Checker, ClientEvent, Counts, Intent, Record, Target, Verdict, read_histories,
+};
 use flare_im::history::Translator;
 use flare_proto::{
     gateway::core_gateway_service_client::CoreGatewayServiceClient,
@@ -38,7 +40,10 @@ impl Backend {
     /// Connects when it is first needed.
     pub(crate) fn new(api: &str, key: &str) -> anyhow::Result<Self> {
         let channel = Channel::from_shared(api.to_owned())?.connect_lazy();
-        Ok(Self { client: CoreGatewayServiceClient::new(channel), key: key.to_owned() })
+        Ok(Self {
+            client: CoreGatewayServiceClient::new(channel),
+            key: key.to_owned(),
+        })
     }
 
     /// The stub.
@@ -49,16 +54,30 @@ impl Backend {
     /// A request with the key.
     pub(crate) fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("x-api-key", MetadataValue::try_from(self.key.as_str())?);
+        request
+            .metadata_mut()
+            .insert("x-api-key", MetadataValue::try_from(self.key.as_str())?);
         Ok(request)
     }
 
     /// One page of a conversation.
-    async fn page(&self, conversation: &str, after_seq: u64, limit: u32) -> anyhow::Result<Option<(Kept, bool)>> {
+    async fn page(
+        &self,
+        conversation: &str,
+        after_seq: u64,
+        limit: u32,
+    ) -> anyhow::Result<Option<(Kept, bool)>> {
         let deadline = Instant::now() + SOON;
         let answer = loop {
-            let range = ReadRange { conversation_id: conversation.to_owned(), after_seq, limit: Some(limit) };
-            let request = self.request(ReadRangesRequest { context: None, ranges: vec![range] })?;
+            let range = ReadRange {
+                conversation_id: conversation.to_owned(),
+                after_seq,
+                limit: Some(limit),
+            };
+            let request = self.request(ReadRangesRequest {
+                context: None,
+                ranges: vec![range],
+            })?;
             match self.client().read_ranges(request).await {
                 Ok(answer) => break answer.into_inner(),
                 // A server that has just come back: the connection to the old one is noticed by using it.
@@ -68,12 +87,20 @@ impl Backend {
                 Err(status) => bail!("reading {conversation} after {after_seq}: {status}"),
             }
         };
-        let result = answer.ranges.into_iter().next().context("an answer without the range")?;
+        let result = answer
+            .ranges
+            .into_iter()
+            .next()
+            .context("an answer without the range")?;
         match result.error {
             Some(error) if error.code().as_str_name().ends_with("NOT_FOUND") => Ok(None),
             Some(error) => bail!("reading {conversation} after {after_seq}: {error:?}"),
             None => {
-                let kept = Kept { floor_seq: result.floor_seq, head_seq: result.head_seq, events: result.events };
+                let kept = Kept {
+                    floor_seq: result.floor_seq,
+                    head_seq: result.head_seq,
+                    events: result.events,
+                };
                 Ok(Some((kept, result.has_more)))
             }
         }
@@ -81,14 +108,20 @@ impl Backend {
 
     /// The committed head; 0 if the server knows nothing of the conversation.
     pub(crate) async fn head(&self, conversation: &str) -> anyhow::Result<u64> {
-        Ok(self.page(conversation, 0, 1).await?.map_or(0, |(page, _)| page.head_seq))
+        Ok(self
+            .page(conversation, 0, 1)
+            .await?
+            .map_or(0, |(page, _)| page.head_seq))
     }
 
     /// All that the server keeps of a conversation, once it shows `at_least`: the store may lag behind a receipt for a moment.
     pub(crate) async fn read(&self, conversation: &str, at_least: u64) -> anyhow::Result<Kept> {
         let deadline = Instant::now() + SOON;
         while self.head(conversation).await? < at_least {
-            ensure!(Instant::now() < deadline, "{conversation} never reaches seq {at_least}, which was acked");
+            ensure!(
+                Instant::now() < deadline,
+                "{conversation} never reaches seq {at_least}, which was acked"
+            );
         }
         let mut kept = Kept::default();
         let mut after_seq = 0;
@@ -121,7 +154,10 @@ fn conversations(records: &[Record]) -> BTreeMap<String, u64> {
             ClientEvent::End { conversation, .. } => {
                 found.entry(conversation.clone()).or_default();
             }
-            ClientEvent::Intent(Intent { target: Target::Conversation(conversation), .. }) => {
+            ClientEvent::Intent(Intent {
+                target: Target::Conversation(conversation),
+                ..
+            }) => {
                 found.entry(conversation.clone()).or_default();
             }
             _ => {}
@@ -146,7 +182,11 @@ pub(crate) enum Hour {
 }
 
 /// Judges histories against the server as it is now.
-pub(crate) async fn judge(backend: &Backend, histories: &[PathBuf], hour: Hour) -> anyhow::Result<Verdict> {
+pub(crate) async fn judge(
+    backend: &Backend,
+    histories: &[PathBuf],
+    hour: Hour,
+) -> anyhow::Result<Verdict> {
     let records = read_histories(histories).collect::<Result<Vec<_>, _>>()?;
     let mut checker = Checker::new();
     if hour == Hour::After {
@@ -169,5 +209,7 @@ pub(crate) async fn judge(backend: &Backend, histories: &[PathBuf], hour: Hour) 
 
 /// Demands that every promise was kept, and that enough happened for that to mean something.
 pub(crate) fn demand(verdict: &Verdict, minimums: &Counts) -> anyhow::Result<()> {
-    verdict.require(minimums).with_context(|| format!("what was seen:\n{verdict}"))
+    verdict
+        .require(minimums)
+        .with_context(|| format!("what was seen:\n{verdict}"))
 }

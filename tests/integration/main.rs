@@ -40,33 +40,55 @@ fn main() -> ExitCode {
     let trials = Kind::ALL
         .into_iter()
         .filter(|kind| arguments.deployment.is_none_or(|it| it == *kind))
-        .flat_map(|kind| SCENARIOS.iter().filter(move |it| it.kinds.contains(&kind)).map(move |it| (kind, it)))
+        .flat_map(|kind| {
+            SCENARIOS
+                .iter()
+                .filter(move |it| it.kinds.contains(&kind))
+                .map(move |it| (kind, it))
+        })
         .map(|(kind, scenario)| {
             let arguments = Arc::clone(&arguments);
-            Trial::test(format!("{kind}::{}", scenario.name), move || run(kind, scenario, &arguments))
+            Trial::test(format!("{kind}::{}", scenario.name), move || {
+                run(kind, scenario, &arguments)
+            })
         })
         .collect();
     libtest_mimic::run(&arguments.harness, trials).exit_code()
 }
 
 fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result<(), Failed> {
-    let folder = tempfile::Builder::new().prefix(&format!("flare-{kind}-{}-", scenario.name)).tempdir()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("flare-{kind}-{}-", scenario.name))
+        .tempdir()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let played = runtime.block_on(async {
         let scene = Scene::set(kind, folder.path()).await?;
-        tokio::time::timeout(scenario.within, (scenario.play)(scene, arguments)).await.map_err(anyhow::Error::from)?
+        tokio::time::timeout(scenario.within, (scenario.play)(scene, arguments))
+            .await
+            .map_err(anyhow::Error::from)?
     });
     // Whatever a failure left running goes with its processes.
     runtime.shutdown_background();
     let Err(error) = played else {
         if arguments.keep_data {
             let kept = folder.keep();
-            eprintln!("{kind}::{}: data, logs and histories are in {}", scenario.name, kept.display());
+            eprintln!(
+                "{kind}::{}: data, logs and histories are in {}",
+                scenario.name,
+                kept.display()
+            );
         }
         return Ok(());
     };
     let kept = folder.keep();
-    Err(Failed::from(format!("{error:#}\n\ndata, logs and histories are in {}\n{}", kept.display(), logs(&kept))))
+    Err(Failed::from(format!(
+        "{error:#}\n\ndata, logs and histories are in {}\n{}",
+        kept.display(),
+        logs(&kept)
+    )))
 }
 
 /// The last lines of each process's log.
@@ -76,6 +98,12 @@ fn logs(folder: &Path) -> String {
     };
     entries
         .flatten()
-        .map(|entry| format!("--- {}\n{}\n", entry.file_name().to_string_lossy(), process::tail(&entry.path())))
+        .map(|entry| {
+            format!(
+                "--- {}\n{}\n",
+                entry.file_name().to_string_lossy(),
+                process::tail(&entry.path())
+            )
+        })
         .collect()
 }

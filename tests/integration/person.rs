@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
-use flare_core_sdk::{Client, Codec, Draft, Event, Events, FirstSight, Options, Sending, Sent, Target, TokenSource};
+use flare_core_sdk::{
+    Client, Codec, Draft, Event, Events, FirstSight, Options, Sending, Sent, Target, TokenSource,
+};
 use flare_proto::{message::HistoryVisibility, session::CreateConversationRequest};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
@@ -67,7 +69,13 @@ impl Person {
         view.send_modify(|it| it.has_ended = false);
         let (client, events) = Client::connect(options);
         let consumer = tokio::spawn(consume(events, Arc::clone(&view), Arc::clone(&recorder)));
-        Self { device, client, recorder, view, consumer }
+        Self {
+            device,
+            client,
+            recorder,
+            view,
+            consumer,
+        }
     }
 
     /// Whose device it is.
@@ -80,23 +88,27 @@ impl Person {
         &self.client
     }
 
-    /// Its history.
-    pub(crate) fn recorder(&self) -> &Recorder {
-        &self.recorder
-    }
-
     /// What it has seen by now.
     pub(crate) fn look<T>(&self, at: impl FnOnce(&View) -> T) -> T {
         at(&self.view.borrow())
     }
 
     /// Waits until its view has what `find` finds.
-    pub(crate) async fn sees<T>(&self, what: &str, find: impl Fn(&View) -> Option<T>) -> anyhow::Result<T> {
+    pub(crate) async fn sees<T>(
+        &self,
+        what: &str,
+        find: impl Fn(&View) -> Option<T>,
+    ) -> anyhow::Result<T> {
         self.sees_within(SOON, what, find).await
     }
 
     /// Waits so long.
-    pub(crate) async fn sees_within<T>(&self, time: Duration, what: &str, find: impl Fn(&View) -> Option<T>) -> anyhow::Result<T> {
+    pub(crate) async fn sees_within<T>(
+        &self,
+        time: Duration,
+        what: &str,
+        find: impl Fn(&View) -> Option<T>,
+    ) -> anyhow::Result<T> {
         let mut seen = self.view.subscribe();
         let waited = timeout(time, seen.wait_for(|view| find(view).is_some())).await;
         let Device { user, device, .. } = &self.device;
@@ -118,17 +130,26 @@ impl Person {
 
     /// Waits until the device is connected and has read all that it heard of.
     pub(crate) async fn in_step(&self) -> anyhow::Result<()> {
-        self.sees("all that it heard of", |view| view.is_in_step().then_some(())).await
+        self.sees("all that it heard of", |view| {
+            view.is_in_step().then_some(())
+        })
+        .await
     }
 
     /// Waits until a message with this text is there; gives its seq.
     pub(crate) async fn hears(&self, conversation: &str, text: &str) -> anyhow::Result<u64> {
-        self.sees(&format!("{text:?} in {conversation}"), |view| view.find(conversation, text)).await
+        self.sees(&format!("{text:?} in {conversation}"), |view| {
+            view.find(conversation, text)
+        })
+        .await
     }
 
     /// Waits until it has read a conversation up to this seq.
     pub(crate) async fn reads_to(&self, conversation: &str, seq: u64) -> anyhow::Result<()> {
-        self.sees(&format!("seq {seq} of {conversation}"), |view| (view.read_to(conversation) >= seq).then_some(())).await
+        self.sees(&format!("seq {seq} of {conversation}"), |view| {
+            (view.read_to(conversation) >= seq).then_some(())
+        })
+        .await
     }
 
     /// Says something and waits for the receipt.
@@ -157,7 +178,12 @@ impl Person {
     }
 
     /// Makes a group with these members beside himself.
-    pub(crate) async fn create_group(&self, title: &str, members: &[&str], visibility: HistoryVisibility) -> anyhow::Result<String> {
+    pub(crate) async fn create_group(
+        &self,
+        title: &str,
+        members: &[&str],
+        visibility: HistoryVisibility,
+    ) -> anyhow::Result<String> {
         let request = CreateConversationRequest {
             title: title.to_owned(),
             member_ids: members.iter().map(|it| (*it).to_owned()).collect(),
@@ -165,23 +191,38 @@ impl Person {
             ..CreateConversationRequest::default()
         };
         let made = self.client.create_conversation(request).await?;
-        Ok(made.conversation.context("a group without a conversation")?.conversation_id)
+        Ok(made
+            .conversation
+            .context("a group without a conversation")?
+            .conversation_id)
     }
 
     /// Goes offline with all that it has.
     pub(crate) async fn leave(self) -> anyhow::Result<Away> {
         self.client.close().await;
-        timeout(SOON, self.consumer).await.context("the client's events do not end")??;
-        Ok(Away { device: self.device, recorder: self.recorder, view: self.view })
+        timeout(SOON, self.consumer)
+            .await
+            .context("the client's events do not end")??;
+        Ok(Away {
+            device: self.device,
+            recorder: self.recorder,
+            view: self.view,
+        })
     }
 
     /// Ends for good: what it read is claimed to be all.
     pub(crate) async fn claims_all(self) -> anyhow::Result<()> {
         let read: Vec<(String, u64)> = self.look(|view| {
-            view.memberships(self.user()).into_iter().map(|it| (it.clone(), view.read_to(&it))).collect()
+            view.memberships(self.user())
+                .into_iter()
+                .map(|it| (it.clone(), view.read_to(&it)))
+                .collect()
         });
         for (conversation, read_to) in read {
-            self.recorder.write(flare_checker::ClientEvent::End { conversation, read_to });
+            self.recorder.write(flare_checker::ClientEvent::End {
+                conversation,
+                read_to,
+            });
         }
         self.recorder.write(flare_checker::ClientEvent::Quiesced);
         self.stop_recorded().await
@@ -190,7 +231,10 @@ impl Person {
     /// Ends without a claim.
     pub(crate) async fn stop_recorded(self) -> anyhow::Result<()> {
         let failure = self.recorder.finish();
-        ensure!(failure.is_none(), "a history could not be written: {failure:?}");
+        ensure!(
+            failure.is_none(),
+            "a history could not be written: {failure:?}"
+        );
         // The connection is dropped, not closed: no record follows the claims.
         self.consumer.abort();
         Ok(())

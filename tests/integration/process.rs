@@ -46,18 +46,29 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `flare` with these arguments and waits for the line that says where it answers. What it logs goes to `log`.
-    pub(crate) async fn start(name: &str, arguments: &[String], folder: &Path, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        name: &str,
+        arguments: &[String],
+        folder: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let deadline = Instant::now() + PORT_FREE_WITHIN;
         loop {
             match Self::try_start(name, arguments, folder, log).await {
                 // A port that was bound before may be somebody's outgoing one for a moment.
-                Err(error) if Instant::now() < deadline && format!("{error:#}").contains("in use") => {}
+                Err(error)
+                    if Instant::now() < deadline && format!("{error:#}").contains("in use") => {}
                 done => return done,
             }
         }
     }
 
-    async fn try_start(name: &str, arguments: &[String], folder: &Path, log: &Path) -> anyhow::Result<Self> {
+    async fn try_start(
+        name: &str,
+        arguments: &[String],
+        folder: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let written_before = std::fs::metadata(log).map_or(0, |it| it.len());
         let mut child = Command::new(BINARY)
             .args(arguments)
@@ -72,19 +83,32 @@ impl Process {
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
         let mut line = String::new();
         let read = timeout(READY_WITHIN, stdout.read_line(&mut line)).await;
-        let read = read.with_context(|| format!("{name} was not ready within {READY_WITHIN:?}"))??;
+        let read =
+            read.with_context(|| format!("{name} was not ready within {READY_WITHIN:?}"))??;
         if read == 0 {
             let status = child.wait().await?;
             let said = tail_from(log, written_before);
             bail!("{name} ended with {status} before it was ready:\n{said}");
         }
-        let addresses = serde_json::from_str(&line).with_context(|| format!("{name} said {line:?}"))?;
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), _stdout: stdout, addresses })
+        let addresses =
+            serde_json::from_str(&line).with_context(|| format!("{name} said {line:?}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log: log.to_owned(),
+            _stdout: stdout,
+            addresses,
+        })
     }
 
     /// Kills it with signal 9 and waits for its end.
     pub(crate) async fn kill9(mut self) -> anyhow::Result<()> {
-        ensure!(self.child.try_wait()?.is_none(), "{} had ended by itself:\n{}", self.name, tail(&self.log));
+        ensure!(
+            self.child.try_wait()?.is_none(),
+            "{} had ended by itself:\n{}",
+            self.name,
+            tail(&self.log)
+        );
         self.child.start_kill()?;
         self.child.wait().await?;
         Ok(())
@@ -92,26 +116,48 @@ impl Process {
 
     /// Asks it to end (SIGTERM), and demands that it does so cleanly.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))?;
+        let pid = self
+            .child
+            .id()
+            .with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))?;
         terminate(pid).await?;
         let ended = timeout(STOPPED_WITHIN, self.child.wait()).await;
-        let status: ExitStatus = ended.with_context(|| format!("{} did not stop within {STOPPED_WITHIN:?}", self.name))??;
-        ensure!(status.success(), "{} stopped with {status}:\n{}", self.name, tail(&self.log));
+        let status: ExitStatus = ended
+            .with_context(|| format!("{} did not stop within {STOPPED_WITHIN:?}", self.name))??;
+        ensure!(
+            status.success(),
+            "{} stopped with {status}:\n{}",
+            self.name,
+            tail(&self.log)
+        );
         Ok(())
     }
 }
 
 async fn terminate(pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+    let status = Command::new("kill")
+        .args(["-TERM", &pid.to_string()])
+        .status()
+        .await?;
     ensure!(status.success(), "kill -TERM {pid}: {status}");
     Ok(())
 }
 
 /// Runs a command of the binary to its end and gives what it printed.
 pub(crate) async fn run(arguments: &[&str]) -> anyhow::Result<String> {
-    let done = Command::new(BINARY).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let done = Command::new(BINARY)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
     let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "flare {}: {}\n{said}", arguments.join(" "), done.status);
+    ensure!(
+        done.status.success(),
+        "flare {}: {}\n{said}",
+        arguments.join(" "),
+        done.status
+    );
     Ok(String::from_utf8(done.stdout)?)
 }
 

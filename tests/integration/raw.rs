@@ -1,7 +1,5 @@
 //! A device that speaks frames without the SDK, for what the SDK would never do.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail, ensure};
 use flare_checker::{ClientEvent, Target, Via};
 use flare_core::{
@@ -44,15 +42,26 @@ pub(crate) struct Raw {
 
 /// The content of a text.
 pub(crate) fn text(text: &str) -> Vec<u8> {
-    let kind = Some(Kind::Text(Text { text: text.to_owned() }));
-    Content { kind, ..Content::default() }.encode_to_vec()
+    let kind = Some(Kind::Text(Text {
+        text: text.to_owned(),
+    }));
+    Content {
+        kind,
+        ..Content::default()
+    }
+    .encode_to_vec()
 }
 
 impl Raw {
     /// Connects.
     pub(crate) async fn arrive(device: Device, recorder: Recorder) -> anyhow::Result<Self> {
         let socket = connect(&device, &recorder).await?;
-        Ok(Self { device, recorder, socket, next_id: 2 })
+        Ok(Self {
+            device,
+            recorder,
+            socket,
+            next_id: 2,
+        })
     }
 
     /// Drops the connection without a word, and connects anew.
@@ -63,12 +72,21 @@ impl Raw {
     }
 
     /// Sends a text to a user under a client id, without waiting. `again`: it was sent before.
-    pub(crate) async fn send(&mut self, user: &str, client_id: &str, said: &str, again: bool) -> anyhow::Result<u32> {
+    pub(crate) async fn send(
+        &mut self,
+        user: &str,
+        client_id: &str,
+        said: &str,
+        again: bool,
+    ) -> anyhow::Result<u32> {
         let content = text(said);
         if again {
-            self.recorder.write(ClientEvent::Resent { client_id: client_id.to_owned() });
+            self.recorder.write(ClientEvent::Resent {
+                client_id: client_id.to_owned(),
+            });
         } else {
-            self.recorder.intends(client_id, Target::User(user.to_owned()), &content);
+            self.recorder
+                .intends(client_id, Target::User(user.to_owned()), &content);
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -99,7 +117,8 @@ impl Raw {
     pub(crate) async fn hears(&mut self) -> anyhow::Result<Heard> {
         loop {
             let came = timeout(SOON, self.socket.recv()).await;
-            let came = came.with_context(|| format!("nothing came to {} within {SOON:?}", self.device.user))?;
+            let came = came
+                .with_context(|| format!("nothing came to {} within {SOON:?}", self.device.user))?;
             let closed = match came {
                 Some(Ok(Incoming::Frame(bytes))) => {
                     let frame = codec::decode_server(self.device.codec, bytes, MAX_FRAME_BYTES)?;
@@ -129,44 +148,32 @@ impl Raw {
         }
     }
 
-    /// Waits until the server ends the connection, within this time.
-    pub(crate) async fn is_closed_within(&mut self, time: Duration) -> anyhow::Result<Option<CloseReason>> {
-        let closing = async {
-            let mut said = None;
-            loop {
-                match self.hears().await? {
-                    Heard::Frame(frame) => {
-                        if let ServerFrame::Kicked(kicked) = *frame {
-                            said = Some(kicked.reason());
-                        }
-                    }
-                    Heard::Closed(reason) => return anyhow::Ok(said.or(reason)),
-                }
-            }
-        };
-        timeout(time, closing).await.with_context(|| format!("not closed within {time:?}"))?
-    }
-
     fn record(&self, frame: &ServerFrame) -> anyhow::Result<()> {
         match frame {
             ServerFrame::Deliver(deliver) => {
                 for bytes in &deliver.events {
                     let event = Event::decode(bytes.clone())?;
-                    let delivered = recorder::delivered(&event, Via::Deliver).context("an event without a header")?;
+                    let delivered = recorder::delivered(&event, Via::Deliver)
+                        .context("an event without a header")?;
                     self.recorder.write(ClientEvent::Delivered(delivered));
                 }
             }
             ServerFrame::SendAck(ack) => self.recorder.write(recorder::acked(ack)),
             ServerFrame::SyncHint(hint) if hint.conversation_ids.is_empty() => {
-                self.recorder.write(ClientEvent::SyncHint { conversation: None });
+                self.recorder
+                    .write(ClientEvent::SyncHint { conversation: None });
             }
             ServerFrame::SyncHint(hint) => {
                 for conversation in &hint.conversation_ids {
-                    self.recorder.write(ClientEvent::SyncHint { conversation: Some(conversation.clone()) });
+                    self.recorder.write(ClientEvent::SyncHint {
+                        conversation: Some(conversation.clone()),
+                    });
                 }
             }
             ServerFrame::Kicked(kicked) => {
-                self.recorder.write(ClientEvent::Kicked { reason: kicked.reason().as_str_name().to_owned() });
+                self.recorder.write(ClientEvent::Kicked {
+                    reason: kicked.reason().as_str_name().to_owned(),
+                });
             }
             _ => {}
         }
@@ -175,7 +182,9 @@ impl Raw {
 }
 
 async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSocket<TcpStream>> {
-    let TokenSource::Fixed(token) = &device.token else { bail!("a raw device has a fixed token") };
+    let TokenSource::Fixed(token) = &device.token else {
+        bail!("a raw device has a fixed token")
+    };
     let options = ConnectOptions {
         url: device.url.clone(),
         codec: device.codec,
@@ -191,11 +200,23 @@ async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSock
         sdk_version: "raw/1".to_owned(),
         heartbeat_ms: 0,
     };
-    socket.send(codec::encode_client(device.codec, &ClientFrame::Connect(hello))?).await?;
-    let came = timeout(SOON, socket.recv()).await?.context("closed before an answer")??;
-    let Incoming::Frame(bytes) = came else { bail!("{came:?} came instead of Connected") };
+    socket
+        .send(codec::encode_client(
+            device.codec,
+            &ClientFrame::Connect(hello),
+        )?)
+        .await?;
+    let came = timeout(SOON, socket.recv())
+        .await?
+        .context("closed before an answer")??;
+    let Incoming::Frame(bytes) = came else {
+        bail!("{came:?} came instead of Connected")
+    };
     let frame = codec::decode_server(device.codec, bytes, MAX_FRAME_BYTES)?;
-    ensure!(matches!(frame, ServerFrame::Connected(_)), "{frame:?} came instead of Connected");
+    ensure!(
+        matches!(frame, ServerFrame::Connected(_)),
+        "{frame:?} came instead of Connected"
+    );
     recorder.write(ClientEvent::Connected);
     Ok(socket)
 }

@@ -3,18 +3,18 @@
 use std::{
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use flare_checker::{
-    Acked, Client, ClientEvent, Delivered, Durability, HistoryError, HistoryWriter, Intent, Kind, Refused, SyncAnswer,
-    Target, Via, body_hash,
+    Acked, Client, ClientEvent, Delivered, Durability, HistoryError, HistoryWriter, Intent, Kind,
+    Refused, SyncAnswer, Target, Via, body_hash,
 };
 use flare_core_sdk::{self as sdk, Action, ConversationEvent, DisconnectReason, Observer};
 use flare_proto::{
     client::{CloseReason, Connected, SendAck},
     message::{Event, EventBody, EventHeader, EventKind, event_body::Body},
 };
+use flare_server_core::clock::{Clock, SystemClock};
 use prost::Message;
 
 /// One client's history.
@@ -37,8 +37,17 @@ impl Recorder {
     pub(crate) fn open(path: &Path, user: &str, device: &str) -> Result<Self, HistoryError> {
         let client = Client::new("default", user, device);
         let writer = HistoryWriter::open(path, client, Durability::Process)?;
-        let state = State { writer, connections: 0, is_connected: false, declared: false, finished: false, failed: None };
-        Ok(Self { state: Mutex::new(state) })
+        let state = State {
+            writer,
+            connections: 0,
+            is_connected: false,
+            declared: false,
+            finished: false,
+            failed: None,
+        };
+        Ok(Self {
+            state: Mutex::new(state),
+        })
     }
 
     /// Writes one record.
@@ -67,7 +76,13 @@ impl Recorder {
     pub(crate) fn intends(&self, client_id: &str, target: Target, content: &[u8]) {
         let mut state = self.lock();
         let sender = state.writer.client().user.clone();
-        let intent = Intent { client_id: client_id.to_owned(), target, sender, body_hash: body_hash(content), kind: Kind::Message };
+        let intent = Intent {
+            client_id: client_id.to_owned(),
+            target,
+            sender,
+            body_hash: body_hash(content),
+            kind: Kind::Message,
+        };
         state.write(ClientEvent::Intent(intent));
     }
 
@@ -81,8 +96,7 @@ impl State {
         if self.finished {
             return;
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        if let Err(error) = self.writer.append(i64::try_from(now_ms).unwrap_or(i64::MAX), event) {
+        if let Err(error) = self.writer.append(SystemClock.now_ms(), event) {
             self.failed.get_or_insert(error);
         }
     }
@@ -155,11 +169,15 @@ impl Observer for Recorder {
     }
 
     fn resent(&self, client_id: &str) {
-        self.write(ClientEvent::Resent { client_id: client_id.to_owned() });
+        self.write(ClientEvent::Resent {
+            client_id: client_id.to_owned(),
+        });
     }
 
     fn abandoned(&self, client_id: &str) {
-        self.write(ClientEvent::Abandoned { client_id: client_id.to_owned() });
+        self.write(ClientEvent::Abandoned {
+            client_id: client_id.to_owned(),
+        });
     }
 
     fn acked(&self, ack: &SendAck) {
@@ -181,7 +199,11 @@ impl Observer for Recorder {
             // The receipt is in the history, and stands for it.
             sdk::Via::OwnAck => return,
         };
-        self.write(ClientEvent::Delivered(record(&event.header, &event.body, via)));
+        self.write(ClientEvent::Delivered(record(
+            &event.header,
+            &event.body,
+            via,
+        )));
     }
 
     fn synced(&self, answer: &sdk::SyncAnswer<'_>) {
@@ -195,15 +217,23 @@ impl Observer for Recorder {
     }
 
     fn snapshot(&self, conversation_id: &str, as_of_seq: u64) {
-        self.write(ClientEvent::Snapshot { conversation: conversation_id.to_owned(), as_of: as_of_seq });
+        self.write(ClientEvent::Snapshot {
+            conversation: conversation_id.to_owned(),
+            as_of: as_of_seq,
+        });
     }
 
     fn floor(&self, conversation_id: &str, floor_seq: u64) {
-        self.write(ClientEvent::Floor { conversation: conversation_id.to_owned(), floor: floor_seq });
+        self.write(ClientEvent::Floor {
+            conversation: conversation_id.to_owned(),
+            floor: floor_seq,
+        });
     }
 
     fn sync_hint(&self, conversation_id: Option<&str>) {
-        self.write(ClientEvent::SyncHint { conversation: conversation_id.map(str::to_owned) });
+        self.write(ClientEvent::SyncHint {
+            conversation: conversation_id.map(str::to_owned),
+        });
     }
 
     fn connected(&self, _connected: &Connected) {
@@ -218,9 +248,14 @@ impl Observer for Recorder {
         let mut state = self.lock();
         state.is_connected = false;
         if let DisconnectReason::Closed { reason, .. } = reason
-            && matches!(reason, CloseReason::Kicked | CloseReason::Replaced | CloseReason::Unauthenticated)
+            && matches!(
+                reason,
+                CloseReason::Kicked | CloseReason::Replaced | CloseReason::Unauthenticated
+            )
         {
-            state.write(ClientEvent::Kicked { reason: reason.as_str_name().to_owned() });
+            state.write(ClientEvent::Kicked {
+                reason: reason.as_str_name().to_owned(),
+            });
         }
         state.write(ClientEvent::Disconnected);
     }

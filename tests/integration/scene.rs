@@ -37,7 +37,9 @@ impl Scene {
     pub(crate) async fn set(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
         let server = Deployment::start(kind, folder).await?;
         std::fs::create_dir_all(folder.join("histories"))?;
-        let key = server.api_key(&["read", "send", "conversations", "admin"]).await?;
+        let key = server
+            .api_key(&["read", "send", "conversations", "admin"])
+            .await?;
         let backend = Backend::new(&server.api()?, &key)?;
         let path = folder.join("histories").join("harness.jsonl");
         let harness = Recorder::open(&path, "harness", "harness")?;
@@ -63,12 +65,17 @@ impl Scene {
 
     /// Takes in a history that somebody else writes.
     pub(crate) fn add_history(&self, path: PathBuf) {
-        self.histories.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+        self.histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path);
     }
 
     fn recorder(&self, user: &str, device: &str) -> anyhow::Result<Recorder> {
         let number = self.next_history.fetch_add(1, Ordering::Relaxed);
-        let path = self.histories_folder().join(format!("{number:03}-{user}-{device}.jsonl"));
+        let path = self
+            .histories_folder()
+            .join(format!("{number:03}-{user}-{device}.jsonl"));
         let recorder = Recorder::open(&path, user, device)?;
         self.add_history(path);
         Ok(recorder)
@@ -92,7 +99,12 @@ impl Scene {
     }
 
     /// Likewise, in another way.
-    pub(crate) async fn arrives_with(&self, user: &str, device: &str, change: impl FnOnce(&mut Device)) -> anyhow::Result<Person> {
+    pub(crate) async fn arrives_with(
+        &self,
+        user: &str,
+        device: &str,
+        change: impl FnOnce(&mut Device),
+    ) -> anyhow::Result<Person> {
         let mut options = self.device(user, device).await?;
         change(&mut options);
         let person = Person::arrive(options, self.recorder(user, device)?);
@@ -102,7 +114,11 @@ impl Scene {
 
     /// A user's device that speaks frames without the SDK.
     pub(crate) async fn raw(&self, user: &str, device: &str) -> anyhow::Result<Raw> {
-        Raw::arrive(self.device(user, device).await?, self.recorder(user, device)?).await
+        Raw::arrive(
+            self.device(user, device).await?,
+            self.recorder(user, device)?,
+        )
+        .await
     }
 
     /// Kills a part with signal 9 and starts it again.
@@ -123,7 +139,10 @@ impl Scene {
     }
 
     /// Waits until everybody has read all that the server keeps for him.
-    pub(crate) async fn quiesce<'a>(&self, people: impl IntoIterator<Item = &'a Person>) -> anyhow::Result<()> {
+    pub(crate) async fn quiesce<'a>(
+        &self,
+        people: impl IntoIterator<Item = &'a Person>,
+    ) -> anyhow::Result<()> {
         for person in people {
             person.in_step().await?;
             let conversations: Vec<String> = person.look(|view| view.memberships(person.user()));
@@ -136,7 +155,11 @@ impl Scene {
     }
 
     /// The end: everybody claims to have read everything, and the judge demands that all promises were kept and enough happened.
-    pub(crate) async fn ends(mut self, people: Vec<Person>, minimums: &Counts) -> anyhow::Result<()> {
+    pub(crate) async fn ends(
+        mut self,
+        people: Vec<Person>,
+        minimums: &Counts,
+    ) -> anyhow::Result<()> {
         self.quiesce(&people).await?;
         for person in people {
             person.claims_all().await?;
@@ -156,7 +179,10 @@ impl Scene {
     }
 
     /// The heads of all conversations that some histories tell of.
-    pub(crate) async fn heads(&self, histories: &[PathBuf]) -> anyhow::Result<HashMap<String, u64>> {
+    pub(crate) async fn heads(
+        &self,
+        histories: &[PathBuf],
+    ) -> anyhow::Result<HashMap<String, u64>> {
         let mut heads = HashMap::new();
         for conversation in judge::told_of(histories)? {
             let head = self.backend.head(&conversation).await?;
@@ -172,6 +198,9 @@ impl Scene {
 
     /// The files of all histories.
     pub(crate) fn histories(&self) -> Vec<PathBuf> {
-        self.histories.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

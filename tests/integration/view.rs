@@ -37,8 +37,16 @@ impl Seen {
     /// Whether the user belongs to the conversation after this event; `None` if it is not about that.
     fn membership_of(&self, user: &str) -> Option<bool> {
         match self.change.as_ref()? {
-            Body::ConversationCreated(it) => it.members.iter().any(|it| it.user_id == user).then_some(true),
-            Body::MembersAdded(it) => it.members.iter().any(|it| it.user_id == user).then_some(true),
+            Body::ConversationCreated(it) => it
+                .members
+                .iter()
+                .any(|it| it.user_id == user)
+                .then_some(true),
+            Body::MembersAdded(it) => it
+                .members
+                .iter()
+                .any(|it| it.user_id == user)
+                .then_some(true),
             Body::MemberRemoved(it) => (it.user_id == user).then_some(false),
             Body::MemberLeft(it) => (it.user_id == user).then_some(false),
             _ => None,
@@ -86,7 +94,9 @@ impl View {
                 let text = event.text();
                 let change = match event.kind() {
                     EventKind::MessageCreated | EventKind::MessageRecalled => None,
-                    _ => EventBody::decode(event.body.clone()).ok().and_then(|it| it.body),
+                    _ => EventBody::decode(event.body.clone())
+                        .ok()
+                        .and_then(|it| it.body),
                 };
                 let seen = Seen {
                     kind: event.kind(),
@@ -98,18 +108,29 @@ impl View {
                     target_seq: event.header.target_seq,
                     change,
                 };
-                self.events.entry(event.header.conversation_id.clone()).or_default().insert(event.header.seq, seen);
+                self.events
+                    .entry(event.header.conversation_id.clone())
+                    .or_default()
+                    .insert(event.header.seq, seen);
             }
             Event::Snapshot { .. } | Event::SyncedTo { .. } => {}
-            Event::Floor { conversation_id, floor_seq } => {
+            Event::Floor {
+                conversation_id,
+                floor_seq,
+            } => {
                 self.floors.insert(conversation_id, floor_seq);
             }
-            Event::Unreadable { conversation_id, refusal } => {
-                self.unreadable.insert(conversation_id, refusal.code.as_str_name().to_owned());
+            Event::Unreadable {
+                conversation_id,
+                refusal,
+            } => {
+                self.unreadable
+                    .insert(conversation_id, refusal.code.as_str_name().to_owned());
             }
             Event::InboxChanged(entry) => {
                 if let Some(conversation) = &entry.conversation {
-                    self.inbox.insert(conversation.conversation_id.clone(), *entry);
+                    self.inbox
+                        .insert(conversation.conversation_id.clone(), *entry);
                 }
             }
             Event::InboxSynced => self.inbox_synced = true,
@@ -131,34 +152,41 @@ impl View {
     /// Conversations of which `user` is a member, as far as it knows: by the last event about him, else by the inbox.
     pub(crate) fn memberships(&self, user: &str) -> Vec<String> {
         let all: BTreeSet<&String> = self.events.keys().chain(self.inbox.keys()).collect();
-        all.into_iter().filter(|it| self.belongs_to(it, user)).cloned().collect()
+        all.into_iter()
+            .filter(|it| self.belongs_to(it, user))
+            .cloned()
+            .collect()
     }
 
     fn belongs_to(&self, conversation: &str, user: &str) -> bool {
         let events = self.events.get(conversation);
-        let told = events.into_iter().flatten().rev().find_map(|(_, seen)| seen.membership_of(user));
-        let listed = || self.inbox.get(conversation).is_some_and(|it| it.state() == MembershipState::Active);
+        let told = events
+            .into_iter()
+            .flatten()
+            .rev()
+            .find_map(|(_, seen)| seen.membership_of(user));
+        let listed = || {
+            self.inbox
+                .get(conversation)
+                .is_some_and(|it| it.state() == MembershipState::Active)
+        };
         told.unwrap_or_else(|| ids::is_direct(conversation) || listed())
     }
 
     /// The events of a conversation, by seq.
     pub(crate) fn events_of(&self, conversation: &str) -> impl Iterator<Item = (u64, &Seen)> {
-        self.events.get(conversation).into_iter().flatten().map(|(seq, seen)| (*seq, seen))
-    }
-
-    /// The messages of a conversation that are short, by seq.
-    pub(crate) fn texts(&self, conversation: &str) -> Vec<&str> {
-        self.events_of(conversation).filter_map(|(_, it)| it.text.as_deref()).collect()
+        self.events
+            .get(conversation)
+            .into_iter()
+            .flatten()
+            .map(|(seq, seen)| (*seq, seen))
     }
 
     /// The seq of a message by its text.
     pub(crate) fn find(&self, conversation: &str, text: &str) -> Option<u64> {
-        self.events_of(conversation).find(|(_, it)| it.text.as_deref() == Some(text)).map(|(seq, _)| seq)
-    }
-
-    /// The seq of the first event of a kind after `after`.
-    pub(crate) fn find_kind(&self, conversation: &str, kind: EventKind, after: u64) -> Option<u64> {
-        self.events_of(conversation).find(|(seq, it)| *seq > after && it.kind == kind).map(|(seq, _)| seq)
+        self.events_of(conversation)
+            .find(|(_, it)| it.text.as_deref() == Some(text))
+            .map(|(seq, _)| seq)
     }
 }
 

@@ -86,9 +86,14 @@ pub(crate) enum Answer {
 
 /// The process.
 pub(crate) fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
-    let done = words.next().context("a worker's task is missing").and_then(|it| Ok(serde_json::from_str(&it)?));
+    let done = words
+        .next()
+        .context("a worker's task is missing")
+        .and_then(|it| Ok(serde_json::from_str(&it)?));
     let done = done.and_then(|task: Task| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let done = runtime.block_on(work(task));
         runtime.shutdown_background();
         done
@@ -110,7 +115,10 @@ fn say(answer: &Answer) -> anyhow::Result<()> {
 type Orders = Lines<BufReader<Stdin>>;
 
 async fn next_order(orders: &mut Orders) -> anyhow::Result<Order> {
-    let line = orders.next_line().await?.context("whoever gave orders is gone")?;
+    let line = orders
+        .next_line()
+        .await?
+        .context("whoever gave orders is gone")?;
     Ok(serde_json::from_str(&line)?)
 }
 
@@ -135,7 +143,9 @@ async fn work(task: Task) -> anyhow::Result<()> {
         write(&task, &person, unanswered, &mut orders).await?;
     }
     say(&Answer::Settled)?;
-    let Order::Finish(heads) = next_order(&mut orders).await? else { bail!("told to settle twice") };
+    let Order::Finish(heads) = next_order(&mut orders).await? else {
+        bail!("told to settle twice")
+    };
     for (conversation, head) in heads {
         person.reads_to(&conversation, head).await?;
     }
@@ -145,13 +155,22 @@ async fn work(task: Task) -> anyhow::Result<()> {
 }
 
 /// Writes until it is told to settle, then waits for the receipts.
-async fn write(task: &Task, person: &Person, before: Unanswered, orders: &mut Orders) -> anyhow::Result<()> {
+async fn write(
+    task: &Task,
+    person: &Person,
+    before: Unanswered,
+    orders: &mut Orders,
+) -> anyhow::Result<()> {
     let mut rng = StdRng::seed_from_u64(task.seed);
     let mut open: VecDeque<Sending> = VecDeque::new();
     // First what an earlier life of this process left without an answer, under the same client ids.
     for (number, client_id) in before.commands {
         let (to, content) = message(task, number);
-        open.push_back(person.client().send(Draft::encoded(to.target(), content.into()).with_client_id(client_id)));
+        open.push_back(
+            person
+                .client()
+                .send(Draft::encoded(to.target(), content.into()).with_client_id(client_id)),
+        );
     }
     let mut acked = 0;
     let mut number = before.next;
@@ -160,9 +179,15 @@ async fn write(task: &Task, person: &Person, before: Unanswered, orders: &mut Or
         while !settles && open.len() < rng.random_range(1..=WINDOW) {
             let (to, content) = message(task, number);
             number += 1;
-            open.push_back(person.client().send(Draft::encoded(to.target(), content.into())));
+            open.push_back(
+                person
+                    .client()
+                    .send(Draft::encoded(to.target(), content.into())),
+            );
         }
-        let Some(first) = open.front_mut() else { continue };
+        let Some(first) = open.front_mut() else {
+            continue;
+        };
         tokio::select! {
             sent = first => {
                 sent?;
@@ -183,11 +208,26 @@ async fn write(task: &Task, person: &Person, before: Unanswered, orders: &mut Or
 async fn read(task: &Task, mut person: Person, orders: &mut Orders) -> anyhow::Result<Person> {
     let mut rng = StdRng::seed_from_u64(task.seed);
     loop {
-        let read = |it: &Person| it.look(|view| view.cursors.conversations.values().filter_map(|it| it.seq).sum::<u64>());
+        let read = |it: &Person| {
+            it.look(|view| {
+                view.cursors
+                    .conversations
+                    .values()
+                    .filter_map(|it| it.seq)
+                    .sum::<u64>()
+            })
+        };
         let goal = read(&person) + rng.random_range(50..400);
         let until = Instant::now() + PATIENCE;
         let more = person.sees_within(PATIENCE, "more", |view| {
-            (view.cursors.conversations.values().filter_map(|it| it.seq).sum::<u64>() >= goal).then_some(())
+            (view
+                .cursors
+                .conversations
+                .values()
+                .filter_map(|it| it.seq)
+                .sum::<u64>()
+                >= goal)
+                .then_some(())
         });
         tokio::select! {
             more = more => more.with_context(|| format!("nothing came until {until:?}"))?,
@@ -204,7 +244,10 @@ async fn read(task: &Task, mut person: Person, orders: &mut Orders) -> anyhow::R
 /// The `number`th message of a writer: the same in each of its lives.
 fn message(task: &Task, number: u64) -> (&Address, Vec<u8>) {
     let turn = usize::try_from(number).unwrap_or_default() % task.targets.len();
-    (&task.targets[turn], raw::text(&format!("{} {} {number}", task.user, task.device)))
+    (
+        &task.targets[turn],
+        raw::text(&format!("{} {} {number}", task.user, task.device)),
+    )
 }
 
 /// What an earlier life of this process left.
@@ -219,7 +262,10 @@ struct Unanswered {
 
 fn unanswered(task: &Task) -> anyhow::Result<Unanswered> {
     if !task.history.exists() || task.targets.is_empty() {
-        return Ok(Unanswered { is_continued: task.history.exists(), ..Unanswered::default() });
+        return Ok(Unanswered {
+            is_continued: task.history.exists(),
+            ..Unanswered::default()
+        });
     }
     let mut intents: Vec<Intent> = Vec::new();
     let mut settled = HashSet::new();
@@ -237,11 +283,21 @@ fn unanswered(task: &Task) -> anyhow::Result<Unanswered> {
         }
     }
     let most = intents.len() + WINDOW;
-    let numbers: HashMap<String, u64> = (0..most as u64).map(|it| (body_hash(&message(task, it).1), it)).collect();
-    let mut left = Unanswered { is_continued: true, ..Unanswered::default() };
+    let numbers: HashMap<String, u64> = (0..most as u64)
+        .map(|it| (body_hash(&message(task, it).1), it))
+        .collect();
+    let mut left = Unanswered {
+        is_continued: true,
+        ..Unanswered::default()
+    };
     for intent in intents {
-        let number = *numbers.get(&intent.body_hash).ok_or_else(|| anyhow!("{intent:?} is none of this writer's messages"))?;
-        anyhow::ensure!(message(task, number).0.meant() == intent.target, "{intent:?} went elsewhere");
+        let number = *numbers
+            .get(&intent.body_hash)
+            .ok_or_else(|| anyhow!("{intent:?} is none of this writer's messages"))?;
+        anyhow::ensure!(
+            message(task, number).0.meant() == intent.target,
+            "{intent:?} went elsewhere"
+        );
         left.next = left.next.max(number + 1);
         if !settled.contains(&intent.client_id) {
             left.commands.push((number, intent.client_id));

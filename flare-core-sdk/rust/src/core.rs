@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use flare_core::{
     check,
     codec::{self, ClientFrame, Codec, Payload},
-    heartbeat::PingSchedule,
+    heartbeat::{HeartbeatRange, PingSchedule},
 };
 use flare_proto::client::{self, ClientSignal, Connected};
 use tokio::sync::oneshot;
@@ -117,8 +117,12 @@ impl Core {
             .push(Event::Connected(Box::new(connected.clone())));
         self.reading.connected();
         self.trouble = None;
+        let heartbeat_ms = match connected.heartbeat_ms {
+            0 => HeartbeatRange::default().default_ms,
+            agreed => agreed,
+        };
         self.online = Some(Online {
-            ping: PingSchedule::new(connected.heartbeat_ms.max(1), now_ms),
+            ping: PingSchedule::new(heartbeat_ms, now_ms),
             limits,
             max_frame_bytes: or(told.max_frame_bytes, usize::MAX),
             leave_at_ms: None,

@@ -61,10 +61,19 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
         let members: Vec<usize> = sample(&mut rng, USERS, GROUP_MEMBERS).into_vec();
         let names: Vec<&str> = members.iter().map(|it| users[*it].as_str()).collect();
         let title = format!("Group {number}");
-        let group = devices[members[0]][0].create_group(&title, &names[1..], HistoryVisibility::All).await?;
+        let group = devices[members[0]][0]
+            .create_group(&title, &names[1..], HistoryVisibility::All)
+            .await?;
         for member in &members {
-            let others = names.iter().filter(|it| **it != users[*member]).map(|it| (*it).to_owned()).collect();
-            places[*member].push(Place::Group { id: group.clone(), others });
+            let others = names
+                .iter()
+                .filter(|it| **it != users[*member])
+                .map(|it| (*it).to_owned())
+                .collect();
+            places[*member].push(Place::Group {
+                id: group.clone(),
+                others,
+            });
         }
     }
 
@@ -87,7 +96,10 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
         recalls += lived.recalls;
     }
     let sent = *progress.borrow();
-    ensure!(sent == u64::from(MESSAGES) + recalls, "{sent} receipts for {MESSAGES} messages and {recalls} recalls");
+    ensure!(
+        sent == u64::from(MESSAGES) + recalls,
+        "{sent} receipts for {MESSAGES} messages and {recalls} recalls"
+    );
     let minimums = Counts {
         clients: 61,
         conversations: (DIRECT + GROUPS) as u64,

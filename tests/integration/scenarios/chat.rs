@@ -10,17 +10,28 @@ use crate::{arguments::Arguments, scene::Scene};
 /// Two users with two devices each, over both codecs: everybody sees everything, his own words from another device included.
 pub(crate) async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let phone = scene.arrives("ann", "phone").await?;
-    let laptop = scene.arrives_with("ann", "laptop", |it| it.codec = Codec::Json).await?;
-    let console = scene.arrives_with("ben", "console", |it| it.codec = Codec::Json).await?;
+    let laptop = scene
+        .arrives_with("ann", "laptop", |it| it.codec = Codec::Json)
+        .await?;
+    let console = scene
+        .arrives_with("ben", "console", |it| it.codec = Codec::Json)
+        .await?;
     let tablet = scene.arrives("ben", "tablet").await?;
 
     let first = phone.tell("ben", "hello").await?;
     let chat = first.conversation_id.clone();
-    ensure!(first.seq == 1 && !first.duplicate, "the first message is {first:?}");
+    ensure!(
+        first.seq == 1 && !first.duplicate,
+        "the first message is {first:?}"
+    );
     console.hears(&chat, "hello").await?;
     let mut last = first.seq;
     for round in 0..20 {
-        let (ann, ben) = if round % 2 == 0 { (&phone, &console) } else { (&laptop, &tablet) };
+        let (ann, ben) = if round % 2 == 0 {
+            (&phone, &console)
+        } else {
+            (&laptop, &tablet)
+        };
         let asked = format!("{round}: 你好 👩‍👩‍👧‍👦 مرحبا");
         let sent = ann.tell("ben", &asked).await?;
         ensure!(sent.seq == last + 1, "seq {} follows {last}", sent.seq);
@@ -34,14 +45,31 @@ pub(crate) async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Res
     let people = vec![phone, laptop, console, tablet];
     for person in &people {
         person.reads_to(&chat, recalled).await?;
-        let target = person.look(|view| view.events[&chat].get(&recalled).map(|it| (it.kind, it.target_seq)));
-        ensure!(target == Some((EventKind::MessageRecalled, first.seq)), "{} saw {target:?} as the recall", person.user());
+        let target = person.look(|view| {
+            view.events[&chat]
+                .get(&recalled)
+                .map(|it| (it.kind, it.target_seq))
+        });
+        ensure!(
+            target == Some((EventKind::MessageRecalled, first.seq)),
+            "{} saw {target:?} as the recall",
+            person.user()
+        );
     }
     let orders: Vec<Vec<(u64, String)>> = people
         .iter()
-        .map(|it| it.look(|view| view.events_of(&chat).map(|(seq, seen)| (seq, seen.message_id.clone())).collect()))
+        .map(|it| {
+            it.look(|view| {
+                view.events_of(&chat)
+                    .map(|(seq, seen)| (seq, seen.message_id.clone()))
+                    .collect()
+            })
+        })
         .collect();
-    ensure!(orders.iter().all(|it| *it == orders[0]), "not everybody saw the same order");
+    ensure!(
+        orders.iter().all(|it| *it == orders[0]),
+        "not everybody saw the same order"
+    );
     let minimums = Counts {
         clients: 4,
         conversations: 1,
@@ -65,7 +93,12 @@ pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Re
     let ben = ben.leave().await?;
 
     let sending: Vec<_> = (0..WHILE_AWAY)
-        .map(|number| ann.saying(flare_core_sdk::Target::user("ben"), &format!("message {number}")))
+        .map(|number| {
+            ann.saying(
+                flare_core_sdk::Target::user("ben"),
+                &format!("message {number}"),
+            )
+        })
         .collect();
     let mut last = 0;
     for sent in sending {
@@ -76,10 +109,18 @@ pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Re
     let reply = ben.saying(flare_core_sdk::Target::conversation(&chat), "I am back");
     ben.reads_to(&chat, last).await?;
     let synced = ben.look(|view| {
-        view.events_of(&chat).filter(|(seq, it)| *seq > 1 && it.via == flare_core_sdk::Via::Sync).count()
+        view.events_of(&chat)
+            .filter(|(seq, it)| *seq > 1 && it.via == flare_core_sdk::Via::Sync)
+            .count()
     });
-    ensure!(synced >= WHILE_AWAY as usize, "{synced} messages came by sync");
-    ensure!(reply.await?.seq == last + 1, "the reply has its place after what was missed");
+    ensure!(
+        synced >= WHILE_AWAY as usize,
+        "{synced} messages came by sync"
+    );
+    ensure!(
+        reply.await?.seq == last + 1,
+        "the reply has its place after what was missed"
+    );
     ann.hears(&chat, "I am back").await?;
     // A device that is new to all of it.
     let tablet = scene.arrives("ben", "tablet").await?;

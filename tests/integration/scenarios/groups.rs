@@ -20,9 +20,15 @@ fn refusal(outcome: Result<flare_core_sdk::Sent, SendError>) -> anyhow::Result<&
 async fn all_see(people: &[&Person], group: &str, seq: u64, kind: EventKind) -> anyhow::Result<()> {
     for person in people {
         let seen = person
-            .sees(&format!("seq {seq} of {group}"), |view| view.events.get(group)?.get(&seq).map(|it| it.kind))
+            .sees(&format!("seq {seq} of {group}"), |view| {
+                view.events.get(group)?.get(&seq).map(|it| it.kind)
+            })
             .await?;
-        ensure!(seen == kind, "{} sees {seen:?} at {seq}, not {kind:?}", person.user());
+        ensure!(
+            seen == kind,
+            "{} sees {seen:?} at {seq}, not {kind:?}",
+            person.user()
+        );
     }
     Ok(())
 }
@@ -34,18 +40,49 @@ pub(crate) async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()
     let cat = scene.arrives("cat", "laptop").await?;
     let dan = scene.arrives("dan", "phone").await?;
 
-    let group = ann.create_group("Boats", &["ben", "cat"], HistoryVisibility::All).await?;
-    all_see(&[&ann, &ben, &cat], &group, 1, EventKind::ConversationCreated).await?;
+    let group = ann
+        .create_group("Boats", &["ben", "cat"], HistoryVisibility::All)
+        .await?;
+    all_see(
+        &[&ann, &ben, &cat],
+        &group,
+        1,
+        EventKind::ConversationCreated,
+    )
+    .await?;
     let hello = ben.post(&group, "hello all").await?.seq;
     ensure!(hello == 2, "the first message stands at {hello}");
-    ensure!(refusal(dan.saying(Target::conversation(&group), "let me in").await)? == "NOT_A_MEMBER");
+    ensure!(
+        refusal(dan.saying(Target::conversation(&group), "let me in").await)? == "NOT_A_MEMBER"
+    );
 
     // A member may not, the owner may.
-    ensure!(ben.client().rename_conversation(&group, "Ships").await.is_err(), "a member renamed the group");
+    ensure!(
+        ben.client()
+            .rename_conversation(&group, "Ships")
+            .await
+            .is_err(),
+        "a member renamed the group"
+    );
     let renamed = ann.client().rename_conversation(&group, "Ships").await?;
-    all_see(&[&ann, &ben, &cat], &group, renamed, EventKind::ConversationRenamed).await?;
-    let added = ann.client().add_members(&group, vec!["dan".to_owned()]).await?;
-    all_see(&[&ann, &ben, &cat, &dan], &group, added, EventKind::MembersAdded).await?;
+    all_see(
+        &[&ann, &ben, &cat],
+        &group,
+        renamed,
+        EventKind::ConversationRenamed,
+    )
+    .await?;
+    let added = ann
+        .client()
+        .add_members(&group, vec!["dan".to_owned()])
+        .await?;
+    all_see(
+        &[&ann, &ben, &cat, &dan],
+        &group,
+        added,
+        EventKind::MembersAdded,
+    )
+    .await?;
     let said = dan.post(&group, "thank you").await?.seq;
     ensure!(said == added + 1, "what dan says stands at {said}");
     ben.hears(&group, "thank you").await?;
@@ -53,32 +90,96 @@ pub(crate) async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()
     dan.hears(&group, "hello all").await?;
 
     let raised = ann.client().set_role(&group, "ben", Role::Admin).await?;
-    all_see(&[&ann, &ben, &cat, &dan], &group, raised, EventKind::RoleChanged).await?;
-    let renamed = ben.client().rename_conversation(&group, "Ships and boats").await?;
-    all_see(&[&ann, &cat], &group, renamed, EventKind::ConversationRenamed).await?;
+    all_see(
+        &[&ann, &ben, &cat, &dan],
+        &group,
+        raised,
+        EventKind::RoleChanged,
+    )
+    .await?;
+    let renamed = ben
+        .client()
+        .rename_conversation(&group, "Ships and boats")
+        .await?;
+    all_see(
+        &[&ann, &cat],
+        &group,
+        renamed,
+        EventKind::ConversationRenamed,
+    )
+    .await?;
     let removed = ben.client().remove_member(&group, "dan").await?;
-    all_see(&[&ann, &ben, &cat, &dan], &group, removed, EventKind::MemberRemoved).await?;
+    all_see(
+        &[&ann, &ben, &cat, &dan],
+        &group,
+        removed,
+        EventKind::MemberRemoved,
+    )
+    .await?;
     ensure!(refusal(dan.saying(Target::conversation(&group), "but why").await)? == "NOT_A_MEMBER");
 
     // The owner stays until he has handed the group on.
-    ensure!(ann.client().leave_conversation(&group).await.is_err(), "the owner left his group");
+    ensure!(
+        ann.client().leave_conversation(&group).await.is_err(),
+        "the owner left his group"
+    );
     let handed = ann.client().transfer_ownership(&group, "ben").await?;
-    all_see(&[&ann, &ben, &cat], &group, handed, EventKind::OwnershipTransferred).await?;
+    all_see(
+        &[&ann, &ben, &cat],
+        &group,
+        handed,
+        EventKind::OwnershipTransferred,
+    )
+    .await?;
     let left = ann.client().leave_conversation(&group).await?;
     all_see(&[&ann, &ben, &cat], &group, left, EventKind::MemberLeft).await?;
     cat.post(&group, "only us two").await?;
-    ensure!(ann.client().disband_conversation(&group).await.is_err(), "who had left disbanded the group");
+    ensure!(
+        ann.client().disband_conversation(&group).await.is_err(),
+        "who had left disbanded the group"
+    );
     let disbanded = ben.client().disband_conversation(&group).await?;
-    all_see(&[&ben, &cat], &group, disbanded, EventKind::ConversationDisbanded).await?;
-    ensure!(refusal(cat.saying(Target::conversation(&group), "too late").await)? == "CONVERSATION_DISBANDED");
+    all_see(
+        &[&ben, &cat],
+        &group,
+        disbanded,
+        EventKind::ConversationDisbanded,
+    )
+    .await?;
+    ensure!(
+        refusal(cat.saying(Target::conversation(&group), "too late").await)?
+            == "CONVERSATION_DISBANDED"
+    );
 
-    let title = cat.client().conversation(&group).await?.conversation.context("no conversation")?;
-    ensure!(title.title == "Ships and boats" && title.disbanded && title.owner_id == "ben", "it ended as {title:?}");
-    ensure!(ann.look(|view| view.read_to(&group)) == left, "who left got what came after");
-    ensure!(dan.look(|view| view.read_to(&group)) == removed, "who was removed got what came after");
+    let title = cat
+        .client()
+        .conversation(&group)
+        .await?
+        .conversation
+        .context("no conversation")?;
+    ensure!(
+        title.title == "Ships and boats" && title.disbanded && title.owner_id == "ben",
+        "it ended as {title:?}"
+    );
+    ensure!(
+        ann.look(|view| view.read_to(&group)) == left,
+        "who left got what came after"
+    );
+    ensure!(
+        dan.look(|view| view.read_to(&group)) == removed,
+        "who was removed got what came after"
+    );
 
-    let minimums =
-        Counts { clients: 4, acks: 3, refusals: 3, joins: 4, removals: 2, server_events: 12, ends: 2, ..Counts::default() };
+    let minimums = Counts {
+        clients: 4,
+        acks: 3,
+        refusals: 3,
+        joins: 4,
+        removals: 2,
+        server_events: 12,
+        ends: 2,
+        ..Counts::default()
+    };
     scene.ends(vec![ann, ben, cat, dan], &minimums).await
 }
 
@@ -89,13 +190,24 @@ pub(crate) async fn removed_while_sending(scene: Scene, _: &Arguments) -> anyhow
     let ben = scene.arrives("ben", "phone").await?;
     let second = scene.arrives("ben", "laptop").await?;
     let cat = scene.arrives("cat", "phone").await?;
-    let group = ann.create_group("Rooms", &["ben", "cat"], HistoryVisibility::All).await?;
-    all_see(&[&ben, &second, &cat], &group, 1, EventKind::ConversationCreated).await?;
+    let group = ann
+        .create_group("Rooms", &["ben", "cat"], HistoryVisibility::All)
+        .await?;
+    all_see(
+        &[&ben, &second, &cat],
+        &group,
+        1,
+        EventKind::ConversationCreated,
+    )
+    .await?;
     let mut refused = 0;
     for round in 0..ROUNDS {
         // Both of his devices send until they are refused; so does cat, who stays.
         let mut flood = JoinSet::new();
-        for (device, client) in [("phone", ben.client().clone()), ("laptop", second.client().clone())] {
+        for (device, client) in [
+            ("phone", ben.client().clone()),
+            ("laptop", second.client().clone()),
+        ] {
             let group = group.clone();
             flood.spawn(async move {
                 let mut acked = Vec::new();
@@ -115,19 +227,35 @@ pub(crate) async fn removed_while_sending(scene: Scene, _: &Arguments) -> anyhow
         while let Some(ended) = flood.join_next().await {
             let (acked, code) = ended??;
             ensure!(code == "NOT_A_MEMBER", "refused with {code}");
-            ensure!(acked.iter().all(|it| *it < removed), "removed at {removed}, acked {:?}", acked.last());
+            ensure!(
+                acked.iter().all(|it| *it < removed),
+                "removed at {removed}, acked {:?}",
+                acked.last()
+            );
             refused += 1;
         }
         let after = cat.post(&group, &format!("{round} is he gone?")).await?.seq;
         ensure!(after > removed);
-        all_see(&[&ben, &second, &ann], &group, removed, EventKind::MemberRemoved).await?;
+        all_see(
+            &[&ben, &second, &ann],
+            &group,
+            removed,
+            EventKind::MemberRemoved,
+        )
+        .await?;
         ann.reads_to(&group, after).await?;
         for device in [&ben, &second] {
             let last = device.look(|view| view.events_of(&group).last().map(|(seq, _)| seq));
-            ensure!(last == Some(removed), "he was removed at {removed}, and has {last:?}");
+            ensure!(
+                last == Some(removed),
+                "he was removed at {removed}, and has {last:?}"
+            );
         }
         if round + 1 < ROUNDS {
-            let back = ann.client().add_members(&group, vec!["ben".to_owned()]).await?;
+            let back = ann
+                .client()
+                .add_members(&group, vec!["ben".to_owned()])
+                .await?;
             all_see(&[&ben, &second], &group, back, EventKind::MembersAdded).await?;
         }
     }
@@ -135,8 +263,18 @@ pub(crate) async fn removed_while_sending(scene: Scene, _: &Arguments) -> anyhow
         let added = |it: &crate::view::Seen| matches!(it.change, Some(Body::MembersAdded(_)));
         view.events_of(&group).filter(|(_, it)| added(it)).count()
     });
-    ensure!(joined == 2 && refused == 2 * ROUNDS, "{joined} joinings, {refused} refusals");
-    let minimums =
-        Counts { acks: 30, refusals: 6, joins: 5, removals: 3, deliveries: 90, ends: 2, ..Counts::default() };
+    ensure!(
+        joined == 2 && refused == 2 * ROUNDS,
+        "{joined} joinings, {refused} refusals"
+    );
+    let minimums = Counts {
+        acks: 30,
+        refusals: 6,
+        joins: 5,
+        removals: 3,
+        deliveries: 90,
+        ends: 2,
+        ..Counts::default()
+    };
     scene.ends(vec![ann, ben, second, cat], &minimums).await
 }

@@ -6,6 +6,7 @@ use anyhow::{bail, ensure};
 use flare_checker::Counts;
 use flare_core_sdk::{DisconnectReason, TokenSource};
 use flare_proto::{client::CloseReason, gateway::AdminDeviceRequest};
+use flare_server_core::clock::{Clock, SystemClock};
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +31,9 @@ fn device_of(user: &str, device: &str) -> AdminDeviceRequest {
 /// Waits until a device's client has ended, and says why.
 async fn is_sent_away(person: &Person) -> anyhow::Result<CloseReason> {
     let reason = person
-        .sees_within(AT_ONCE, "its end", |view| view.has_ended.then(|| view.ends.back().cloned())?)
+        .sees_within(AT_ONCE, "its end", |view| {
+            view.has_ended.then(|| view.ends.back().cloned())?
+        })
         .await?;
     match reason {
         DisconnectReason::Closed { reason, .. } => Ok(reason),
@@ -47,7 +50,13 @@ pub(crate) async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     phone.hears(&chat, "before").await?;
 
     let request = scene.backend().request(device_of("ben", "phone"))?;
-    let closed = scene.backend().client().kick(request).await?.into_inner().closed_connections;
+    let closed = scene
+        .backend()
+        .client()
+        .kick(request)
+        .await?
+        .into_inner()
+        .closed_connections;
     ensure!(closed == 1, "{closed} connections were closed");
     let reason = is_sent_away(&phone).await?;
     ensure!(reason == CloseReason::Kicked, "closed with {reason:?}");
@@ -56,7 +65,15 @@ pub(crate) async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let phone = phone.leave().await?.back();
     phone.hears(&chat, "meanwhile").await?;
 
-    let minimums = Counts { clients: 3, acks: 2, kicks: 1, connections: 4, disconnections: 1, ends: 3, ..Counts::default() };
+    let minimums = Counts {
+        clients: 3,
+        acks: 2,
+        kicks: 1,
+        connections: 4,
+        disconnections: 1,
+        ends: 3,
+        ..Counts::default()
+    };
     scene.ends(vec![ann, phone, laptop], &minimums).await
 }
 
@@ -74,7 +91,10 @@ pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()
     ensure!(answer.closed_connections == 2, "{answer:?}");
     for device in [&phone, &laptop] {
         let reason = is_sent_away(device).await?;
-        ensure!(matches!(reason, CloseReason::Unauthenticated | CloseReason::Kicked), "closed with {reason:?}");
+        ensure!(
+            matches!(reason, CloseReason::Unauthenticated | CloseReason::Kicked),
+            "closed with {reason:?}"
+        );
     }
     let phone = is_refused(phone.leave().await?.back()).await?;
     scene.crash(Part::Core).await?;
@@ -84,20 +104,37 @@ pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()
     ann.tell("ben", "meanwhile").await?;
     let laptop = laptop.leave().await?;
     let token = good_token(&scene, "ben", answer.not_before_s).await?;
-    let phone = phone.leave().await?.back_with(|it| it.token = TokenSource::Fixed(token.clone()));
+    let phone = phone
+        .leave()
+        .await?
+        .back_with(|it| it.token = TokenSource::Fixed(token.clone()));
     let laptop = laptop.back_with(|it| it.token = TokenSource::Fixed(token));
     for device in [&phone, &laptop] {
         device.hears(&chat, "meanwhile").await?;
     }
-    let minimums = Counts { clients: 3, acks: 2, kicks: 2, restarts: 1, connections: 6, ends: 3, ..Counts::default() };
+    let minimums = Counts {
+        clients: 3,
+        acks: 2,
+        kicks: 2,
+        restarts: 1,
+        connections: 6,
+        ends: 3,
+        ..Counts::default()
+    };
     scene.ends(vec![ann, phone, laptop], &minimums).await
 }
 
 /// A device that comes with a dead token is told so, and ends.
 async fn is_refused(person: Person) -> anyhow::Result<Person> {
-    let reason = person.sees("its end", |view| view.has_ended.then(|| view.ends.back().cloned())?).await?;
+    let reason = person
+        .sees("its end", |view| {
+            view.has_ended.then(|| view.ends.back().cloned())?
+        })
+        .await?;
     match &reason {
-        DisconnectReason::Refused(refusal) if refusal.code.as_str_name() == "TOKEN_REVOKED" => Ok(person),
+        DisconnectReason::Refused(refusal) if refusal.code.as_str_name() == "TOKEN_REVOKED" => {
+            Ok(person)
+        }
         other => bail!("a dead token got {other}"),
     }
 }
@@ -106,10 +143,10 @@ async fn is_refused(person: Person) -> anyhow::Result<Person> {
 async fn good_token(scene: &Scene, user: &str, not_before_s: i64) -> anyhow::Result<String> {
     let deadline = Instant::now() + SOON;
     loop {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+        let now_s = SystemClock.now_ms() / 1_000;
         let token = scene.server.new_token(user, None).await?;
-        // Made later than `now`, whatever the time it took.
-        if i64::try_from(now)? > not_before_s {
+        // Made later than that, whatever the time it took.
+        if now_s > not_before_s {
             return Ok(token);
         }
         ensure!(Instant::now() < deadline, "the clock stands still");

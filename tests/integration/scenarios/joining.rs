@@ -21,20 +21,32 @@ pub(crate) async fn late_joiner(scene: Scene, _: &Arguments) -> anyhow::Result<(
     let mut people = Vec::new();
     for visibility in [HistoryVisibility::All, HistoryVisibility::SinceJoin] {
         let group = ann.create_group("Late", &["ben"], visibility).await?;
-        let sending: Vec<_> =
-            (0..BEFORE).map(|number| ann.saying(Target::conversation(&group), &format!("early {number}"))).collect();
+        let sending: Vec<_> = (0..BEFORE)
+            .map(|number| ann.saying(Target::conversation(&group), &format!("early {number}")))
+            .collect();
         for sent in sending {
             sent.await?;
         }
-        let joined = ann.client().add_members(&group, vec!["dan".to_owned()]).await?;
+        let joined = ann
+            .client()
+            .add_members(&group, vec!["dan".to_owned()])
+            .await?;
         let late = ben.post(&group, "welcome, dan").await?.seq;
-        let begins = if visibility == HistoryVisibility::All { 1 } else { joined };
+        let begins = if visibility == HistoryVisibility::All {
+            1
+        } else {
+            joined
+        };
         dan.reads_to(&group, late).await?;
         let tablet = scene.arrives("dan", &format!("tablet-{begins}")).await?;
         tablet.reads_to(&group, late).await?;
         for device in [&dan, &tablet] {
-            let seqs: Vec<u64> = device.look(|view| view.events_of(&group).map(|(seq, _)| seq).collect());
-            ensure!(seqs == (begins..=late).collect::<Vec<_>>(), "{visibility:?}: he reads {seqs:?}, joined at {joined}");
+            let seqs: Vec<u64> =
+                device.look(|view| view.events_of(&group).map(|(seq, _)| seq).collect());
+            ensure!(
+                seqs == (begins..=late).collect::<Vec<_>>(),
+                "{visibility:?}: he reads {seqs:?}, joined at {joined}"
+            );
         }
         let page = HistoryRequest {
             conversation_id: group.clone(),
@@ -42,11 +54,27 @@ pub(crate) async fn late_joiner(scene: Scene, _: &Arguments) -> anyhow::Result<(
             ..HistoryRequest::default()
         };
         let answer = dan.client().history(page).await?;
-        ensure!(answer.floor_seq == begins, "{visibility:?}: the floor of his history is {}", answer.floor_seq);
-        ensure!(answer.messages.is_empty() == (begins == joined), "{visibility:?}: {} messages", answer.messages.len());
+        ensure!(
+            answer.floor_seq == begins,
+            "{visibility:?}: the floor of his history is {}",
+            answer.floor_seq
+        );
+        ensure!(
+            answer.messages.is_empty() == (begins == joined),
+            "{visibility:?}: {} messages",
+            answer.messages.len()
+        );
         people.push(tablet);
     }
-    let minimums = Counts { clients: 5, acks: 2 * BEFORE + 2, joins: 6, syncs: 2, floors: 1, ends: 10, ..Counts::default() };
+    let minimums = Counts {
+        clients: 5,
+        acks: 2 * BEFORE + 2,
+        joins: 6,
+        syncs: 2,
+        floors: 1,
+        ends: 10,
+        ..Counts::default()
+    };
     people.extend([ann, ben, dan]);
     scene.ends(people, &minimums).await
 }

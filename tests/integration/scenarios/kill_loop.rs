@@ -39,7 +39,9 @@ struct Worker {
 
 impl Worker {
     fn start(task: Task, folder: &Path) -> anyhow::Result<Self> {
-        let log = folder.join("logs").join(format!("{}-{}.log", task.user, task.device));
+        let log = folder
+            .join("logs")
+            .join(format!("{}-{}.log", task.user, task.device));
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let mut child = Command::new(std::env::current_exe()?)
             .args([worker::WORD, &serde_json::to_string(&task)?])
@@ -50,7 +52,12 @@ impl Worker {
             .spawn()?;
         let orders = child.stdin.take().context("no stdin")?;
         let answers = BufReader::new(child.stdout.take().context("no stdout")?).lines();
-        Ok(Self { task, child, orders, answers })
+        Ok(Self {
+            task,
+            child,
+            orders,
+            answers,
+        })
     }
 
     /// Killed with signal 9, and started again with the same history.
@@ -70,8 +77,10 @@ impl Worker {
     async fn answer(&mut self) -> anyhow::Result<Answer> {
         let Task { user, device, .. } = &self.task;
         let line = timeout(PATIENCE, self.answers.next_line()).await;
-        let line = line.with_context(|| format!("{user}'s {device} is silent for {PATIENCE:?}"))??;
-        let line = line.with_context(|| format!("{user}'s {device} has ended; its log says why"))?;
+        let line =
+            line.with_context(|| format!("{user}'s {device} is silent for {PATIENCE:?}"))??;
+        let line =
+            line.with_context(|| format!("{user}'s {device} has ended; its log says why"))?;
         Ok(serde_json::from_str(&line)?)
     }
 
@@ -80,7 +89,12 @@ impl Worker {
         // What waits in the pipe is of before.
         let waits = Instant::now() + Duration::from_millis(1);
         while let Ok(line) = tokio::time::timeout_at(waits, self.answers.next_line()).await {
-            ensure!(line?.is_some(), "{}'s {} has ended; its log says why", self.task.user, self.task.device);
+            ensure!(
+                line?.is_some(),
+                "{}'s {} has ended; its log says why",
+                self.task.user,
+                self.task.device
+            );
         }
         let mut goal = None;
         loop {
@@ -108,19 +122,28 @@ impl Worker {
 pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow::Result<()> {
     let mut rng = StdRng::seed_from_u64(SEED);
     let root = scene.arrives("root", "console").await?;
-    let users: Vec<String> =
-        (0..WRITERS).map(|it| format!("writer-{it}")).chain((0..READERS).map(|it| format!("reader-{it}"))).collect();
+    let users: Vec<String> = (0..WRITERS)
+        .map(|it| format!("writer-{it}"))
+        .chain((0..READERS).map(|it| format!("reader-{it}")))
+        .collect();
     let members: Vec<&str> = users.iter().map(String::as_str).collect();
-    let group = root.create_group("Kill loop", &members, HistoryVisibility::All).await?;
+    let group = root
+        .create_group("Kill loop", &members, HistoryVisibility::All)
+        .await?;
     let folder = scene.folder().to_owned();
     let mut workers = Vec::new();
     for (number, user) in users.iter().enumerate() {
         let targets = if number < WRITERS {
-            vec![Address::Conversation(group.clone()), Address::User(format!("reader-{}", number % READERS))]
+            vec![
+                Address::Conversation(group.clone()),
+                Address::User(format!("reader-{}", number % READERS)),
+            ]
         } else {
             Vec::new()
         };
-        let history = scene.histories_folder().join(format!("worker-{user}.jsonl"));
+        let history = scene
+            .histories_folder()
+            .join(format!("worker-{user}.jsonl"));
         scene.add_history(history.clone());
         let task = Task {
             url: scene.server.url()?,
@@ -136,11 +159,17 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
 
     for cycle in 1..=arguments.cycles {
         for writer in &mut workers[..WRITERS] {
-            writer.goes_on(BETWEEN).await.with_context(|| format!("before kill {cycle}"))?;
+            writer
+                .goes_on(BETWEEN)
+                .await
+                .with_context(|| format!("before kill {cycle}"))?;
         }
         // A moment that has nothing to do with what the server is at.
         sleep_until(Instant::now() + Duration::from_micros(rng.random_range(0..400_000))).await;
-        scene.crash(Part::Core).await.with_context(|| format!("kill {cycle}"))?;
+        scene
+            .crash(Part::Core)
+            .await
+            .with_context(|| format!("kill {cycle}"))?;
         if cycle % WRITER_EVERY == 0 {
             let at = rng.random_range(0..WRITERS);
             let reborn = workers.swap_remove(at).reborn(&folder).await?;
@@ -149,7 +178,8 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
             workers.swap(at, last);
         }
         let verdict = scene.verdict_so_far().await?;
-        judge::demand(&verdict, &Counts::default()).with_context(|| format!("after kill {cycle}"))?;
+        judge::demand(&verdict, &Counts::default())
+            .with_context(|| format!("after kill {cycle}"))?;
     }
 
     for worker in &mut workers {
@@ -159,7 +189,9 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         worker.says(|it| matches!(it, Answer::Settled)).await?;
     }
     for worker in &mut workers {
-        let own = scene.heads(&[worker.task.history.clone()]).await?;
+        let own = scene
+            .heads(std::slice::from_ref(&worker.task.history))
+            .await?;
         worker.tell(&Order::Finish(own)).await?;
         worker.says(|it| matches!(it, Answer::Done)).await?;
         ensure!(worker.child.wait().await?.success(), "a worker failed");
@@ -182,13 +214,21 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
     scene.ends(vec![root], &minimums).await?;
 
     // The same question to the stopped server's files.
-    let mut words = vec!["verify".to_owned(), "--json".to_owned(), "--data".to_owned(), path(&data)?];
+    let mut words = vec![
+        "verify".to_owned(),
+        "--json".to_owned(),
+        "--data".to_owned(),
+        path(&data)?,
+    ];
     for history in &histories {
         words.extend(["--history".to_owned(), path(history)?]);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let report: serde_json::Value = serde_json::from_str(&process::run(&words).await?)?;
-    ensure!(report.get("kept") == Some(&serde_json::Value::Bool(true)), "flare verify says {report}");
+    ensure!(
+        report.get("kept") == Some(&serde_json::Value::Bool(true)),
+        "flare verify says {report}"
+    );
     Ok(())
 }
 

@@ -21,14 +21,24 @@ pub(crate) struct Load {
 impl Load {
     /// Nobody writes yet.
     pub(crate) fn new() -> Self {
-        Self { writers: JoinSet::new(), progress: Vec::new(), stop: watch::Sender::new(false) }
+        Self {
+            writers: JoinSet::new(),
+            progress: Vec::new(),
+            stop: watch::Sender::new(false),
+        }
     }
 
     /// `client` writes to `target` from now on.
     pub(crate) fn add(&mut self, client: &Client, target: Target, name: &str) {
         let (acked, progress) = watch::channel(0);
         self.progress.push(progress);
-        self.writers.spawn(write(client.clone(), target, name.to_owned(), acked, self.stop.subscribe()));
+        self.writers.spawn(write(
+            client.clone(),
+            target,
+            name.to_owned(),
+            acked,
+            self.stop.subscribe(),
+        ));
     }
 
     /// Waits until each writer has got so many more receipts.
@@ -36,7 +46,9 @@ impl Load {
         for progress in &mut self.progress {
             let goal = *progress.borrow() + more;
             let waited = timeout(SOON, progress.wait_for(|it| *it >= goal)).await;
-            waited.with_context(|| format!("a writer stands still, {goal} receipts were waited for"))??;
+            waited.with_context(|| {
+                format!("a writer stands still, {goal} receipts were waited for")
+            })??;
         }
         Ok(())
     }

@@ -18,10 +18,14 @@ const BETWEEN: u64 = 25;
 /// Kill -9 and clean restarts under load, of each process that there is: everything acked is kept, everybody gets everything, nobody stands still.
 pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ann = scene.arrives("ann", "phone").await?;
-    let ben = scene.arrives_with("ben", "console", |it| it.codec = Codec::Json).await?;
+    let ben = scene
+        .arrives_with("ben", "console", |it| it.codec = Codec::Json)
+        .await?;
     let tablet = scene.arrives("ben", "tablet").await?;
     let cat = scene.arrives("cat", "phone").await?;
-    let group = ann.create_group("Storm", &["ben", "cat"], HistoryVisibility::All).await?;
+    let group = ann
+        .create_group("Storm", &["ben", "cat"], HistoryVisibility::All)
+        .await?;
     let mut load = Load::new();
     load.add(ann.client(), Target::user("ben"), "ann");
     load.add(ben.client(), Target::conversation(&group), "ben");

@@ -11,15 +11,22 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
     let mut ann = scene.raw("ann", "phone").await?;
 
     // Kept for certain when the connection is dropped: ben has it.
-    ann.send("ben", "kept-1", "kept, but the receipt is lost", false).await?;
+    ann.send("ben", "kept-1", "kept, but the receipt is lost", false)
+        .await?;
     let chat = ben
-        .sees("the first message", |view| view.events.keys().find(|it| it.starts_with("d_")).cloned())
+        .sees("the first message", |view| {
+            view.events.keys().find(|it| it.starts_with("d_")).cloned()
+        })
         .await?;
     let seq = ben.hears(&chat, "kept, but the receipt is lost").await?;
     ann.reconnect().await?;
-    ann.send("ben", "kept-1", "kept, but the receipt is lost", true).await?;
+    ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
+        .await?;
     let ack = ann.receipt().await?;
-    ensure!(ack.duplicate && ack.seq == seq, "the retry got {ack:?}, ben has it at {seq}");
+    ensure!(
+        ack.duplicate && ack.seq == seq,
+        "the retry got {ack:?}, ben has it at {seq}"
+    );
 
     // Dropped while the message is on its way: kept or not, afterwards it is there once.
     let mut placed = Vec::new();
@@ -32,11 +39,15 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
         placed.push(ack.seq);
         ben.hears(&chat, &said).await?;
     }
-    ensure!(placed == (seq + 1..=seq + 10).collect::<Vec<_>>(), "ten messages stand at {placed:?}");
+    ensure!(
+        placed == (seq + 1..=seq + 10).collect::<Vec<_>>(),
+        "ten messages stand at {placed:?}"
+    );
 
     // Over and over on one connection.
     for _ in 0..3 {
-        ann.send("ben", "kept-1", "kept, but the receipt is lost", true).await?;
+        ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
+            .await?;
         let ack = ann.receipt().await?;
         ensure!(ack.duplicate && ack.seq == seq, "a later retry got {ack:?}");
     }
@@ -45,11 +56,22 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
     scene.crash(crate::deployment::Part::Core).await?;
     ben.in_step().await?;
     ann.reconnect().await?;
-    ann.send("ben", "kept-1", "kept, but the receipt is lost", true).await?;
+    ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
+        .await?;
     let ack = ann.receipt().await?;
-    ensure!(ack.duplicate && ack.seq == seq, "a retry after a crash got {ack:?}");
+    ensure!(
+        ack.duplicate && ack.seq == seq,
+        "a retry after a crash got {ack:?}"
+    );
 
-    let minimums =
-        Counts { acks: 15, retries: 15, duplicates: 5, connections: 13, restarts: 1, server_events: 11, ..Counts::default() };
+    let minimums = Counts {
+        acks: 15,
+        retries: 15,
+        duplicates: 5,
+        connections: 13,
+        restarts: 1,
+        server_events: 11,
+        ..Counts::default()
+    };
     scene.ends(vec![ben], &minimums).await
 }

@@ -20,7 +20,10 @@ const MOST_MESSAGES: u32 = 1_000;
 /// Sends large messages to eve, who does not read, until the metric has risen to 1.
 async fn flood(scene: &Scene, ann: &Person, metric: &[&str], sent: &mut u32) -> anyhow::Result<()> {
     while scene.server.metric(metric).await? < 1.0 {
-        ensure!(*sent < MOST_MESSAGES, "{metric:?} did not rise with {sent} messages");
+        ensure!(
+            *sent < MOST_MESSAGES,
+            "{metric:?} did not rise with {sent} messages"
+        );
         ann.tell("eve", &format!("{sent:08}").repeat(7_500)).await?;
         *sent += 1;
     }
@@ -50,14 +53,31 @@ pub(crate) async fn slow_reader(scene: Scene, _: &Arguments) -> anyhow::Result<(
             break reason;
         }
     };
-    ensure!(matches!(closed, None | Some(CloseReason::SlowReader)), "closed with {closed:?}");
+    ensure!(
+        matches!(closed, None | Some(CloseReason::SlowReader)),
+        "closed with {closed:?}"
+    );
 
     let (device, recorder) = eve.leave();
     let eve = Person::arrive(device, recorder);
     let last = ann.tell("eve", "are you back?").await?;
     eve.hears(&last.conversation_id, "are you back?").await?;
-    let whole = eve.look(|view| view.events_of(&last.conversation_id).filter(|(_, it)| it.text_bytes == 60_000).count());
-    ensure!(whole == usize::try_from(sent).context("so many")?, "{whole} of {sent} messages arrived");
-    let minimums = Counts { clients: 2, acks: 100, sync_hints: 1, connections: 3, ends: 2, ..Counts::default() };
+    let whole = eve.look(|view| {
+        view.events_of(&last.conversation_id)
+            .filter(|(_, it)| it.text_bytes == 60_000)
+            .count()
+    });
+    ensure!(
+        whole == usize::try_from(sent).context("so many")?,
+        "{whole} of {sent} messages arrived"
+    );
+    let minimums = Counts {
+        clients: 2,
+        acks: 100,
+        sync_hints: 1,
+        connections: 3,
+        ends: 2,
+        ..Counts::default()
+    };
     scene.ends(vec![ann, eve], &minimums).await
 }

@@ -16,14 +16,14 @@ const BOLD: &str = "\u{1b}[1m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// The terminal, or whatever stands in its place.
-pub struct Screen {
+pub(crate) struct Screen {
     has_colours: bool,
     greeted: bool,
 }
 
 impl Screen {
     /// Standard output.
-    pub fn of_terminal() -> Self {
+    pub(crate) fn of_terminal() -> Self {
         Self {
             has_colours: stdout().is_terminal(),
             greeted: false,
@@ -39,12 +39,12 @@ impl Screen {
     }
 
     /// Something about the chat itself.
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         println!("{}", self.coloured(DIM, &format!("-- {}", plain(text))));
     }
 
     /// A connection is up.
-    pub fn connected(&mut self, user: &str, conversation: &str) {
+    pub(crate) fn connected(&mut self, user: &str, conversation: &str) {
         if self.greeted {
             self.note("connected again");
         } else {
@@ -56,7 +56,7 @@ impl Screen {
     }
 
     /// A message of before.
-    pub fn earlier(&self, message: Message) {
+    pub(crate) fn earlier(&self, message: Message) {
         let Ok(event) = Event::decode(message.event) else {
             return;
         };
@@ -70,7 +70,7 @@ impl Screen {
     }
 
     /// What happens now. One's own receipts are marked by `kept`.
-    pub fn event(&self, event: &ConversationEvent) {
+    pub(crate) fn event(&self, event: &ConversationEvent) {
         if event.via != Via::OwnAck {
             let header = &event.header;
             self.said(
@@ -89,7 +89,7 @@ impl Screen {
     }
 
     /// One's own message has its place.
-    pub fn kept(&self, sent: &Sent) {
+    pub(crate) fn kept(&self, sent: &Sent) {
         println!(
             "{}",
             self.coloured(
@@ -100,7 +100,7 @@ impl Screen {
     }
 
     /// Somebody who is here.
-    pub fn member(&self, member: &EventMember) {
+    pub(crate) fn member(&self, member: &EventMember) {
         let role = match member.role() {
             Role::Owner => " (owner)",
             Role::Admin => " (admin)",
@@ -111,7 +111,7 @@ impl Screen {
 }
 
 /// An event in words.
-pub fn what_happened(event: &ConversationEvent) -> String {
+pub(crate) fn what_happened(event: &ConversationEvent) -> String {
     words_of(event.body.as_ref())
 }
 
@@ -173,7 +173,7 @@ fn words(content: Content) -> String {
 }
 
 /// Without what would command the terminal. Line breaks stay, set in.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.replace('\n', "\n    ")
         .chars()
         .filter(|it| *it == '\n' || !it.is_control())
@@ -181,7 +181,7 @@ pub fn plain(text: &str) -> String {
 }
 
 /// Hours, minutes and seconds of UTC.
-pub fn time_of_day(unix_ms: i64) -> String {
+pub(crate) fn time_of_day(unix_ms: i64) -> String {
     let s = unix_ms.div_euclid(1_000).rem_euclid(86_400);
     format!("{:02}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
 }

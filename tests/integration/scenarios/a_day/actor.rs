@@ -48,7 +48,12 @@ pub(crate) struct Lived {
 
 impl Actor {
     /// All his devices are online.
-    pub(crate) fn new(devices: Vec<Person>, places: Vec<Place>, seed: u64, acked: watch::Sender<u64>) -> Self {
+    pub(crate) fn new(
+        devices: Vec<Person>,
+        places: Vec<Place>,
+        seed: u64,
+        acked: watch::Sender<u64>,
+    ) -> Self {
         Self {
             devices: devices.into_iter().map(Device::Online).collect(),
             in_hand: 0,
@@ -83,7 +88,10 @@ impl Actor {
             Device::Online(person) => Some(person),
             Device::Away(_) | Device::Changing => None,
         });
-        Ok(Lived { devices: devices.collect(), recalls: self.recalls })
+        Ok(Lived {
+            devices: devices.collect(),
+            recalls: self.recalls,
+        })
     }
 
     fn one_in(&mut self, many: u32) -> bool {
@@ -91,10 +99,14 @@ impl Actor {
     }
 
     async fn say(&mut self, number: u32) -> anyhow::Result<()> {
-        let Some(place) = self.places.choose(&mut self.rng).cloned() else { return Ok(()) };
+        let Some(place) = self.places.choose(&mut self.rng).cloned() else {
+            return Ok(());
+        };
         let content = script::content(&mut self.rng, &place, number);
         let takes_back = self.one_in(RECALL_ONE_IN);
-        let Device::Online(person) = &self.devices[self.in_hand] else { return Ok(()) };
+        let Device::Online(person) = &self.devices[self.in_hand] else {
+            return Ok(());
+        };
         let sending = person.client().send(Draft::new(place.target(), &content));
         if !takes_back {
             self.open.push_back(sending);

@@ -47,7 +47,9 @@ pub(crate) fn content(rng: &mut StdRng, place: &Place, number: u32) -> Content {
     let saying = SAYINGS.choose(rng).copied().unwrap_or_default();
     let said = format!("{number}: {saying}");
     let kind = match rng.random_range(0..200) {
-        0 => Kind::Text(Text { text: long_text(rng) }),
+        0 => Kind::Text(Text {
+            text: long_text(rng),
+        }),
         1..=4 => Kind::Image(Image {
             url: format!("https://media.example.com/{number}.jpg"),
             width_px: 640,
@@ -55,17 +57,39 @@ pub(crate) fn content(rng: &mut StdRng, place: &Place, number: u32) -> Content {
             mime_type: "image/jpeg".to_owned(),
             ..Image::default()
         }),
-        5..=6 => Kind::Location(Location { latitude_deg: 46.94, longitude_deg: 7.44, name: "伯尔尼".to_owned(), ..Location::default() }),
-        7..=9 => Kind::Quote(Quote { seq: 1, text: said.clone(), ..Quote::default() }),
+        5..=6 => Kind::Location(Location {
+            latitude_deg: 46.94,
+            longitude_deg: 7.44,
+            name: "伯尔尼".to_owned(),
+            ..Location::default()
+        }),
+        7..=9 => Kind::Quote(Quote {
+            seq: 1,
+            text: said.clone(),
+            ..Quote::default()
+        }),
         _ => Kind::Text(Text { text: said.clone() }),
     };
-    let mut content = Content { fallback: if matches!(kind, Kind::Text(_)) { String::new() } else { said }, kind: Some(kind), ..Content::default() };
+    let mut content = Content {
+        fallback: if matches!(kind, Kind::Text(_)) {
+            String::new()
+        } else {
+            said
+        },
+        kind: Some(kind),
+        ..Content::default()
+    };
     if let Place::Group { others, .. } = place {
         match rng.random_range(0..20) {
             0 => content.mention_all = true,
             1..=3 => {
                 let users = others.choose_multiple(rng, 2);
-                content.mentions = users.map(|it| Mention { user_id: it.clone(), ..Mention::default() }).collect();
+                content.mentions = users
+                    .map(|it| Mention {
+                        user_id: it.clone(),
+                        ..Mention::default()
+                    })
+                    .collect();
             }
             _ => {}
         }
@@ -75,7 +99,10 @@ pub(crate) fn content(rng: &mut StdRng, place: &Place, number: u32) -> Content {
 
 fn long_text(rng: &mut StdRng) -> String {
     let mut text = String::with_capacity(LONG_TEXT_BYTES);
-    while let Some(saying) = SAYINGS.choose(rng).filter(|it| text.len() + it.len() <= LONG_TEXT_BYTES) {
+    while let Some(saying) = SAYINGS
+        .choose(rng)
+        .filter(|it| text.len() + it.len() <= LONG_TEXT_BYTES)
+    {
         text.push_str(saying);
     }
     text
