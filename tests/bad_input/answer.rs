@@ -20,10 +20,14 @@ impl Answer {
     pub(crate) fn is(&self, code: ErrorCode, field: &str) -> Result<(), String> {
         let want = format!("want {} {field:?}", code.as_str_name());
         match self {
-            Self::Done(what) => Err(format!("{want}, it was done: {}", what.chars().take(300).collect::<String>())),
+            Self::Done(what) => Err(format!(
+                "{want}, it was done: {}",
+                what.chars().take(300).collect::<String>()
+            )),
             Self::Refused(error) if error.code() == code && error.field == field => explains(error),
             Self::Refused(error) => {
-                let (code, field, message) = (error.code().as_str_name(), &error.field, &error.message);
+                let (code, field, message) =
+                    (error.code().as_str_name(), &error.field, &error.message);
                 Err(format!("{want}, got {code} {field:?}: {message}"))
             }
         }
@@ -34,12 +38,20 @@ impl Answer {
         if (200..300).contains(&status) {
             return Ok(Self::Done(body.to_owned()));
         }
-        let json: Value = serde_json::from_str(body).with_context(|| format!("{status} with {body:?}"))?;
-        let error = json.get("error").with_context(|| format!("{status} with {body:?}"))?.to_string();
+        let json: Value =
+            serde_json::from_str(body).with_context(|| format!("{status} with {body:?}"))?;
+        let error = json
+            .get("error")
+            .with_context(|| format!("{status} with {body:?}"))?
+            .to_string();
         let wire = flare_core::json::json_to_message("flare.common.v1.Error", error.as_bytes())?;
         let error: Error = prost::Message::decode(wire.as_slice())?;
         let stands_for = http_status(error.code()).as_u16();
-        ensure!(status == stands_for, "{status} for {}, which is {stands_for}", error.code().as_str_name());
+        ensure!(
+            status == stands_for,
+            "{status} for {}, which is {stands_for}",
+            error.code().as_str_name()
+        );
         Ok(Self::Refused(error))
     }
 
@@ -49,7 +61,11 @@ impl Answer {
         let given = status.code();
         let error = Error::from(Refusal::from(status));
         let stands_for = grpc_code(error.code());
-        ensure!(given == stands_for, "{given:?} for {}, which is {stands_for:?}", error.code().as_str_name());
+        ensure!(
+            given == stands_for,
+            "{given:?} for {}, which is {stands_for:?}",
+            error.code().as_str_name()
+        );
         Ok(Self::Refused(error))
     }
 }
@@ -59,7 +75,10 @@ fn explains(error: &Error) -> Result<(), String> {
     if error.message.is_empty() {
         return Err("the refusal has no message".to_owned());
     }
-    let is_about_time = matches!(error.code(), ErrorCode::ClientIdInFuture | ErrorCode::TokenExpired);
+    let is_about_time = matches!(
+        error.code(),
+        ErrorCode::ClientIdInFuture | ErrorCode::TokenExpired
+    );
     if is_about_time && error.server_time_ms == 0 {
         return Err("the refusal does not tell the server's time".to_owned());
     }

@@ -14,7 +14,9 @@ use crate::{ground::Ground, state::State};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_input_gets_its_code_and_changes_nothing() {
-    let ground = Ground::prepare().await.expect("a server with conversations");
+    let ground = Ground::prepare()
+        .await
+        .expect("a server with conversations");
     let mut before = State::read(&ground).await.expect("heads, rows and inboxes");
     let mut wrong = Vec::new();
     let mut cells = 0;
@@ -26,11 +28,24 @@ async fn every_wrong_input_gets_its_code_and_changes_nothing() {
             }
         }
         let after = State::read(&ground).await.expect("heads, rows and inboxes");
-        wrong.extend(before.differences(&after).into_iter().map(|it| format!("{}: it changed {it}", row.input)));
+        wrong.extend(
+            before
+                .differences(&after)
+                .into_iter()
+                .map(|it| format!("{}: it changed {it}", row.input)),
+        );
         before = after;
     }
     // What the store has not shown by then shows here: whoever speaks next gets the next seq.
-    let gaps = ground.next_seqs(&before).await.expect("messages that are good");
+    let gaps = ground
+        .next_seqs(&before)
+        .await
+        .expect("messages that are good");
     wrong.extend(gaps);
-    assert!(wrong.is_empty(), "{} of {cells} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {cells} cells are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

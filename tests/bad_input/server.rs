@@ -47,7 +47,11 @@ impl Drop for Server {
 /// The binary with these arguments, in an empty folder of configuration and without variables of the caller's.
 pub(crate) fn flare(arguments: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(arguments).current_dir(folder).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
     let variables = std::env::vars_os().map(|(name, _)| name);
     for name in variables.filter(|it| it.to_string_lossy().starts_with("FLARE_")) {
         command.env_remove(name);
@@ -57,14 +61,19 @@ pub(crate) fn flare(arguments: &[&str], folder: &Path) -> Command {
 
 /// Runs it to its end.
 pub(crate) fn run(arguments: &[&str], folder: &Path) -> anyhow::Result<Output> {
-    flare(arguments, folder).output().with_context(|| arguments.join(" "))
+    flare(arguments, folder)
+        .output()
+        .with_context(|| arguments.join(" "))
 }
 
 impl Server {
     /// Starts one with these further arguments; ready when this returns.
     pub(crate) fn start(arguments: &[&str], folder: &Path) -> anyhow::Result<Self> {
         let all = [&["up", "--json", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut child = flare(&all, folder).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child = flare(&all, folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
@@ -75,7 +84,11 @@ impl Server {
             let _ = child.wait();
         }
         let started = started.with_context(|| format!("flare up said {line:?}"))?;
-        Ok(Self { child, _stdout: stdout, started })
+        Ok(Self {
+            child,
+            _stdout: stdout,
+            started,
+        })
     }
 
     /// One with a temporary folder and both tenants.
@@ -101,9 +114,22 @@ impl Server {
 
     /// Makes an API key with the command line: its id and secret.
     pub(crate) fn api_key(&self, scopes: &str) -> anyhow::Result<(String, String)> {
-        let line = self.command(&["apikey", "create", "--name", "bad-input", "--scope", scopes, "--json"])?;
+        let line = self.command(&[
+            "apikey",
+            "create",
+            "--name",
+            "bad-input",
+            "--scope",
+            scopes,
+            "--json",
+        ])?;
         let key: serde_json::Value = serde_json::from_str(&line)?;
-        let text = |name: &str| key[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {line}"));
+        let text = |name: &str| {
+            key[name]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("no {name} in {line}"))
+        };
         Ok((text("key_id")?, text("secret")?))
     }
 
@@ -113,16 +139,37 @@ impl Server {
     }
 
     fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let data = self.started.data.to_str().context("a data folder with a name in UTF-8")?;
+        let data = self
+            .started
+            .data
+            .to_str()
+            .context("a data folder with a name in UTF-8")?;
         let done = run(&[arguments, &["--data", data]].concat(), &self.started.data)?;
-        ensure!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        ensure!(
+            done.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         Ok(String::from_utf8(done.stdout)?)
     }
 
     /// A token by the server's own key, made `age` ago and good for an hour from then.
-    pub(crate) fn token(&self, tenant: &str, user: &str, device: Option<&str>, age: Duration) -> anyhow::Result<String> {
-        let tenants = [&TENANTS[..], &[NO_TENANT]].concat().into_iter().map(str::to_owned).collect();
-        let identity = IdentityConfig { tenants, ..IdentityConfig::default() };
+    pub(crate) fn token(
+        &self,
+        tenant: &str,
+        user: &str,
+        device: Option<&str>,
+        age: Duration,
+    ) -> anyhow::Result<String> {
+        let tenants = [&TENANTS[..], &[NO_TENANT]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let identity = IdentityConfig {
+            tenants,
+            ..IdentityConfig::default()
+        };
         let signer = LocalJwt::open(&identity, &self.started.data, &IdSource::from_os())?;
         let made_ms = SystemClock.now_ms() - i64::try_from(age.as_millis())?;
         Ok(signer.mint(tenant, user, device, Duration::from_secs(3_600), made_ms)?)

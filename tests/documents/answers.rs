@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Whether a line is as it is shown.
-pub fn line_is_like(shown: &str, came: &str) -> bool {
+pub(crate) fn line_is_like(shown: &str, came: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = came.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let mut last = None;
@@ -17,7 +17,7 @@ pub fn line_is_like(shown: &str, came: &str) -> bool {
 }
 
 /// Where a JSON value is not as it is shown.
-pub fn difference(shown: &Value, came: &Value) -> Option<String> {
+pub(crate) fn difference(shown: &Value, came: &Value) -> Option<String> {
     differs_at("", shown, came)
 }
 

@@ -34,12 +34,12 @@ const SOON: Duration = Duration::from_secs(20);
 const MAX_FRAME_BYTES: usize = 1 << 20;
 
 /// Replays the transcript over WebSocket connections, close codes included.
-pub fn by_socket() -> anyhow::Result<()> {
+pub(crate) fn by_socket() -> anyhow::Result<()> {
     replay(Client::Socket)
 }
 
 /// Replays it with websocat, which does not tell close codes.
-pub fn by_websocat() -> anyhow::Result<()> {
+pub(crate) fn by_websocat() -> anyhow::Result<()> {
     replay(Client::Websocat)
 }
 
@@ -175,7 +175,7 @@ impl Link {
 }
 
 /// Each frame has a heading, and below it every field in JSON's spelling.
-pub fn every_frame_has_its_fields() -> anyhow::Result<()> {
+pub(crate) fn every_frame_has_its_fields() -> anyhow::Result<()> {
     let text = markdown::read(DOCUMENT)?;
     for side in ["flare.client.v1.ClientFrame", "flare.client.v1.ServerFrame"] {
         let frames = descriptor_pool().get_message_by_name(side).context(side)?;
@@ -195,7 +195,7 @@ pub fn every_frame_has_its_fields() -> anyhow::Result<()> {
 }
 
 /// The list of methods is that of the contract.
-pub fn every_open_method_is_listed() -> anyhow::Result<()> {
+pub(crate) fn every_open_method_is_listed() -> anyhow::Result<()> {
     let listed: Vec<String> = markdown::rows(DOCUMENT)?.into_iter().filter_map(|row| row.into_iter().next()).collect();
     let mut open = 0;
     for service in descriptor_pool().services() {
@@ -213,7 +213,7 @@ pub fn every_open_method_is_listed() -> anyhow::Result<()> {
 }
 
 /// Every reason stands in the table, with its close code.
-pub fn every_close_reason_is_listed() -> anyhow::Result<()> {
+pub(crate) fn every_close_reason_is_listed() -> anyhow::Result<()> {
     let rows = markdown::rows(DOCUMENT)?;
     for reason in (1..).map_while(|number| CloseReason::try_from(number).ok()) {
         let (name, code) = (reason.as_str_name(), close_code(reason).to_string());

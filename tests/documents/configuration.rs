@@ -8,12 +8,12 @@ use flare_im::{limits, reference};
 use crate::{markdown, server::flare};
 
 /// The page is made, never written.
-pub fn the_page_is_what_the_command_prints() -> anyhow::Result<()> {
+pub(crate) fn the_page_is_what_the_command_prints() -> anyhow::Result<()> {
     same("doc/configuration.md", &reference::page(), "reference")
 }
 
 /// Likewise.
-pub fn the_limits_are_what_the_command_prints() -> anyhow::Result<()> {
+pub(crate) fn the_limits_are_what_the_command_prints() -> anyhow::Result<()> {
     same("doc/limits.md", &limits::page(), "limits")
 }
 
@@ -25,7 +25,7 @@ fn same(document: &str, made: &str, command: &str) -> anyhow::Result<()> {
 }
 
 /// A metric that a limit names is set somewhere.
-pub fn every_metric_is_one_that_is_set() -> anyhow::Result<()> {
+pub(crate) fn every_metric_is_one_that_is_set() -> anyhow::Result<()> {
     let mut sources = String::new();
     for entry in std::fs::read_dir(markdown::root())? {
         let folder = entry?.path();
@@ -54,7 +54,7 @@ fn collect(folder: &Path, sources: &mut String) -> anyhow::Result<()> {
 }
 
 /// The samples are taken as they are, alone and with each environment.
-pub fn samples_load_with_every_environment() -> anyhow::Result<()> {
+pub(crate) fn samples_load_with_every_environment() -> anyhow::Result<()> {
     let folder = markdown::root().join("config");
     check(&folder, None)?;
     let environments = files(&folder.join("environments"))?;
@@ -67,7 +67,7 @@ pub fn samples_load_with_every_environment() -> anyhow::Result<()> {
 }
 
 /// What a sample shows in a comment may be taken out of it.
-pub fn commented_keys_are_keys() -> anyhow::Result<()> {
+pub(crate) fn commented_keys_are_keys() -> anyhow::Result<()> {
     let samples = markdown::root().join("config");
     let open = tempfile::tempdir()?;
     std::fs::create_dir(open.path().join("services"))?;

@@ -11,8 +11,9 @@ const DOCUMENT: &str = "doc/errors.md";
 const NUMBERS: std::ops::Range<i32> = 0..1_000;
 
 /// Code, number, gRPC, HTTP, retry; then what it means.
-pub fn every_code_has_one_line_that_is_true() -> anyhow::Result<()> {
-    let rows = markdown::rows(DOCUMENT)?;
+pub(crate) fn every_code_has_one_line_that_is_true() -> anyhow::Result<()> {
+    let mut rows = markdown::rows(DOCUMENT)?;
+    rows.retain(|row| row.first().is_some_and(|it| it.bytes().all(|it| it.is_ascii_uppercase() || it == b'_')));
     let codes: Vec<_> = NUMBERS.filter_map(|number| ErrorCode::try_from(number).ok()).collect();
     ensure!(rows.len() == codes.len(), "{} rows, {} codes", rows.len(), codes.len());
     for code in codes {

@@ -11,7 +11,7 @@ const RUN: &str = "sh run";
 const STOPPED: &str = "sh stopped";
 
 /// Runs the examples of a document against a server of their own.
-pub fn run(document: &str) -> anyhow::Result<()> {
+pub(crate) fn run(document: &str) -> anyhow::Result<()> {
     let blocks = markdown::blocks(document)?;
     ensure!(blocks.iter().any(|it| it.tag == RUN), "{document} has no example");
     let mut server = Server::start()?;

@@ -6,27 +6,27 @@ use anyhow::{Context, bail};
 
 /// A fenced block.
 #[derive(Clone, Debug)]
-pub struct Block {
+pub(crate) struct Block {
     /// What stands behind the opening fence: "sh run".
-    pub tag: String,
+    pub(crate) tag: String,
     /// Its lines.
-    pub text: String,
+    pub(crate) text: String,
     /// Document and line of its first line.
-    pub place: String,
+    pub(crate) place: String,
 }
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// A document's text.
-pub fn read(document: &str) -> anyhow::Result<String> {
+pub(crate) fn read(document: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(root().join(document)).with_context(|| document.to_owned())
 }
 
 /// The fenced blocks of a document, in their order.
-pub fn blocks(document: &str) -> anyhow::Result<Vec<Block>> {
+pub(crate) fn blocks(document: &str) -> anyhow::Result<Vec<Block>> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
     for (index, line) in read(document)?.lines().enumerate() {
@@ -50,7 +50,7 @@ pub fn blocks(document: &str) -> anyhow::Result<Vec<Block>> {
 }
 
 /// The cells of every table row of a document whose first cell is in backticks, these taken off.
-pub fn rows(document: &str) -> anyhow::Result<Vec<Vec<String>>> {
+pub(crate) fn rows(document: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let text = read(document)?;
     let rows = text.lines().filter(|line| line.starts_with("| `")).map(|line| {
         let cells = line.trim_matches('|').split(" | ");

@@ -20,7 +20,7 @@ struct Started {
 }
 
 /// A running `flare up`, killed with its value.
-pub struct Server {
+pub(crate) struct Server {
     folder: TempDir,
     child: Child,
     started: Started,
@@ -28,7 +28,7 @@ pub struct Server {
 
 impl Server {
     /// Starts one in a folder of its own, on free ports.
-    pub fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = std::fs::File::create(folder.path().join("server.log"))?;
         let data = folder.path().join("flare-data");
@@ -53,17 +53,17 @@ impl Server {
     }
 
     /// The folder that holds its data folder, `flare-data`.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Where clients connect.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.started.access_gateway)
     }
 
     /// What the examples take from the environment.
-    pub fn variables(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
         [
             ("FLARE_URL", self.url()),
             ("FLARE_API", format!("http://{}", self.started.core_gateway)),
@@ -72,14 +72,14 @@ impl Server {
     }
 
     /// A user's token.
-    pub fn token(&self, user: &str) -> anyhow::Result<String> {
+    pub(crate) fn token(&self, user: &str) -> anyhow::Result<String> {
         let made = flare(self.folder()).args(["token", "--user", user]).output()?;
         ensure!(made.status.success(), "flare token: {}", String::from_utf8_lossy(&made.stderr));
         Ok(String::from_utf8(made.stdout)?.trim().to_owned())
     }
 
     /// Asks it to end, and demands that it does so cleanly.
-    pub fn stop(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         let signalled = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(signalled.success(), "kill: {signalled}");
         let ended = self.child.wait()?;
@@ -97,7 +97,7 @@ impl Drop for Server {
 }
 
 /// The command under test, without settings of whoever runs the test.
-pub fn flare(folder: &Path) -> Command {
+pub(crate) fn flare(folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
     clean(command.current_dir(folder).stdin(Stdio::null()));
     command
@@ -105,7 +105,7 @@ pub fn flare(folder: &Path) -> Command {
 
 /// Takes settings of whoever runs the test away from a command.
 #[expect(clippy::disallowed_methods, reason = "what is taken away is no setting of ours")]
-pub fn clean(command: &mut Command) {
+pub(crate) fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("FLARE_") || name == "RUST_LOG") {
             command.env_remove(name);
@@ -114,6 +114,6 @@ pub fn clean(command: &mut Command) {
 }
 
 /// The folder of the command under test.
-pub fn binary_folder() -> PathBuf {
+pub(crate) fn binary_folder() -> PathBuf {
     Path::new(BINARY).parent().map(Path::to_owned).unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use crate::{
 const DONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Runs `blocks` beside `server`, and gives what each printed.
-pub fn run(server: &Server, blocks: &[&Block]) -> anyhow::Result<Vec<String>> {
+pub(crate) fn run(server: &Server, blocks: &[&Block]) -> anyhow::Result<Vec<String>> {
     let out = tempfile::tempdir()?;
     let mut script = String::from("set -euo pipefail\ntrap 'echo \"failed: $PLACE\" >&2' ERR\n");
     for (index, block) in blocks.iter().enumerate() {

@@ -23,22 +23,22 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Whether what needs `tool` is run: it is there, or must be.
-pub fn runs(tool: &str) -> bool {
+pub(crate) fn runs(tool: &str) -> bool {
     variable(DEMANDED).is_some() || is_found(tool)
 }
 
 /// The optional tool that a script needs and that is not there.
-pub fn lacked_by(script: &str) -> Option<&'static str> {
+pub(crate) fn lacked_by(script: &str) -> Option<&'static str> {
     OPTIONAL.into_iter().find(|tool| uses(script, tool) && !runs(tool))
 }
 
 /// Whether a script calls `tool`.
-pub fn uses(script: &str, tool: &str) -> bool {
+pub(crate) fn uses(script: &str, tool: &str) -> bool {
     script.split(|it: char| it.is_whitespace() || "|($;".contains(it)).any(|word| word == tool)
 }
 
 /// Says which tools are not there, and so which examples are not run.
-pub fn list_missing() {
+pub(crate) fn list_missing() {
     for tool in OPTIONAL.into_iter().filter(|tool| !runs(tool)) {
         eprintln!("{tool} is not installed: examples that need it are NOT run ({DEMANDED}=1 demands them)");
     }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 
 /// What happens on one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The client sends this text.
     Sends(String),
     /// This comes, as JSON with marks.
@@ -15,17 +15,17 @@ pub enum Step {
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// The user whose connection it is.
-    pub user: String,
+    pub(crate) user: String,
     /// What happens.
-    pub step: Step,
+    pub(crate) step: Step,
     /// As it stands in the document.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Reads a transcript. Empty lines and those that begin with `#` are for people.
-pub fn lines(text: &str) -> anyhow::Result<Vec<Line>> {
+pub(crate) fn lines(text: &str) -> anyhow::Result<Vec<Line>> {
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(line).collect()
 }

@@ -239,7 +239,7 @@ impl Submitter {
             let Some((correlation, taken)) = self.in_flight.send_next() else {
                 break;
             };
-            if false && taken.is_held() {
+            if taken.is_held() {
                 held.push(correlation);
                 continue;
             }

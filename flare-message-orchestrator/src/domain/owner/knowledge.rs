@@ -86,6 +86,10 @@ impl Owner {
 
     /// Makes the first command of the line ready: asks for what it lacks, or puts the line up for the next group.
     pub(super) fn prepare(&mut self, number: u64) {
+        if !self.config.hooks && self.lines.get(number).is_none_or(|it| it.scheduled) {
+            // Whatever it lacks by then, its turn will show.
+            return;
+        }
         let lacks = self.want(number, 0);
         if self.config.hooks {
             self.start_hooks(number);

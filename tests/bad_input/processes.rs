@@ -1,0 +1,104 @@
+//! Processes that cannot start: each says why, and leaves what is there alone.
+
+use std::net::TcpListener;
+
+use crate::server::{Server, run};
+
+/// What a process said that ended in failure.
+fn refused(arguments: &[&str], folder: &std::path::Path) -> String {
+    let done = run(arguments, folder).expect("the binary runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        !done.status.success(),
+        "{arguments:?} went well: {}",
+        String::from_utf8_lossy(&done.stdout)
+    );
+    assert!(
+        done.stdout.is_empty(),
+        "said to be ready: {}",
+        String::from_utf8_lossy(&done.stdout)
+    );
+    said
+}
+
+#[test]
+fn a_port_in_use_is_named_and_nothing_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    for listener in ["core_gateway", "access_gateway"] {
+        let set = format!("{listener}.listen={address}");
+        let said = refused(
+            &[
+                "up",
+                "--json",
+                "--ephemeral",
+                "--listen",
+                "127.0.0.1:0",
+                "--set",
+                &set,
+            ],
+            folder.path(),
+        );
+        let port = format!("port {} is in use by another process", address.port());
+        assert!(
+            said.contains(&port) && said.contains(&address.to_string()),
+            "{listener}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_second_process_on_a_data_folder_is_refused_and_the_first_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let data = data.to_str().expect("UTF-8");
+    let mut first = Server::start(&["--data", data], folder.path()).expect("starts");
+    let said = refused(
+        &["up", "--json", "--listen", "127.0.0.1:0", "--data", data],
+        folder.path(),
+    );
+    assert!(said.contains(data) && said.contains("is in use"), "{said}");
+    assert!(first.runs());
+    let verified = run(&["verify", "--data", data], folder.path()).expect("the binary runs");
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(
+        !verified.status.success() && said.contains("is in use"),
+        "{said}"
+    );
+    drop(first);
+    let again = Server::start(&["--data", data], folder.path());
+    assert!(again.is_ok(), "the folder is whole: {:?}", again.err());
+}
+
+#[test]
+fn five_mistakes_of_a_configuration_are_reported_at_once_each_with_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config");
+    std::fs::create_dir_all(config.join("services")).expect("a folder");
+    let base = "[process]\ndrain_ms = \"soon\"\ncolour = \"red\"\n\n[identity]\ntenants = [\"No Tenant\"]\n";
+    std::fs::write(config.join("base.toml"), base).expect("writes");
+    let service = "[core_gateway]\nmax_mentions = 100000\n";
+    std::fs::write(
+        config.join("services").join("flare-core-gateway.toml"),
+        service,
+    )
+    .expect("writes");
+    let config = config.to_str().expect("UTF-8");
+    let set = "access_gateway.max_calls=0";
+    let said = refused(
+        &["config", "check", "--config", config, "--set", set],
+        folder.path(),
+    );
+    let places = [
+        ("base.toml", "process.drain_ms"),
+        ("base.toml", "process.colour"),
+        ("base.toml", "identity.tenants.0"),
+        ("flare-core-gateway.toml", "core_gateway.max_mentions"),
+        ("--set", "access_gateway.max_calls"),
+    ];
+    for (file, key) in places {
+        let named = said.lines().any(|it| it.contains(file) && it.contains(key));
+        assert!(named, "{key} of {file} is not named:\n{said}");
+    }
+}

@@ -1,0 +1,145 @@
+//! What the server has: heads and events, members, positions, and each user's inbox.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use flare_proto::{
+    session::{ListMembersRequest, ListPositionsRequest, MembershipState, SyncInboxRequest},
+    storage::{ReadRange, ReadRangesRequest},
+};
+
+use crate::ground::Ground;
+
+/// More than any conversation here has.
+const MANY: u32 = 200;
+
+/// A picture of it all, to be compared with a later one.
+pub(crate) struct State {
+    parts: BTreeMap<String, String>,
+    /// By conversation.
+    pub(crate) heads: BTreeMap<String, u64>,
+    /// Whether a user's list agrees with the conversation's head, and he has read it all.
+    pub(crate) unsettled: Vec<String>,
+}
+
+impl State {
+    /// Asks for everything, as the system and as each user.
+    pub(crate) async fn read(ground: &Ground) -> anyhow::Result<Self> {
+        let mut state = Self {
+            parts: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            unsettled: Vec::new(),
+        };
+        for it in &ground.conversations {
+            state
+                .read_conversation(ground, it)
+                .await
+                .with_context(|| format!("conversation {it}"))?;
+        }
+        for user in ground.users() {
+            state
+                .read_inbox(ground, user)
+                .await
+                .with_context(|| format!("the inbox of {user}"))?;
+        }
+        Ok(state)
+    }
+
+    async fn read_conversation(&mut self, ground: &Ground, id: &str) -> anyhow::Result<()> {
+        let mut client = ground.client();
+        let ranges = vec![ReadRange {
+            conversation_id: id.to_owned(),
+            after_seq: 0,
+            limit: Some(MANY),
+        }];
+        let request = ground.as_system(ReadRangesRequest {
+            ranges,
+            ..ReadRangesRequest::default()
+        });
+        let mut answer = client.read_ranges(request).await?.into_inner();
+        let range = answer.ranges.pop().context("no range")?;
+        self.heads.insert(id.to_owned(), range.head_seq);
+        self.parts
+            .insert(format!("the events of {id}"), format!("{range:?}"));
+
+        let request = ListMembersRequest {
+            conversation_id: id.to_owned(),
+            page_size: Some(MANY),
+            ..ListMembersRequest::default()
+        };
+        let members = client
+            .list_members(ground.as_system(request))
+            .await?
+            .into_inner();
+        self.parts
+            .insert(format!("the members of {id}"), format!("{members:?}"));
+
+        let request = ListPositionsRequest {
+            conversation_id: id.to_owned(),
+            page_size: Some(MANY),
+            ..ListPositionsRequest::default()
+        };
+        let positions = client
+            .list_positions(ground.as_system(request))
+            .await?
+            .into_inner();
+        self.parts
+            .insert(format!("the positions of {id}"), format!("{positions:?}"));
+        Ok(())
+    }
+
+    async fn read_inbox(&mut self, ground: &Ground, user: &str) -> anyhow::Result<()> {
+        let request = SyncInboxRequest {
+            page_size: Some(MANY),
+            ..SyncInboxRequest::default()
+        };
+        let inbox = ground
+            .client()
+            .sync_inbox(ground.as_user(user, request))
+            .await?
+            .into_inner();
+        for entry in inbox.entries {
+            let id = entry
+                .conversation
+                .as_ref()
+                .map(|it| it.conversation_id.clone())
+                .unwrap_or_default();
+            let head = self.heads.get(&id).copied();
+            let is_active = entry.state() == MembershipState::Active;
+            if is_active && (Some(entry.head_seq) != head || entry.read_seq != entry.head_seq) {
+                self.unsettled
+                    .push(format!("{user} in {id}: head {head:?}, {entry:?}"));
+            }
+            self.parts
+                .insert(format!("what {user} has of {id}"), format!("{entry:?}"));
+        }
+        Ok(())
+    }
+
+    /// How many conversations a user's inbox has.
+    pub(crate) fn entries_of(&self, user: &str) -> usize {
+        let prefix = format!("what {user} has of ");
+        self.parts
+            .keys()
+            .filter(|it| it.starts_with(&prefix))
+            .count()
+    }
+
+    /// What differs in a later picture.
+    pub(crate) fn differences(&self, later: &Self) -> Vec<String> {
+        let names: std::collections::BTreeSet<_> =
+            self.parts.keys().chain(later.parts.keys()).collect();
+        let differ = names
+            .into_iter()
+            .filter(|it| self.parts.get(*it) != later.parts.get(*it));
+        differ
+            .map(|it| {
+                format!(
+                    "{it}: from {:?} to {:?}",
+                    self.parts.get(it),
+                    later.parts.get(it)
+                )
+            })
+            .collect()
+    }
+}
