@@ -43,20 +43,38 @@ pub struct Group {
 }
 
 const fn key(what: &'static str, key: &'static str, beyond: &'static str) -> Limit {
-    Limit { what, source: Source::Key(key), beyond, code: None, metric: None }
+    Limit {
+        what,
+        source: Source::Key(key),
+        beyond,
+        code: None,
+        metric: None,
+    }
 }
 
 const fn fixed(what: &'static str, number: u64, beyond: &'static str) -> Limit {
-    Limit { what, source: Source::Fixed(number), beyond, code: None, metric: None }
+    Limit {
+        what,
+        source: Source::Fixed(number),
+        beyond,
+        code: None,
+        metric: None,
+    }
 }
 
 impl Limit {
     const fn code(self, code: ErrorCode) -> Self {
-        Self { code: Some(code), ..self }
+        Self {
+            code: Some(code),
+            ..self
+        }
     }
 
     const fn metric(self, metric: &'static str) -> Self {
-        Self { metric: Some(metric), ..self }
+        Self {
+            metric: Some(metric),
+            ..self
+        }
     }
 }
 
@@ -174,19 +192,32 @@ pub fn page() -> String {
     let mut page = HEAD.to_owned();
     for Group { heading, limits } in GROUPS {
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "## {heading}\n\n| limit | key | default | beyond it | code | metric |\n|---|---|---|---|---|---|");
+        let _ = writeln!(
+            page,
+            "## {heading}\n\n| limit | key | default | beyond it | code | metric |\n|---|---|---|---|---|---|"
+        );
         for limit in *limits {
             let (key, number) = match limit.source {
                 Source::Fixed(number) => ("fixed".to_owned(), number.to_string()),
                 Source::Key(key) => {
-                    let default = keys.iter().find(|it| it.key == key).and_then(|it| it.default.clone());
+                    let default = keys
+                        .iter()
+                        .find(|it| it.key == key)
+                        .and_then(|it| it.default.clone());
                     (format!("`{key}`"), default.unwrap_or_default())
                 }
             };
             let ticked = |it: &str| format!("`{it}`");
-            let code = limit.code.map(|it| ticked(it.as_str_name())).unwrap_or_default();
+            let code = limit
+                .code
+                .map(|it| ticked(it.as_str_name()))
+                .unwrap_or_default();
             let metric = limit.metric.map(ticked).unwrap_or_default();
-            let _ = writeln!(page, "| {} | {key} | {number} | {} | {code} | {metric} |", limit.what, limit.beyond);
+            let _ = writeln!(
+                page,
+                "| {} | {key} | {number} | {} | {code} | {metric} |",
+                limit.what, limit.beyond
+            );
         }
         page.push('\n');
     }
@@ -202,8 +233,14 @@ mod tests {
         let keys = Config::describe();
         for limit in GROUPS.iter().flat_map(|it| it.limits) {
             if let Source::Key(key) = limit.source {
-                let default = keys.iter().find(|it| it.key == key).and_then(|it| it.default.as_deref());
-                assert!(default.is_some_and(|it| it.parse::<u64>().is_ok()), "{key}: {default:?}");
+                let default = keys
+                    .iter()
+                    .find(|it| it.key == key)
+                    .and_then(|it| it.default.as_deref());
+                assert!(
+                    default.is_some_and(|it| it.parse::<u64>().is_ok()),
+                    "{key}: {default:?}"
+                );
             }
         }
     }

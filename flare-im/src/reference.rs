@@ -62,10 +62,18 @@ pub fn page() -> String {
     let keys = Config::describe();
     let sections = sections().map(|(name, introduction)| {
         let prefix = format!("{name}.");
-        let its_keys: Vec<KeyDoc> = keys.iter().filter(|it| it.key.starts_with(&prefix)).cloned().collect();
+        let its_keys: Vec<KeyDoc> = keys
+            .iter()
+            .filter(|it| it.key.starts_with(&prefix))
+            .cloned()
+            .collect();
         (name, introduction, its_keys)
     });
-    let tables = document(sections.iter().map(|(name, introduction, keys)| (*name, introduction.as_str(), keys.clone())));
+    let tables = document(
+        sections
+            .iter()
+            .map(|(name, introduction, keys)| (*name, introduction.as_str(), keys.clone())),
+    );
     format!("{HEAD}{}\n", tables.trim_end())
 }
 
@@ -77,7 +85,12 @@ mod tests {
     fn every_key_is_on_the_page_once() {
         let page = page();
         for key in Config::describe() {
-            assert_eq!(page.matches(&format!("| `{}` |", key.key)).count(), 1, "{}", key.key);
+            assert_eq!(
+                page.matches(&format!("| `{}` |", key.key)).count(),
+                1,
+                "{}",
+                key.key
+            );
         }
     }
 }

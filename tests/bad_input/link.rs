@@ -69,7 +69,7 @@ pub(crate) async fn frame(
     let sent = socket.send(payload.clone()).await;
     let answer = answer(&mut socket, codec).await;
     let answer = answer.with_context(|| format!("after sending: {sent:?}"))?;
-    if closes {
+    if closes && matches!(answer, Answer::Refused(_)) {
         ends(&mut socket, codec, CloseReason::ProtocolError).await?;
         return Ok(answer);
     }

@@ -95,8 +95,13 @@ fn five_mistakes_of_a_configuration_are_reported_at_once_each_with_its_place() {
         ("base.toml", "process.colour"),
         ("base.toml", "identity.tenants.0"),
         ("flare-core-gateway.toml", "core_gateway.max_mentions"),
-        ("--set", "access_gateway.max_calls"),
+        ("argument", "access_gateway.max_calls"),
     ];
+    assert_eq!(
+        said.lines().filter(|it| it.starts_with("  ")).count(),
+        places.len(),
+        "{said}"
+    );
     for (file, key) in places {
         let named = said.lines().any(|it| it.contains(file) && it.contains(key));
         assert!(named, "{key} of {file} is not named:\n{said}");

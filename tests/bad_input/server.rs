@@ -44,18 +44,14 @@ impl Drop for Server {
     }
 }
 
-/// The binary with these arguments, in an empty folder of configuration and without variables of the caller's.
+/// The binary with these arguments, in a folder without configuration and without the caller's variables.
 pub(crate) fn flare(arguments: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command
         .args(arguments)
         .current_dir(folder)
-        .env_remove("RUST_LOG")
+        .env_clear()
         .stdin(Stdio::null());
-    let variables = std::env::vars_os().map(|(name, _)| name);
-    for name in variables.filter(|it| it.to_string_lossy().starts_with("FLARE_")) {
-        command.env_remove(name);
-    }
     command
 }
 

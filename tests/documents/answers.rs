@@ -4,16 +4,22 @@ use serde_json::Value;
 
 /// Whether a line is as it is shown.
 pub(crate) fn line_is_like(shown: &str, came: &str) -> bool {
-    let mut parts = shown.split('…');
-    let Some(mut rest) = came.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    let mut last = None;
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
+    let Some((first, others)) = shown.split_once('…') else {
+        return shown == came;
+    };
+    let Some(mut rest) = came.strip_prefix(first) else {
+        return false;
+    };
+    let (between, last) = others
+        .rsplit_once('…')
+        .map_or((None, others), |(between, last)| (Some(between), last));
+    for part in between.into_iter().flat_map(|it| it.split('…')) {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
         rest = rest.get(at + part.len()..).unwrap_or_default();
-        last = Some(part);
     }
-    // The last part stands at the end, wherever else it stands too.
-    rest.is_empty() || last.is_some_and(|part| rest.ends_with(part))
+    rest.ends_with(last)
 }
 
 /// Where a JSON value is not as it is shown.
@@ -38,14 +44,18 @@ fn differs_at(path: &str, shown: &Value, came: &Value) -> Option<String> {
             if !shown_fields.keys().eq(fields.keys()) {
                 return wrong();
             }
-            shown_fields.iter().find_map(|(name, field)| differs_at(&format!("{path}.{name}"), field, fields.get(name)?))
+            shown_fields.iter().find_map(|(name, field)| {
+                differs_at(&format!("{path}.{name}"), field, fields.get(name)?)
+            })
         }
         (Value::Array(shown_items), Value::Array(items)) => {
             if shown_items.len() != items.len() {
                 return wrong();
             }
             let mut both = shown_items.iter().zip(items).enumerate();
-            both.find_map(|(index, (shown, came))| differs_at(&format!("{path}[{index}]"), shown, came))
+            both.find_map(|(index, (shown, came))| {
+                differs_at(&format!("{path}[{index}]"), shown, came)
+            })
         }
         _ if shown == came => None,
         _ => wrong(),

@@ -18,9 +18,17 @@ pub(crate) fn the_limits_are_what_the_command_prints() -> anyhow::Result<()> {
 }
 
 fn same(document: &str, made: &str, command: &str) -> anyhow::Result<()> {
-    let printed = flare(&markdown::root()).args(["config", command]).output()?;
-    ensure!(String::from_utf8(printed.stdout)? == made, "flare config {command} prints something else");
-    ensure!(markdown::read(document)? == made, "{document} is stale: cargo run -p flare-im -- config {command} > {document}");
+    let printed = flare(&markdown::root())
+        .args(["config", command])
+        .output()?;
+    ensure!(
+        String::from_utf8(printed.stdout)? == made,
+        "flare config {command} prints something else"
+    );
+    ensure!(
+        markdown::read(document)? == made,
+        "{document} is stale: cargo run -p flare-im -- config {command} > {document}"
+    );
     Ok(())
 }
 
@@ -29,14 +37,24 @@ pub(crate) fn every_metric_is_one_that_is_set() -> anyhow::Result<()> {
     let mut sources = String::new();
     for entry in std::fs::read_dir(markdown::root())? {
         let folder = entry?.path();
-        let is_crate = folder.file_name().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with("flare-") && it != "flare-im");
+        let is_crate = folder
+            .file_name()
+            .and_then(|it| it.to_str())
+            .is_some_and(|it| it.starts_with("flare-") && it != "flare-im");
         if is_crate {
             collect(&folder, &mut sources)?;
         }
     }
-    for metric in limits::GROUPS.iter().flat_map(|it| it.limits).filter_map(|it| it.metric) {
+    for metric in limits::GROUPS
+        .iter()
+        .flat_map(|it| it.limits)
+        .filter_map(|it| it.metric)
+    {
         let name = metric.split('{').next().unwrap_or_default();
-        ensure!(sources.contains(&format!("{name:?}")), "{name} is set nowhere");
+        ensure!(
+            sources.contains(&format!("{name:?}")),
+            "{name} is set nowhere"
+        );
     }
     Ok(())
 }
@@ -60,7 +78,11 @@ pub(crate) fn samples_load_with_every_environment() -> anyhow::Result<()> {
     let environments = files(&folder.join("environments"))?;
     ensure!(!environments.is_empty(), "there is no environment");
     for file in environments {
-        let name = file.file_stem().and_then(|it| it.to_str()).context("a name")?.to_owned();
+        let name = file
+            .file_stem()
+            .and_then(|it| it.to_str())
+            .context("a name")?
+            .to_owned();
         check(&folder, Some(&name))?;
     }
     Ok(())
@@ -72,10 +94,19 @@ pub(crate) fn commented_keys_are_keys() -> anyhow::Result<()> {
     let open = tempfile::tempdir()?;
     std::fs::create_dir(open.path().join("services"))?;
     let mut shown = 0;
-    for file in files(&samples)?.into_iter().chain(files(&samples.join("services"))?) {
+    for file in files(&samples)?
+        .into_iter()
+        .chain(files(&samples.join("services"))?)
+    {
         let text = std::fs::read_to_string(&file)?;
-        let uncommented: Vec<&str> = text.lines().map(|line| setting(line).inspect(|_| shown += 1).unwrap_or(line)).collect();
-        std::fs::write(open.path().join(file.strip_prefix(&samples)?), uncommented.join("\n"))?;
+        let uncommented: Vec<&str> = text
+            .lines()
+            .map(|line| setting(line).inspect(|_| shown += 1).unwrap_or(line))
+            .collect();
+        std::fs::write(
+            open.path().join(file.strip_prefix(&samples)?),
+            uncommented.join("\n"),
+        )?;
     }
     ensure!(shown > 20, "only {shown} keys are shown");
     check(open.path(), None)
@@ -85,8 +116,14 @@ pub(crate) fn commented_keys_are_keys() -> anyhow::Result<()> {
 fn setting(line: &str) -> Option<&str> {
     let inside = line.strip_prefix("# ")?;
     let is_table = inside.starts_with('[') && inside.ends_with(']');
-    let key = inside.split(" = ").next().filter(|it| it.len() < inside.len());
-    let is_key = key.is_some_and(|it| it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || b"_-.".contains(&it)));
+    let key = inside
+        .split(" = ")
+        .next()
+        .filter(|it| it.len() < inside.len());
+    let is_key = key.is_some_and(|it| {
+        it.bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || b"_-.".contains(&it))
+    });
     (is_table || is_key).then_some(inside)
 }
 
@@ -95,7 +132,11 @@ fn check(folder: &Path, environment: Option<&str>) -> anyhow::Result<()> {
     command.args(["config", "check", "--config"]).arg(folder);
     command.args(environment.into_iter().flat_map(|it| ["--environment", it]));
     let checked = command.output()?;
-    ensure!(checked.status.success(), "{environment:?}: {}", String::from_utf8_lossy(&checked.stderr));
+    ensure!(
+        checked.status.success(),
+        "{environment:?}: {}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
     Ok(())
 }
 

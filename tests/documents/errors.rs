@@ -13,22 +13,48 @@ const NUMBERS: std::ops::Range<i32> = 0..1_000;
 /// Code, number, gRPC, HTTP, retry; then what it means.
 pub(crate) fn every_code_has_one_line_that_is_true() -> anyhow::Result<()> {
     let mut rows = markdown::rows(DOCUMENT)?;
-    rows.retain(|row| row.first().is_some_and(|it| it.bytes().all(|it| it.is_ascii_uppercase() || it == b'_')));
-    let codes: Vec<_> = NUMBERS.filter_map(|number| ErrorCode::try_from(number).ok()).collect();
-    ensure!(rows.len() == codes.len(), "{} rows, {} codes", rows.len(), codes.len());
+    rows.retain(|row| {
+        row.first()
+            .is_some_and(|it| it.bytes().all(|it| it.is_ascii_uppercase() || it == b'_'))
+    });
+    let codes: Vec<_> = NUMBERS
+        .filter_map(|number| ErrorCode::try_from(number).ok())
+        .collect();
+    ensure!(
+        rows.len() == codes.len(),
+        "{} rows, {} codes",
+        rows.len(),
+        codes.len()
+    );
     for code in codes {
         let name = code.as_str_name();
-        let row: Vec<_> = rows.iter().filter(|row| row.first().is_some_and(|it| it == name)).collect();
+        let row: Vec<_> = rows
+            .iter()
+            .filter(|row| row.first().is_some_and(|it| it == name))
+            .collect();
         ensure!(row.len() == 1, "{name} has {} rows", row.len());
         let row = row.first().context("one")?;
         let retry = if is_retryable(code) { "yes" } else { "no" };
-        let truth = [i32::from(code).to_string(), upper(&format!("{:?}", grpc_code(code))), http_status(code).as_u16().to_string()];
+        let truth = [
+            i32::from(code).to_string(),
+            upper(&format!("{:?}", grpc_code(code))),
+            http_status(code).as_u16().to_string(),
+        ];
         for (cell, truth) in row.iter().skip(1).zip(&truth) {
-            ensure!(cell == truth, "{name}: {cell:?} stands there, {truth:?} is true");
+            ensure!(
+                cell == truth,
+                "{name}: {cell:?} stands there, {truth:?} is true"
+            );
         }
         let cell = row.get(4).map(String::as_str).unwrap_or_default();
-        ensure!(cell.starts_with(retry), "{name}: retry {cell:?} stands there, {retry:?} is true");
-        ensure!(row.get(5).is_some_and(|it| !it.is_empty()), "{name}: what it means is missing");
+        ensure!(
+            cell.starts_with(retry),
+            "{name}: retry {cell:?} stands there, {retry:?} is true"
+        );
+        ensure!(
+            row.get(5).is_some_and(|it| !it.is_empty()),
+            "{name}: what it means is missing"
+        );
     }
     Ok(())
 }

@@ -4,7 +4,10 @@
 use anyhow::{Context, bail, ensure};
 
 use crate::{
-    answers, markdown::{self, Block}, server::Server, shell, tools,
+    answers,
+    markdown::{self, Block},
+    server::Server,
+    shell, tools,
 };
 
 const RUN: &str = "sh run";
@@ -13,7 +16,10 @@ const STOPPED: &str = "sh stopped";
 /// Runs the examples of a document against a server of their own.
 pub(crate) fn run(document: &str) -> anyhow::Result<()> {
     let blocks = markdown::blocks(document)?;
-    ensure!(blocks.iter().any(|it| it.tag == RUN), "{document} has no example");
+    ensure!(
+        blocks.iter().any(|it| it.tag == RUN),
+        "{document} has no example"
+    );
     let mut server = Server::start()?;
     play(&server, &blocks, RUN)?;
     server.stop()?;
@@ -25,7 +31,12 @@ fn play(server: &Server, blocks: &[Block], tag: &str) -> anyhow::Result<()> {
     for (index, block) in blocks.iter().enumerate().filter(|(_, it)| it.tag == tag) {
         match tools::lacked_by(&block.text) {
             Some(tool) => eprintln!("not run, {tool} is not installed: {}", block.place),
-            None => played.push((block, blocks.get(index + 1).filter(|it| it.tag.ends_with(" shows")))),
+            None => played.push((
+                block,
+                blocks
+                    .get(index + 1)
+                    .filter(|it| it.tag.ends_with(" shows")),
+            )),
         }
     }
     if played.is_empty() {
@@ -43,13 +54,24 @@ fn play(server: &Server, blocks: &[Block], tag: &str) -> anyhow::Result<()> {
 
 fn compare(shown: &Block, came: &str) -> anyhow::Result<()> {
     if shown.tag == "json shows" {
-        let (shown, came) = (serde_json::from_str(&shown.text)?, serde_json::from_str(came)?);
+        let (shown, came) = (
+            serde_json::from_str(&shown.text)?,
+            serde_json::from_str(came)?,
+        );
         return answers::difference(&shown, &came).map_or(Ok(()), |difference| bail!(difference));
     }
     let (shown, came): (Vec<_>, Vec<_>) = (shown.text.lines().collect(), came.lines().collect());
-    ensure!(shown.len() == came.len(), "{} lines are shown, {} came", shown.len(), came.len());
+    ensure!(
+        shown.len() == came.len(),
+        "{} lines are shown, {} came",
+        shown.len(),
+        came.len()
+    );
     for (shown, came) in shown.into_iter().zip(came) {
-        ensure!(answers::line_is_like(shown, came), "shown {shown:?}, came {came:?}");
+        ensure!(
+            answers::line_is_like(shown, came),
+            "shown {shown:?}, came {came:?}"
+        );
     }
     Ok(())
 }

@@ -24,25 +24,64 @@ fn main() -> ExitCode {
         tools::list_missing();
     }
     let mut trials = vec![
-        trial("readme::examples_do_what_they_show", || examples::run("README.md")),
-        trial("operations::examples_do_what_they_show", || examples::run("doc/operations.md")),
-        trial("client_protocol::the_transcript_is_what_happens", client_protocol::by_socket),
-        trial("client_protocol::every_frame_has_its_fields", client_protocol::every_frame_has_its_fields),
-        trial("client_protocol::every_open_method_is_listed", client_protocol::every_open_method_is_listed),
-        trial("client_protocol::every_close_reason_is_listed", client_protocol::every_close_reason_is_listed),
-        trial("errors::every_code_has_one_line_that_is_true", errors::every_code_has_one_line_that_is_true),
-        trial("configuration::the_page_is_what_the_command_prints", configuration::the_page_is_what_the_command_prints),
-        trial("configuration::samples_load_with_every_environment", configuration::samples_load_with_every_environment),
-        trial("configuration::commented_keys_are_keys", configuration::commented_keys_are_keys),
-        trial("limits::the_page_is_what_the_command_prints", configuration::the_limits_are_what_the_command_prints),
-        trial("limits::every_metric_is_one_that_is_set", configuration::every_metric_is_one_that_is_set),
+        trial("readme::examples_do_what_they_show", || {
+            examples::run("README.md")
+        }),
+        trial("operations::examples_do_what_they_show", || {
+            examples::run("doc/operations.md")
+        }),
+        trial(
+            "client_protocol::the_transcript_is_what_happens",
+            client_protocol::by_socket,
+        ),
+        trial(
+            "client_protocol::every_frame_has_its_fields",
+            client_protocol::every_frame_has_its_fields,
+        ),
+        trial(
+            "client_protocol::every_open_method_is_listed",
+            client_protocol::every_open_method_is_listed,
+        ),
+        trial(
+            "client_protocol::every_close_reason_is_listed",
+            client_protocol::every_close_reason_is_listed,
+        ),
+        trial(
+            "errors::every_code_has_one_line_that_is_true",
+            errors::every_code_has_one_line_that_is_true,
+        ),
+        trial(
+            "configuration::the_page_is_what_the_command_prints",
+            configuration::the_page_is_what_the_command_prints,
+        ),
+        trial(
+            "configuration::samples_load_with_every_environment",
+            configuration::samples_load_with_every_environment,
+        ),
+        trial(
+            "configuration::commented_keys_are_keys",
+            configuration::commented_keys_are_keys,
+        ),
+        trial(
+            "limits::the_page_is_what_the_command_prints",
+            configuration::the_limits_are_what_the_command_prints,
+        ),
+        trial(
+            "limits::every_metric_is_one_that_is_set",
+            configuration::every_metric_is_one_that_is_set,
+        ),
     ];
     // The same page with a client that nobody here wrote.
-    let websocat = trial("client_protocol::websocat_sees_the_same", client_protocol::by_websocat);
+    let websocat = trial(
+        "client_protocol::websocat_sees_the_same",
+        client_protocol::by_websocat,
+    );
     trials.push(websocat.with_ignored_flag(!tools::runs("websocat")));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn trial(name: &str, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
+    Trial::test(name, move || {
+        run().map_err(|error| Failed::from(format!("{error:#}")))
+    })
 }

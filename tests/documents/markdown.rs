@@ -34,7 +34,11 @@ pub(crate) fn blocks(document: &str) -> anyhow::Result<Vec<Block>> {
             (Some(""), Some(_)) => blocks.extend(open.take()),
             (Some(tag), None) => {
                 let place = format!("{document}:{}", index + 2);
-                open = Some(Block { tag: tag.trim().to_owned(), text: String::new(), place });
+                open = Some(Block {
+                    tag: tag.trim().to_owned(),
+                    text: String::new(),
+                    place,
+                });
             }
             (_, Some(block)) => {
                 block.text.push_str(line);
@@ -52,9 +56,14 @@ pub(crate) fn blocks(document: &str) -> anyhow::Result<Vec<Block>> {
 /// The cells of every table row of a document whose first cell is in backticks, these taken off.
 pub(crate) fn rows(document: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let text = read(document)?;
-    let rows = text.lines().filter(|line| line.starts_with("| `")).map(|line| {
-        let cells = line.trim_matches('|').split(" | ");
-        cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
-    });
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells = line.trim_matches('|').split(" | ");
+            cells
+                .map(|cell| cell.trim().trim_matches('`').to_owned())
+                .collect()
+        });
     Ok(rows.collect())
 }

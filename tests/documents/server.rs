@@ -4,12 +4,15 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+/// The group of the demo users is in their inboxes by then.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 const BINARY: &str = env!("CARGO_BIN_EXE_flare");
 
 #[derive(Deserialize)]
@@ -40,9 +43,15 @@ impl Server {
             .spawn()?;
         let mut line = String::new();
         let read = BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line);
-        let started = read.map_err(anyhow::Error::from).and_then(|_| Ok(serde_json::from_str(&line)?));
+        let started = read
+            .map_err(anyhow::Error::from)
+            .and_then(|_| Ok(serde_json::from_str(&line)?));
         match started {
-            Ok(started) => Ok(Self { folder, child, started }),
+            Ok(started) => Ok(Self {
+                folder,
+                child,
+                started,
+            }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
@@ -50,6 +59,24 @@ impl Server {
                 Err(error.context(format!("the server said {line:?}\n{log}")))
             }
         }
+    }
+
+    /// Waits until the event that made the demo users' group has reached their inboxes.
+    pub(crate) fn settle(&self) -> anyhow::Result<()> {
+        let metrics = format!("http://{}/metrics", self.started.ops);
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        while Instant::now() < deadline {
+            let shown = Command::new("curl")
+                .args(["-sS", &metrics])
+                .output()
+                .context("curl")?;
+            if String::from_utf8_lossy(&shown.stdout)
+                .contains("flare_session_events_total{outcome=\"taken\"}")
+            {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the demo users' group was in no inbox within {SETTLED_WITHIN:?}")
     }
 
     /// The folder that holds its data folder, `flare-data`.
@@ -73,14 +100,22 @@ impl Server {
 
     /// A user's token.
     pub(crate) fn token(&self, user: &str) -> anyhow::Result<String> {
-        let made = flare(self.folder()).args(["token", "--user", user]).output()?;
-        ensure!(made.status.success(), "flare token: {}", String::from_utf8_lossy(&made.stderr));
+        let made = flare(self.folder())
+            .args(["token", "--user", user])
+            .output()?;
+        ensure!(
+            made.status.success(),
+            "flare token: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         Ok(String::from_utf8(made.stdout)?.trim().to_owned())
     }
 
     /// Asks it to end, and demands that it does so cleanly.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
-        let signalled = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let signalled = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
         ensure!(signalled.success(), "kill: {signalled}");
         let ended = self.child.wait()?;
         ensure!(ended.success(), "the server ended with {ended}");
@@ -104,10 +139,16 @@ pub(crate) fn flare(folder: &Path) -> Command {
 }
 
 /// Takes settings of whoever runs the test away from a command.
-#[expect(clippy::disallowed_methods, reason = "what is taken away is no setting of ours")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is taken away is no setting of ours"
+)]
 pub(crate) fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("FLARE_") || name == "RUST_LOG") {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("FLARE_") || name == "RUST_LOG")
+        {
             command.env_remove(name);
         }
     }
@@ -115,5 +156,8 @@ pub(crate) fn clean(command: &mut Command) {
 
 /// The folder of the command under test.
 pub(crate) fn binary_folder() -> PathBuf {
-    Path::new(BINARY).parent().map(Path::to_owned).unwrap_or_default()
+    Path::new(BINARY)
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
 }

@@ -22,7 +22,12 @@ pub(crate) fn run(server: &Server, blocks: &[&Block]) -> anyhow::Result<Vec<Stri
     let out = tempfile::tempdir()?;
     let mut script = String::from("set -euo pipefail\ntrap 'echo \"failed: $PLACE\" >&2' ERR\n");
     for (index, block) in blocks.iter().enumerate() {
-        script.push_str(&format!("PLACE={}\nexec >{:?}\n{}", block.place, out.path().join(index.to_string()), block.text));
+        script.push_str(&format!(
+            "PLACE={}\nexec >{:?}\n{}",
+            block.place,
+            out.path().join(index.to_string()),
+            block.text
+        ));
     }
     let errors = out.path().join("errors");
     let mut command = Command::new("bash");
@@ -38,11 +43,15 @@ pub(crate) fn run(server: &Server, blocks: &[&Block]) -> anyhow::Result<Vec<Stri
     let said = std::fs::read_to_string(&errors)?;
     let status = ended.with_context(|| said.clone())?;
     if !status.success() {
-        let printed = blocks.iter().enumerate().map(|(index, _)| std::fs::read_to_string(out.path().join(index.to_string())));
+        let printed = blocks
+            .iter()
+            .enumerate()
+            .map(|(index, _)| std::fs::read_to_string(out.path().join(index.to_string())));
         let last = printed.flatten().last().unwrap_or_default();
         bail!("{status}\n{said}\n{last}");
     }
-    let printed = (0..blocks.len()).map(|index| std::fs::read_to_string(out.path().join(index.to_string())));
+    let printed =
+        (0..blocks.len()).map(|index| std::fs::read_to_string(out.path().join(index.to_string())));
     Ok(printed.collect::<Result<_, _>>()?)
 }
 
@@ -57,7 +66,9 @@ fn wait(mut child: Child) -> anyhow::Result<std::process::ExitStatus> {
     });
     let status = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     if status.is_err() {
-        Command::new("kill").args(["-9", &id.to_string()]).status()?;
+        Command::new("kill")
+            .args(["-9", &id.to_string()])
+            .status()?;
         let _ = waiter.join();
         bail!("the examples were not done within {DONE_WITHIN:?}");
     }
@@ -65,9 +76,14 @@ fn wait(mut child: Child) -> anyhow::Result<std::process::ExitStatus> {
 }
 
 /// The command under test comes first.
-#[expect(clippy::disallowed_methods, reason = "examples run with the tools of whoever runs the test")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "examples run with the tools of whoever runs the test"
+)]
 fn path() -> anyhow::Result<OsString> {
     let others = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(server::binary_folder()).chain(std::env::split_paths(&others));
-    Ok(std::env::join_paths(folders.filter(|it| it != Path::new("")))?)
+    Ok(std::env::join_paths(
+        folders.filter(|it| it != Path::new("")),
+    )?)
 }

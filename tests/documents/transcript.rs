@@ -26,12 +26,16 @@ pub(crate) struct Line {
 
 /// Reads a transcript. Empty lines and those that begin with `#` are for people.
 pub(crate) fn lines(text: &str) -> anyhow::Result<Vec<Line>> {
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(line).collect()
 }
 
 fn line(text: &str) -> anyhow::Result<Line> {
-    let (head, rest) = text.split_once(' ').with_context(|| format!("no step: {text:?}"))?;
+    let (head, rest) = text
+        .split_once(' ')
+        .with_context(|| format!("no step: {text:?}"))?;
     let rest = rest.trim();
     let (user, step) = match head.split_at(head.len().saturating_sub(1)) {
         (user, ">") => (user, Step::Sends(rest.to_owned())),
@@ -39,5 +43,9 @@ fn line(text: &str) -> anyhow::Result<Line> {
         (user, "!") => (user, Step::Closes(rest.parse()?)),
         _ => bail!("no step: {text:?}"),
     };
-    Ok(Line { user: user.to_owned(), step, text: text.to_owned() })
+    Ok(Line {
+        user: user.to_owned(),
+        step,
+        text: text.to_owned(),
+    })
 }

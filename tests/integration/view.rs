@@ -149,6 +149,12 @@ impl View {
         self.cursors.seq(conversation).unwrap_or_default()
     }
 
+    /// How much it has read of all conversations together.
+    pub(crate) fn read_in_all(&self) -> u64 {
+        let conversations = self.cursors.conversations.values();
+        conversations.filter_map(|it| it.seq).sum()
+    }
+
     /// Conversations of which `user` is a member, as far as it knows: by the last event about him, else by the inbox.
     pub(crate) fn memberships(&self, user: &str) -> Vec<String> {
         let all: BTreeSet<&String> = self.events.keys().chain(self.inbox.keys()).collect();

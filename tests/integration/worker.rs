@@ -9,18 +9,19 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use flare_checker::{ClientEvent, HistoryReader, Intent, Target as Meant, body_hash};
-use flare_core_sdk::{Codec, Draft, Sending, Target, TokenSource};
+use flare_core_sdk::{Codec, Draft, SendError, Sending, Sent, Target, TokenSource};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines, Stdin},
-    time::Instant,
+    time::{MissedTickBehavior, interval},
 };
 
 use crate::{
     person::{Device, Person},
     raw,
     recorder::Recorder,
+    view::View,
 };
 
 /// The first argument of such a process.
@@ -29,6 +30,8 @@ pub(crate) const WORD: &str = "worker";
 const WINDOW: usize = 8;
 /// An answer that is late is waited for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So often a writer writes a few messages: the length of a history is a matter of time, not of the machine.
+const BURST_EVERY: Duration = Duration::from_millis(60);
 
 /// What a worker is and does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -175,21 +178,18 @@ async fn write(
     let mut acked = 0;
     let mut number = before.next;
     let mut settles = false;
+    let mut bursts = interval(BURST_EVERY);
+    bursts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !settles || !open.is_empty() {
-        while !settles && open.len() < rng.random_range(1..=WINDOW) {
-            let (to, content) = message(task, number);
-            number += 1;
-            open.push_back(
-                person
-                    .client()
-                    .send(Draft::encoded(to.target(), content.into())),
-            );
-        }
-        let Some(first) = open.front_mut() else {
-            continue;
-        };
         tokio::select! {
-            sent = first => {
+            _ = bursts.tick(), if !settles && open.len() < WINDOW => {
+                for _ in 0..rng.random_range(1..=WINDOW - open.len()) {
+                    let (to, content) = message(task, number);
+                    number += 1;
+                    open.push_back(person.client().send(Draft::encoded(to.target(), content.into())));
+                }
+            }
+            sent = first(&mut open), if !open.is_empty() => {
                 sent?;
                 open.pop_front();
                 acked += 1;
@@ -204,39 +204,30 @@ async fn write(
     Ok(())
 }
 
+/// The oldest message's receipt.
+async fn first(open: &mut VecDeque<Sending>) -> Result<Sent, SendError> {
+    match open.front_mut() {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Reads, and now and then goes away for a while, until it is told to settle.
 async fn read(task: &Task, mut person: Person, orders: &mut Orders) -> anyhow::Result<Person> {
     let mut rng = StdRng::seed_from_u64(task.seed);
     loop {
-        let read = |it: &Person| {
-            it.look(|view| {
-                view.cursors
-                    .conversations
-                    .values()
-                    .filter_map(|it| it.seq)
-                    .sum::<u64>()
-            })
-        };
-        let goal = read(&person) + rng.random_range(50..400);
-        let until = Instant::now() + PATIENCE;
+        let goal = person.look(View::read_in_all) + rng.random_range(50..400);
         let more = person.sees_within(PATIENCE, "more", |view| {
-            (view
-                .cursors
-                .conversations
-                .values()
-                .filter_map(|it| it.seq)
-                .sum::<u64>()
-                >= goal)
-                .then_some(())
+            (view.read_in_all() >= goal).then_some(())
         });
         tokio::select! {
-            more = more => more.with_context(|| format!("nothing came until {until:?}"))?,
+            more = more => more.with_context(|| format!("nothing came within {PATIENCE:?}"))?,
             order = next_order(orders) => match order? {
                 Order::Settle => return Ok(person),
                 Order::Finish(_) => bail!("told to finish before it has settled"),
             },
         }
-        say(&Answer::Progress(read(&person)))?;
+        say(&Answer::Progress(person.look(View::read_in_all)))?;
         person = person.leave().await?.back();
     }
 }

@@ -153,7 +153,8 @@ impl Http {
         let (parts, body) = request.into_parts();
         let body = self.read(body).await?;
         let bytes = request::assemble(route, &path, &parts.uri, &parts.headers, &body)?;
-        let answer = self.calls.dispatch(route.method, &call, &bytes).await?;
+        let answer = self.calls.dispatch(route.method, &call, &bytes).await;
+        let answer = answer.map_err(|refusal| of_element(route, refusal))?;
         if route.element.is_some() {
             return only_range(&answer);
         }
@@ -204,6 +205,18 @@ impl Http {
             headers,
             &self.links.websocket_origin(headers),
         )
+    }
+}
+
+/// Where the route is about one element, its fields are parameters: they are named without the batch around them.
+fn of_element(route: &Route, refusal: Refusal) -> Refusal {
+    let field = route
+        .element
+        .and_then(|it| refusal.field.strip_prefix(it.request)?.strip_prefix('.'))
+        .map(str::to_owned);
+    match field {
+        Some(field) => refusal.with_field(field),
+        None => refusal,
     }
 }
 

@@ -148,7 +148,7 @@ impl<'a> Group<'a> {
         hooks: bool,
     ) -> Verdict {
         let command = &pending.command;
-        if let Some((receipt, print)) = self.id(pending.id) {
+        if let Some((receipt, print)) = self.id(pending) {
             return Verdict::Decided(if *print == command.fingerprint {
                 Outcome::Duplicate(*receipt)
             } else {
@@ -182,8 +182,9 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn id(&self, id: IdDigest) -> Option<&(Receipt, Fingerprint)> {
-        self.ids.get(&id).or_else(|| self.memory.id(id))
+    fn id(&self, pending: &Pending) -> Option<&(Receipt, Fingerprint)> {
+        let own = self.ids.get(&pending.id);
+        own.or_else(|| self.memory.id(pending.id, pending.ids_seen))
     }
 
     fn head(&self, key: &ConversationKey) -> Option<&OwnerHead> {

@@ -11,6 +11,8 @@ use std::{
 pub(crate) struct Generations<K, V, S> {
     /// Oldest first, at least one. A key may stand in several: the newest is right.
     parts: VecDeque<Generation<K, V, S>>,
+    /// The number of the oldest part; they count on.
+    oldest: u64,
     /// Entries of a part.
     part_entries: usize,
     /// Above so many entries, the oldest part may go.
@@ -38,6 +40,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Generations<K, V, S> {
     pub(crate) fn new(max_entries: usize, part_entries: usize, hasher: S) -> Self {
         let mut new = Self {
             parts: VecDeque::new(),
+            oldest: 0,
             part_entries: part_entries.max(1),
             max_entries,
             hasher,
@@ -61,6 +64,18 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Generations<K, V, S> {
         Q: Hash + Eq + ?Sized,
     {
         self.parts.iter().rev().find_map(|it| it.entries.get(key))
+    }
+
+    /// The number of the newest part. What is put from here on goes into it or into later ones.
+    pub(crate) fn newest_part(&self) -> u64 {
+        self.oldest + self.parts.len() as u64 - 1
+    }
+
+    /// Like [`Self::get`], for a key that was in no part before `part`.
+    pub(crate) fn get_since(&self, key: &K, part: u64) -> Option<&V> {
+        let skipped = usize::try_from(part.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
+        let parts = self.parts.iter().skip(skipped);
+        parts.rev().find_map(|it| it.entries.get(key))
     }
 
     pub(crate) fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
@@ -120,6 +135,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Generations<K, V, S> {
         K: Clone + 'a,
     {
         let mut oldest = self.parts.pop_front()?;
+        self.oldest += 1;
         let forgotten = Forgotten {
             end_offset: oldest.end_offset,
             latest_ms: oldest.latest_ms,
@@ -171,6 +187,17 @@ mod tests {
         map.put(1, 11, 7, 100);
         map.evict([0, 1].iter());
         assert_eq!((map.get(&0), map.get(&1)), (Some(&0), Some(&11)));
+    }
+
+    #[test]
+    fn what_was_not_there_is_looked_for_in_what_came_since() {
+        let mut map = filled();
+        let part = map.newest_part();
+        map.put(6, 60, 7, 100);
+        map.evict([].iter());
+        assert_eq!(map.get_since(&6, part), Some(&60));
+        assert_eq!(map.get_since(&2, part), None, "it stands in an older part");
+        assert_eq!(map.get_since(&2, 0), Some(&20));
     }
 
     #[test]

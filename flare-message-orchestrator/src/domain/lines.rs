@@ -12,7 +12,7 @@ use flare_storage_model::{ConversationKey, minted_ms};
 use super::{
     command::{Action, ActorKind, Command, Membership},
     decide::Outcome,
-    memory::{IdDigest, Memory, Named, OwnerHead},
+    memory::{IdDigest, IdsSeen, Memory, Named, OwnerHead},
     rules,
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct Pending {
     pub(crate) arrival: u64,
     pub(crate) command: Command,
     pub(crate) id: IdDigest,
+    /// The id is not in what the memory had then.
+    pub(crate) ids_seen: IdsSeen,
     /// When the client id was minted, if it says so. Unix milliseconds.
     minted_ms: Option<i64>,
     pub(crate) id_read: Read,
@@ -59,6 +61,7 @@ impl Pending {
         Self {
             arrival,
             id: command.id_key().digest().into(),
+            ids_seen: IdsSeen::default(),
             minted_ms: minted_ms(&command.client_id),
             id_read: Read::No,
             target_read: Read::No,

@@ -37,6 +37,10 @@ impl From<[u8; 16]> for IdDigest {
     }
 }
 
+/// How far a command's id was looked for in memory: in everything before this. The default: in nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdsSeen(u64);
+
 /// A conversation as the owner needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnerHead {
@@ -153,8 +157,14 @@ impl Memory {
         self.heads.get(key).filter(|it| it.member_seq.is_some())
     }
 
-    pub(crate) fn id(&self, id: IdDigest) -> Option<&(Receipt, Fingerprint)> {
-        self.ids.get(&id)
+    /// The receipt of a command that was not known `since`.
+    pub(crate) fn id(&self, id: IdDigest, since: IdsSeen) -> Option<&(Receipt, Fingerprint)> {
+        self.ids.get_since(&id, since.0)
+    }
+
+    /// Up to here, everything was looked through.
+    pub(crate) fn ids_seen(&self) -> IdsSeen {
+        IdsSeen(self.ids.newest_part())
     }
 
     pub(crate) fn message(&self, key: &(ConversationKey, u64)) -> Option<&Target> {

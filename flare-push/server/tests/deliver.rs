@@ -23,10 +23,13 @@ use flare_push_server::{
 
 type Sent = (String, Bytes, Vec<u64>);
 
-/// Two gateways: connections are (gateway, id, device) by user.
+/// Gateway, id, device.
+type Online = (usize, u64, String);
+
+/// Two gateways, with users' connections.
 #[derive(Default)]
 struct Outside {
-    online: Mutex<HashMap<String, Vec<(usize, u64, String)>>>,
+    online: Mutex<HashMap<String, Vec<Online>>>,
     lookups: Mutex<Vec<Vec<String>>>,
     roster: Mutex<Option<Roster>>,
     sent: Mutex<Vec<Sent>>,

@@ -84,7 +84,11 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
             &ground.direct_of_others,
         ),
         history("history of another tenant's conversation", THEIRS),
-        add("adding a member where one is not in", CLOSED, NotAMember),
+        add(
+            "adding a member where one never was",
+            CLOSED,
+            ConversationNotFound,
+        ),
         add("adding a member where one has left", LEFT, NotAMember),
         add(
             "adding a member to what is disbanded",

@@ -1,6 +1,6 @@
 //! Bytes that are no request, or not this contract's.
 
-use flare_core::codec::Codec::{Json, Proto};
+use flare_core::codec::Codec::{self, Json, Proto};
 use flare_proto::common::ErrorCode::{
     FrameTooLarge, InvalidArgument, MalformedFrame, NotFound, Unimplemented, UnknownMethod,
 };
@@ -104,6 +104,15 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
             .bytes(ground, Json, cut(&ask::frame(Json, &good_frame).bytes), (MalformedFrame, ""))
             .http_bytes(ground, cut(good.to_string().as_bytes()), (MalformedFrame, ""))
             .grpc_bytes(ground, "SendMessage", cut(&request), (MalformedFrame, "")),
+        Codec::ALL.into_iter().fold(
+            Row::new("text where bytes were agreed, or the other way round"),
+            |row, codec| {
+                let mut payload = ask::frame(codec, &good_frame);
+                payload.text = !payload.text;
+                let (token, device) = (ground.tokens.ann.clone(), "phone".to_owned());
+                row.cell(Ask::Frame { codec, token, device, payload }, (MalformedFrame, ""))
+            },
+        ),
         Row::new("an empty frame")
             .bytes(ground, Proto, Vec::new(), (MalformedFrame, ""))
             .bytes(ground, Json, "{}", (MalformedFrame, "")),

@@ -105,7 +105,7 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
         Row::new("administration by a user's token")
             .http(ground, "POST", &format!("/admin/users/{BEN}/kick"), Some(&json!({})), (PermissionDenied, ""))
             .grpc(ground, "Kick", &json!({"userId": BEN}), (PermissionDenied, "")),
-        // A Send has no sender. A Call's context is taken away, and Ann's own put in its place: she is no member, as Ben is.
+        // A Send in protobuf has no field for it; a Call has its request's context.
         Row::new("a sender in the payload that is not the token's")
             .bytes(
                 ground,
@@ -118,7 +118,7 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
                 ground,
                 "flare.session.v1.SessionService/AddMembers",
                 &json!({"context": as_ben, "conversationId": CLOSED, "clientId": "forged", "userIds": [ANN]}),
-                (ErrorCode::NotAMember, "conversation_id"),
+                (PermissionDenied, "context"),
             )
             .http(ground, "POST", "/messages", Some(&with(&message(TEAM, "forged", "x"), "senderId", json!(BEN))), (PermissionDenied, "sender_id"))
             .grpc(ground, "SendMessage", &with(&message(TEAM, "forged", "x"), "senderId", json!(BEN)), (PermissionDenied, "sender_id")),

@@ -78,7 +78,7 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
                     ground,
                     "ReadRanges",
                     &json!({"ranges": [{"conversationId": TEAM, "limit": size}]}),
-                    (InvalidArgument, "limit"),
+                    (InvalidArgument, "ranges.limit"),
                 ),
         );
     }

@@ -16,7 +16,7 @@ impl Owner {
         else {
             return;
         };
-        let Some(lacks) = lacks_at(&self.memory, line, position) else {
+        let Some((lacks, id_known)) = lacks_at(&self.memory, line, position) else {
             return;
         };
         let (membership, key) = (line.membership, line.key.conversation.clone());
@@ -26,7 +26,7 @@ impl Owner {
         // A repetition gets its first receipt, and what is not allowed is refused in its turn.
         let passes = lacks.nothing()
             && pending.hooked == Hooked::No
-            && self.memory.id(pending.id).is_none()
+            && !id_known
             && self.memory.head(&key).is_some_and(|head| {
                 rules::may_take_part(&pending.command, head, membership).is_ok()
             });

@@ -10,7 +10,7 @@ use crate::domain::{
     command::{Action, Membership},
     decide::{Lacks, lacks},
     lines::{Hooked, Line, Read},
-    memory::Memory,
+    memory::{IdsSeen, Memory},
 };
 
 /// Heads, ids and messages of one read, each.
@@ -54,15 +54,14 @@ pub(super) struct Ask {
     lines: Vec<u64>,
 }
 
-pub(super) fn lacks_at(memory: &Memory, line: &Line, position: usize) -> Option<Lacks> {
+/// What the command lacks, and whether its id is known.
+pub(super) fn lacks_at(memory: &Memory, line: &Line, position: usize) -> Option<(Lacks, bool)> {
     let pending = line.queue.get(position)?;
-    let id_known = memory.id(pending.id).is_some();
-    Some(lacks(
-        pending,
-        line.membership,
+    let id_known = memory.id(pending.id, pending.ids_seen).is_some();
+    let head = memory.head(&line.key.conversation);
+    Some((
+        lacks(pending, line.membership, id_known, head, memory),
         id_known,
-        memory.head(&line.key.conversation),
-        memory,
     ))
 }
 
@@ -110,7 +109,7 @@ impl Owner {
     /// Notes what a command lacks for the next questions.
     fn want(&mut self, number: u64, position: usize) -> Option<Lacks> {
         let line = self.lines.get_mut(number)?;
-        let lacks = lacks_at(&self.memory, line, position)?;
+        let (lacks, id_known) = lacks_at(&self.memory, line, position)?;
         if lacks.head && !line.awaits_head {
             line.awaits_head = true;
             let key = &line.key.conversation;
@@ -127,6 +126,9 @@ impl Owner {
             self.wants.memberships.push(number);
         }
         let pending = line.queue.get_mut(position)?;
+        if !id_known {
+            pending.ids_seen = self.memory.ids_seen();
+        }
         if lacks.id && pending.id_read == Read::No {
             pending.id_read = Read::Asked;
             self.wants.ids.push((number, pending.arrival));
@@ -363,6 +365,7 @@ impl Owner {
                 line.asked = 0;
                 for pending in &mut line.queue {
                     pending.id_read = Read::No;
+                    pending.ids_seen = IdsSeen::default();
                     pending.target_read = Read::No;
                     if pending.hooked == Hooked::Asked {
                         pending.hooked = Hooked::No;

@@ -107,7 +107,9 @@ fn key_of(connection: &signaling::Connection) -> DeviceKey {
 fn outcome(outcome: Outcome) -> RegisterOutcome {
     let refusal = match outcome {
         Outcome::Stands => return RegisterOutcome { error: None },
-        Outcome::Revoked => Refusal::new(ErrorCode::TokenRevoked, "the token was revoked: sign in again"),
+        Outcome::Revoked => {
+            Refusal::new(ErrorCode::TokenRevoked, "the token was revoked: sign in again").with_field("token")
+        }
         Outcome::TooManyDevices { limit } => {
             Refusal::new(ErrorCode::LimitExceeded, format!("{limit} other devices of the user are connected, the most that may be"))
                 .with_field("device_id")
