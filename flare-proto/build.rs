@@ -12,7 +12,10 @@ use prost_types::{
 /// `flare.options.v1.raw`: the field's message is kept as the sender's bytes.
 const RAW: &str = "flare.options.v1.raw";
 
-#[expect(clippy::disallowed_methods, reason = "cargo tells a build script its folder by a variable")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script its folder by a variable"
+)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let root = PathBuf::from("proto");
@@ -21,7 +24,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     files.sort();
 
     let mut compiler = protox::Compiler::new([&root])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(&files)?;
     // Only this encoding keeps custom options.
     let encoded = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -51,7 +57,10 @@ fn collect(folder: &PathBuf, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "proto") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "proto")
+        {
             files.push(path);
         }
     }
@@ -63,11 +72,14 @@ fn keep_raw(message: &mut DescriptorProto, name: &str, pool: &DescriptorPool) {
     let raw = pool.get_extension_by_name(RAW);
     let descriptor = pool.get_message_by_name(name);
     for field in &mut message.field {
-        let marked = raw.as_ref().zip(descriptor.as_ref()).is_some_and(|(raw, descriptor)| {
-            descriptor
-                .get_field_by_name(field.name())
-                .is_some_and(|it| *it.options().get_extension(raw) == Value::Bool(true))
-        });
+        let marked = raw
+            .as_ref()
+            .zip(descriptor.as_ref())
+            .is_some_and(|(raw, descriptor)| {
+                descriptor
+                    .get_field_by_name(field.name())
+                    .is_some_and(|it| *it.options().get_extension(raw) == Value::Bool(true))
+            });
         if marked {
             field.set_type(Type::Bytes);
             field.type_name = None;

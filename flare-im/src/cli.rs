@@ -8,7 +8,12 @@ use crate::role::Role;
 
 /// Flare IM Core: an instant messaging core for your product, in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "flare", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "flare",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -65,7 +70,12 @@ pub struct ConfigArgs {
 #[derive(Clone, Debug, Args)]
 pub struct Up {
     /// Folder of the server's data.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
     /// Address to listen on. A port given here is core-gateway's; the others follow (+1; +10000), or are free ones if it is 0.
     #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:8080")]
@@ -88,10 +98,20 @@ pub struct Up {
 #[derive(Clone, Debug, Args)]
 pub struct Run {
     /// A role of this process; may be repeated, or named as a list.
-    #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',')]
+    #[arg(
+        long = "role",
+        value_name = "ROLE",
+        required = true,
+        value_delimiter = ','
+    )]
     pub roles: Vec<Role>,
     /// Folder of the embedded adapters' data.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
     /// Print one line of JSON with the bound addresses.
     #[arg(long)]
@@ -117,7 +137,12 @@ pub struct Token {
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub ttl: u64,
     /// Folder of the server's data.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
     /// Print JSON.
     #[arg(long)]
@@ -168,7 +193,12 @@ pub enum ApiKey {
 #[derive(Clone, Debug, Args)]
 pub struct ApiKeyStore {
     /// Folder of the server's data.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
     /// Print JSON.
     #[arg(long)]
@@ -179,7 +209,12 @@ pub struct ApiKeyStore {
 #[derive(Clone, Debug, Args)]
 pub struct Client {
     /// The access gateway's address.
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8081/ws", env = "FLARE_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "ws://127.0.0.1:8081/ws",
+        env = "FLARE_URL"
+    )]
     pub url: String,
     /// The user's token; without it one is made for `--user` with the data folder's key.
     #[arg(long, env = "FLARE_TOKEN", hide_env_values = true)]
@@ -191,7 +226,12 @@ pub struct Client {
     #[arg(long, default_value = "terminal")]
     pub device: String,
     /// Folder of the server's data, for `--user`.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
 }
 
@@ -299,10 +339,20 @@ pub enum Bench {
 #[derive(Clone, Debug, Args)]
 pub struct BenchServer {
     /// The access gateway's address.
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8081/ws", env = "FLARE_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "ws://127.0.0.1:8081/ws",
+        env = "FLARE_URL"
+    )]
     pub url: String,
     /// Folder of the server's data, to make tokens with its key.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
     /// Print JSON.
     #[arg(long)]
@@ -313,7 +363,12 @@ pub struct BenchServer {
 #[derive(Clone, Debug, Args)]
 pub struct Verify {
     /// Folder of a stopped server's data: its log is checked against its store.
-    #[arg(long, value_name = "FOLDER", default_value = "flare-data", env = "FLARE_DATA")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
     pub data: PathBuf,
     /// A client's history, to be checked too; may be repeated.
     #[arg(long, value_name = "FILE")]
@@ -329,7 +384,12 @@ pub struct Explain {
     /// The message's id.
     pub message_id: String,
     /// core-gateway's address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "FLARE_API")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        env = "FLARE_API"
+    )]
     pub api: String,
     /// An API key with the scope `admin`.
     #[arg(long, env = "FLARE_API_KEY", hide_env_values = true)]

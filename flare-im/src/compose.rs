@@ -95,7 +95,9 @@ impl Addresses {
     /// Whether anybody on another machine reaches the process.
     pub fn are_reachable_from_outside(&self) -> bool {
         let all = [self.access_gateway, self.core_gateway, self.peer, self.ops];
-        all.into_iter().flatten().any(|address| !address.ip().is_loopback())
+        all.into_iter()
+            .flatten()
+            .any(|address| !address.ip().is_loopback())
     }
 }
 
@@ -179,7 +181,12 @@ impl DevelopmentSignIn {
 }
 
 /// Binds, builds and starts `roles`; returns when every part is ready and the listeners answer.
-pub async fn start(config: &Config, ground: &Ground, roles: &[Role], plugins: Plugins) -> Result<Process, RunError> {
+pub async fn start(
+    config: &Config,
+    ground: &Ground,
+    roles: &[Role],
+    plugins: Plugins,
+) -> Result<Process, RunError> {
     let mut bound = bind(config, roles)?;
     let addresses = Addresses {
         access_gateway: address(&bound, listener::ACCESS_GATEWAY),
@@ -189,7 +196,8 @@ pub async fn start(config: &Config, ground: &Ground, roles: &[Role], plugins: Pl
     };
     let peer = bound.remove(listener::PEER);
     let ops = bound.remove(listener::OPS);
-    let refused = |what: &'static str| move |source: ServiceError| RunError::Platform { what, source };
+    let refused =
+        |what: &'static str| move |source: ServiceError| RunError::Platform { what, source };
     let secret = peer_secret(config).map_err(refused("peer.secret"))?;
     let platform = services::platform(config, ground, bound, secret.clone(), &addresses);
     let link = ClientLink {
@@ -205,18 +213,33 @@ pub async fn start(config: &Config, ground: &Ground, roles: &[Role], plugins: Pl
     let mut names = Vec::new();
     let mut tasks = Vec::new();
     for role in Role::ALL.into_iter().filter(|role| roles.contains(role)) {
-        let Parts { routes: its_routes, services, tasks: its_tasks, edges: its_edges } = composer
+        let Parts {
+            routes: its_routes,
+            services,
+            tasks: its_tasks,
+            edges: its_edges,
+        } = composer
             .build(role)
             .await
-            .map_err(|source| RunError::Build { service: role.service(), source })?;
+            .map_err(|source| RunError::Build {
+                service: role.service(),
+                source,
+            })?;
         routes.extend(its_routes);
         names.extend(services);
         tasks.extend(its_tasks);
         edges.extend(its_edges);
     }
     let routes = merge(routes);
-    platform.channels.serve_local(routes.clone(), names, addresses.peer.map(|it| format!("http://{it}")));
-    tasks.extend(ops.into_iter().flat_map(|listener| services::ops(&platform, &ground.telemetry, listener)));
+    platform.channels.serve_local(
+        routes.clone(),
+        names,
+        addresses.peer.map(|it| format!("http://{it}")),
+    );
+    tasks.extend(
+        ops.into_iter()
+            .flat_map(|listener| services::ops(&platform, &ground.telemetry, listener)),
+    );
     for task in tasks {
         work.spawn(task);
     }
@@ -229,13 +252,21 @@ pub async fn start(config: &Config, ground: &Ground, roles: &[Role], plugins: Pl
     for edge in edges {
         work.spawn(edge);
     }
-    Ok(Process { platform, addresses, work, drain: Duration::from_millis(config.process.drain_ms) })
+    Ok(Process {
+        platform,
+        addresses,
+        work,
+        drain: Duration::from_millis(config.process.drain_ms),
+    })
 }
 
 fn bind(config: &Config, roles: &[Role]) -> Result<HashMap<String, TcpListener>, ListenError> {
     let mut wanted = vec![(listener::OPS, config.process.ops_listen.as_str())];
     if roles.contains(&Role::AccessGateway) {
-        wanted.push((listener::ACCESS_GATEWAY, config.access_gateway.listen.as_str()));
+        wanted.push((
+            listener::ACCESS_GATEWAY,
+            config.access_gateway.listen.as_str(),
+        ));
     }
     if roles.contains(&Role::CoreGateway) {
         wanted.push((listener::CORE_GATEWAY, config.core_gateway.listen.as_str()));
@@ -251,7 +282,9 @@ fn bind(config: &Config, roles: &[Role]) -> Result<HashMap<String, TcpListener>,
 }
 
 fn address(bound: &HashMap<String, TcpListener>, name: &str) -> Option<SocketAddr> {
-    bound.get(name).and_then(|listener| listener.local_addr().ok())
+    bound
+        .get(name)
+        .and_then(|listener| listener.local_addr().ok())
 }
 
 fn merge(routes: Vec<Routes>) -> Routes {
@@ -305,7 +338,8 @@ impl Process {
                 ended?;
             }
             for Task { name, run } in platform.endings() {
-                run.await.map_err(|source| RunError::Task { task: name, source })?;
+                run.await
+                    .map_err(|source| RunError::Task { task: name, source })?;
             }
             Ok(())
         };
@@ -315,7 +349,10 @@ impl Process {
             reason = self.platform.shutdown.failed() => Some(Err(RunError::Fatal(reason))),
         };
         ended.unwrap_or_else(|| {
-            Err(RunError::DrainTimeout { after: self.drain, tasks: std::mem::take(&mut self.work.running) })
+            Err(RunError::DrainTimeout {
+                after: self.drain,
+                tasks: std::mem::take(&mut self.work.running),
+            })
         })
     }
 }
@@ -334,8 +371,14 @@ mod tests {
 
     #[test]
     fn sign_in_without_proof_is_for_loopback_unless_it_is_asked_for() {
-        let loopback = Addresses { core_gateway: "127.0.0.1:1".parse().ok(), ..Addresses::default() };
-        let outside = Addresses { access_gateway: "0.0.0.0:1".parse().ok(), ..loopback.clone() };
+        let loopback = Addresses {
+            core_gateway: "127.0.0.1:1".parse().ok(),
+            ..Addresses::default()
+        };
+        let outside = Addresses {
+            access_gateway: "0.0.0.0:1".parse().ok(),
+            ..loopback.clone()
+        };
         assert!(DevelopmentSignIn::OnLoopback.exists(&loopback));
         assert!(!DevelopmentSignIn::OnLoopback.exists(&outside));
         assert!(DevelopmentSignIn::On.exists(&outside));

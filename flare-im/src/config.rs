@@ -7,7 +7,8 @@ use flare_core_gateway::config::CoreGatewayConfig;
 use flare_message_orchestrator::config::OrchestratorConfig;
 use flare_push_server::PushServerConfig;
 use flare_server_core::{
-    config::Secret, embedded::EmbeddedLogConfig, identity::IdentityConfig, telemetry::TelemetryConfig,
+    config::Secret, embedded::EmbeddedLogConfig, identity::IdentityConfig,
+    telemetry::TelemetryConfig,
 };
 use flare_session::config::SessionConfig;
 use flare_signaling_online::OnlineConfig;

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use anyhow::Context;
 use bytes::Bytes;
 use flare_checker::{Kind, MemberChange, ServerEvent, body_hash};
-use flare_proto::message::{Event, EventBody, EventKind, EventMember, HistoryVisibility, event_body::Body};
+use flare_proto::message::{
+    Event, EventBody, EventKind, EventMember, HistoryVisibility, event_body::Body,
+};
 use prost::Message;
 
 /// Translates events, each conversation's in the order of their seqs.
@@ -31,14 +33,21 @@ impl Translator {
         let joined = |members: &[EventMember]| {
             members
                 .iter()
-                .map(|it| MemberChange::Joined { user: it.user_id.clone(), history_from })
+                .map(|it| MemberChange::Joined {
+                    user: it.user_id.clone(),
+                    history_from,
+                })
                 .collect::<Vec<_>>()
         };
         let member_changes = match &body {
             Some(Body::ConversationCreated(created)) => joined(&created.members),
             Some(Body::MembersAdded(added)) => joined(&added.members),
-            Some(Body::MemberRemoved(removed)) => vec![MemberChange::Removed { user: removed.user_id.clone() }],
-            Some(Body::MemberLeft(left)) => vec![MemberChange::Removed { user: left.user_id.clone() }],
+            Some(Body::MemberRemoved(removed)) => vec![MemberChange::Removed {
+                user: removed.user_id.clone(),
+            }],
+            Some(Body::MemberLeft(left)) => vec![MemberChange::Removed {
+                user: left.user_id.clone(),
+            }],
             _ => Vec::new(),
         };
         let kind = match header.kind() {

@@ -21,7 +21,9 @@ impl Listen {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.ends_with(':') || host.starts_with('[') => {
-                let port = port.parse::<u16>().with_context(|| format!("--listen {text}: {port:?} is no port"))?;
+                let port = port
+                    .parse::<u16>()
+                    .with_context(|| format!("--listen {text}: {port:?} is no port"))?;
                 (host, port)
             }
             _ => (text, 8080),
@@ -33,7 +35,9 @@ impl Listen {
                 let ops = port.checked_add(OPS_PORT_OFFSET);
                 match access.zip(ops) {
                     Some(both) => both,
-                    None => bail!("--listen {text}: the port must leave room for {OPS_PORT_OFFSET} above it, or be 0"),
+                    None => bail!(
+                        "--listen {text}: the port must leave room for {OPS_PORT_OFFSET} above it, or be 0"
+                    ),
                 }
             }
         };
@@ -63,8 +67,14 @@ mod tests {
         assert_eq!(listen.core_gateway, "127.0.0.1:9000");
         assert_eq!(listen.access_gateway, "127.0.0.1:9001");
         assert_eq!(listen.ops, "127.0.0.1:19000");
-        assert_eq!(Listen::parse("0.0.0.0").expect("parses").access_gateway, "0.0.0.0:8081");
-        assert_eq!(Listen::parse("[::1]:0").expect("parses").core_gateway, "[::1]:0");
+        assert_eq!(
+            Listen::parse("0.0.0.0").expect("parses").access_gateway,
+            "0.0.0.0:8081"
+        );
+        assert_eq!(
+            Listen::parse("[::1]:0").expect("parses").core_gateway,
+            "[::1]:0"
+        );
         assert!(Listen::parse("127.0.0.1:60000").is_err());
         assert!(Listen::parse("127.0.0.1:http").is_err());
     }

@@ -22,10 +22,18 @@ pub struct ListenError {
 
 /// Binds `address` (`host:port`; port 0: any free one) for the listener called `listener`.
 pub fn bind(listener: &str, address: &str) -> Result<TcpListener, ListenError> {
-    let refused = |why: String| ListenError { listener: listener.to_owned(), address: address.to_owned(), why };
+    let refused = |why: String| ListenError {
+        listener: listener.to_owned(),
+        address: address.to_owned(),
+        why,
+    };
     let resolved = address
         .to_socket_addrs()
-        .map_err(|error| refused(format!("the address does not resolve: {error}; write host:port, as in 127.0.0.1:8080")))?
+        .map_err(|error| {
+            refused(format!(
+                "the address does not resolve: {error}; write host:port, as in 127.0.0.1:8080"
+            ))
+        })?
         .next()
         .ok_or_else(|| refused("the name has no address".to_owned()))?;
     open(resolved).map_err(|error| refused(explain(&error, resolved)))
@@ -48,9 +56,14 @@ fn explain(error: &io::Error, address: SocketAddr) -> String {
             address.port()
         ),
         io::ErrorKind::PermissionDenied => {
-            format!("this user may not use port {}; choose one above 1023", address.port())
+            format!(
+                "this user may not use port {}; choose one above 1023",
+                address.port()
+            )
         }
-        io::ErrorKind::AddrNotAvailable => format!("{} is no address of this machine", address.ip()),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is no address of this machine", address.ip())
+        }
         _ => error.to_string(),
     }
 }
@@ -64,7 +77,10 @@ mod tests {
         let first = bind("first", "127.0.0.1:0").expect("binds");
         let address = first.local_addr().expect("has an address").to_string();
         let refused = bind("second", &address).expect_err("in use").to_string();
-        assert!(refused.contains("second cannot listen on") && refused.contains("in use"), "{refused}");
+        assert!(
+            refused.contains("second cannot listen on") && refused.contains("in use"),
+            "{refused}"
+        );
     }
 
     #[tokio::test]

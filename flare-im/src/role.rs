@@ -52,7 +52,9 @@ impl Role {
 
     /// The name on the command line: the service's without `flare-`.
     pub fn name(self) -> &'static str {
-        self.service().strip_prefix("flare-").unwrap_or(self.service())
+        self.service()
+            .strip_prefix("flare-")
+            .unwrap_or(self.service())
     }
 }
 
@@ -74,7 +76,12 @@ impl FromStr for Role {
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let name = given.strip_prefix("flare-").unwrap_or(given);
-        Self::ALL.into_iter().find(|role| role.name() == name).ok_or_else(|| UnknownRole { given: given.to_owned() })
+        Self::ALL
+            .into_iter()
+            .find(|role| role.name() == name)
+            .ok_or_else(|| UnknownRole {
+                given: given.to_owned(),
+            })
     }
 }
 

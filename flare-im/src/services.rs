@@ -15,7 +15,10 @@ use flare_server_core::{
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{service::{InterceptorLayer, Routes}, transport::Server};
+use tonic::{
+    service::{InterceptorLayer, Routes},
+    transport::Server,
+};
 
 use crate::{
     compose::{Addresses, Ground},
@@ -38,7 +41,11 @@ pub(crate) fn platform(
     let shutdown = Shutdown::new();
     Platform::new(PlatformParts {
         data: ground.data.clone(),
-        adapters: Box::new(EmbeddedAdapters::new(ground.data.clone(), &config.log, shutdown.clone())),
+        adapters: Box::new(EmbeddedAdapters::new(
+            ground.data.clone(),
+            &config.log,
+            shutdown.clone(),
+        )),
         registry: Arc::new(StaticRegistry::new(config.registry.services.clone())),
         peer_secret,
         endpoint: addresses.peer.map(|it| format!("http://{it}")),
@@ -65,8 +72,18 @@ impl<'a> Composer<'a> {
         plugins: Plugins,
         link: ClientLink,
     ) -> Result<Self, ServiceError> {
-        let validator = Arc::new(LocalJwt::open(&config.identity, platform.data_root(), &platform.ids)?);
-        Ok(Self { config, platform, plugins, validator, link })
+        let validator = Arc::new(LocalJwt::open(
+            &config.identity,
+            platform.data_root(),
+            &platform.ids,
+        )?);
+        Ok(Self {
+            config,
+            platform,
+            plugins,
+            validator,
+            link,
+        })
     }
 
     /// Builds one.
@@ -74,18 +91,37 @@ impl<'a> Composer<'a> {
         let (config, platform) = (self.config, self.platform);
         let validator = Arc::clone(&self.validator);
         match role {
-            Role::StorageWriter => flare_storage_writer::build(&config.storage_writer, platform).await,
-            Role::StorageReader => flare_storage_reader::build(&config.storage_reader, platform).await,
-            Role::SignalingOnline => flare_signaling_online::build(&config.signaling_online, platform).await,
+            Role::StorageWriter => {
+                flare_storage_writer::build(&config.storage_writer, platform).await
+            }
+            Role::StorageReader => {
+                flare_storage_reader::build(&config.storage_reader, platform).await
+            }
+            Role::SignalingOnline => {
+                flare_signaling_online::build(&config.signaling_online, platform).await
+            }
             Role::MessageOrchestrator => {
                 let hooks = self.plugins.pre_send_hooks.clone();
-                flare_message_orchestrator::service::build_with_hooks(&config.message_orchestrator, platform, hooks).await
+                flare_message_orchestrator::service::build_with_hooks(
+                    &config.message_orchestrator,
+                    platform,
+                    hooks,
+                )
+                .await
             }
             Role::Session => flare_session::build(&config.session, platform).await,
             Role::PushServer => flare_push_server::build(&config.push_server, platform).await,
-            Role::AccessGateway => flare_access_gateway::build(&config.access_gateway, platform, validator).await,
+            Role::AccessGateway => {
+                flare_access_gateway::build(&config.access_gateway, platform, validator).await
+            }
             Role::CoreGateway => {
-                flare_core_gateway::build(&config.core_gateway, platform, validator, self.link.clone()).await
+                flare_core_gateway::build(
+                    &config.core_gateway,
+                    platform,
+                    validator,
+                    self.link.clone(),
+                )
+                .await
             }
         }
     }
@@ -97,7 +133,8 @@ pub(crate) fn ops(platform: &Platform, telemetry: &Telemetry, listener: TcpListe
     let shutdown = platform.shutdown.clone();
     let serve = Task::new("ops.serve", async move {
         // Answers during the drain, too: it ends with the process.
-        let serving = axum::serve(listener, app).with_graceful_shutdown(async move { shutdown.draining().await });
+        let serving = axum::serve(listener, app)
+            .with_graceful_shutdown(async move { shutdown.draining().await });
         Ok(serving.await?)
     });
     let metrics = telemetry.metrics.clone();
@@ -110,7 +147,12 @@ pub(crate) fn ops(platform: &Platform, telemetry: &Telemetry, listener: TcpListe
 }
 
 /// This process's services, for others that bear the shared secret.
-pub(crate) fn peer(platform: &Platform, listener: TcpListener, routes: Routes, secret: &PeerSecret) -> Task {
+pub(crate) fn peer(
+    platform: &Platform,
+    listener: TcpListener,
+    routes: Routes,
+    secret: &PeerSecret,
+) -> Task {
     let shutdown = platform.shutdown.clone();
     let guard = InterceptorLayer::new(secret.server());
     Task::new("peer.serve", async move {
@@ -121,7 +163,9 @@ pub(crate) fn peer(platform: &Platform, listener: TcpListener, routes: Routes, s
             .initial_connection_window_size(1 << 22)
             .tcp_nodelay(true)
             .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { shutdown.draining().await })
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+                shutdown.draining().await
+            })
             .await?;
         Ok(())
     })

@@ -69,9 +69,15 @@ mod tests {
 
     #[test]
     fn methods_are_closed_to_clients_unless_marked() {
-        assert!(is_client_callable("flare.session.v1.SessionService/SyncInbox"));
-        assert!(!is_client_callable("flare.session.v1.SessionService/Authorize"));
-        assert!(!is_client_callable("flare.signaling.v1.SignalingService/Revoke"));
+        assert!(is_client_callable(
+            "flare.session.v1.SessionService/SyncInbox"
+        ));
+        assert!(!is_client_callable(
+            "flare.session.v1.SessionService/Authorize"
+        ));
+        assert!(!is_client_callable(
+            "flare.signaling.v1.SignalingService/Revoke"
+        ));
         assert!(!is_client_callable("no such method"));
     }
 

@@ -59,7 +59,11 @@ enum Target {
 
 impl Channels {
     /// Channels to the services that `registry` knows. Requests to other processes bear `peer_secret`.
-    pub fn new(registry: Arc<dyn Registry>, peer_secret: Option<PeerSecret>, shutdown: Shutdown) -> Self {
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        peer_secret: Option<PeerSecret>,
+        shutdown: Shutdown,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 registry,
@@ -73,20 +77,40 @@ impl Channels {
 
     /// Says, once every service is built, which services run in this process, what serves them, and where the inner listener answers.
     /// Calls before it are refused UNAVAILABLE. A second call changes nothing.
-    pub fn serve_local(&self, routes: Routes, services: Vec<&'static str>, endpoint: Option<String>) {
-        if self.shared.local.set(Local { routes: routes.prepare(), services, endpoint }).is_err() {
+    pub fn serve_local(
+        &self,
+        routes: Routes,
+        services: Vec<&'static str>,
+        endpoint: Option<String>,
+    ) {
+        if self
+            .shared
+            .local
+            .set(Local {
+                routes: routes.prepare(),
+                services,
+                endpoint,
+            })
+            .is_err()
+        {
             tracing::warn!("local routes were set twice; the first stand");
         }
     }
 
     /// A channel to any process that runs `service`, this one first.
     pub fn get(&self, service: &str) -> ServiceChannel {
-        ServiceChannel { shared: Arc::clone(&self.shared), target: Target::Service(service.into()) }
+        ServiceChannel {
+            shared: Arc::clone(&self.shared),
+            target: Target::Service(service.into()),
+        }
     }
 
     /// A channel to the one process whose inner listener answers at `endpoint`; empty: this process.
     pub fn endpoint(&self, endpoint: &str) -> ServiceChannel {
-        ServiceChannel { shared: Arc::clone(&self.shared), target: Target::Endpoint(endpoint.into()) }
+        ServiceChannel {
+            shared: Arc::clone(&self.shared),
+            target: Target::Endpoint(endpoint.into()),
+        }
     }
 }
 
@@ -115,7 +139,9 @@ impl Shared {
         }
         let mut endpoints = self.registry.endpoints(service);
         if endpoints.borrow_and_update().is_empty() {
-            return Err(Status::unavailable(format!("nobody answers for {service}: the registry names no endpoint")));
+            return Err(Status::unavailable(format!(
+                "nobody answers for {service}: the registry names no endpoint"
+            )));
         }
         let (channel, changes) = Channel::balance_channel(64);
         remote.insert(service.to_owned(), channel.clone());
@@ -132,7 +158,9 @@ impl Shared {
                         Ok(endpoint) => {
                             let _ = changes.send(Change::Insert(new.clone(), endpoint)).await;
                         }
-                        Err(error) => tracing::error!(endpoint = %new, %error, "left out of the registry's answer"),
+                        Err(error) => {
+                            tracing::error!(endpoint = %new, %error, "left out of the registry's answer")
+                        }
                     }
                 }
                 known = current;

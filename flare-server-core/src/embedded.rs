@@ -1,11 +1,6 @@
 //! The adapters of one process: files in its data folder.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use backon::ExponentialBuilder;
@@ -60,7 +55,9 @@ impl EmbeddedAdapters {
             segment_bytes: config.segment_bytes,
             min_free_bytes: config.min_free_bytes,
             retention,
-            on_fatal: Some(Arc::new(move |error: &LogError| fatal.fail(error.to_string()))),
+            on_fatal: Some(Arc::new(move |error: &LogError| {
+                fatal.fail(error.to_string())
+            })),
             ..LogOptions::default()
         };
         Self { data, log }
@@ -71,9 +68,14 @@ impl EmbeddedAdapters {
 impl Adapters for EmbeddedAdapters {
     async fn open_message_log(&self) -> Result<Arc<dyn MessageLog>, ServiceError> {
         let folder = self.data.join("log");
-        let options = AsyncLogOptions { log: self.log.clone(), ..AsyncLogOptions::default() };
-        let log =
-            tokio::task::spawn_blocking(move || EmbeddedMessageLog::open(Arc::new(DiskLayer), &folder, options)).await??;
+        let options = AsyncLogOptions {
+            log: self.log.clone(),
+            ..AsyncLogOptions::default()
+        };
+        let log = tokio::task::spawn_blocking(move || {
+            EmbeddedMessageLog::open(Arc::new(DiskLayer), &folder, options)
+        })
+        .await??;
         Ok(Arc::new(log))
     }
 
@@ -82,7 +84,11 @@ impl Adapters for EmbeddedAdapters {
         let options = EmbeddedBusOptions {
             views: BTreeSet::from(VIEWS.map(str::to_owned)),
             log: AsyncLogOptions {
-                log: LogOptions { segment_bytes: 4 << 20, retention: Retention::default(), ..self.log.clone() },
+                log: LogOptions {
+                    segment_bytes: 4 << 20,
+                    retention: Retention::default(),
+                    ..self.log.clone()
+                },
                 ..AsyncLogOptions::default()
             },
             retry: ExponentialBuilder::default()
@@ -92,7 +98,10 @@ impl Adapters for EmbeddedAdapters {
                 .without_max_times(),
             ..EmbeddedBusOptions::default()
         };
-        let bus = tokio::task::spawn_blocking(move || EmbeddedEventBus::open(Arc::new(DiskLayer), &folder, options)).await??;
+        let bus = tokio::task::spawn_blocking(move || {
+            EmbeddedEventBus::open(Arc::new(DiskLayer), &folder, options)
+        })
+        .await??;
         Ok(Arc::new(bus))
     }
 }

@@ -41,7 +41,10 @@ impl Refusal {
     }
 
     /// The argument named by `field` is wrong.
-    pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn invalid(
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self::new(ErrorCode::InvalidArgument, message).with_field(field)
     }
 
@@ -117,14 +120,18 @@ pub fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::NotAMember
         | ErrorCode::ScopeMissing
         | ErrorCode::OriginNotAllowed => Code::PermissionDenied,
-        ErrorCode::NotFound | ErrorCode::ConversationNotFound | ErrorCode::MessageNotFound => Code::NotFound,
+        ErrorCode::NotFound | ErrorCode::ConversationNotFound | ErrorCode::MessageNotFound => {
+            Code::NotFound
+        }
         ErrorCode::AlreadyExists => Code::AlreadyExists,
         ErrorCode::ConversationDisbanded
         | ErrorCode::RecallWindowPassed
         | ErrorCode::LimitExceeded
         | ErrorCode::StoppedByHook
         | ErrorCode::FailedPrecondition => Code::FailedPrecondition,
-        ErrorCode::RateLimited | ErrorCode::ResourceExhausted | ErrorCode::RetryInOrder => Code::ResourceExhausted,
+        ErrorCode::RateLimited | ErrorCode::ResourceExhausted | ErrorCode::RetryInOrder => {
+            Code::ResourceExhausted
+        }
         ErrorCode::Unavailable | ErrorCode::NotOwner => Code::Unavailable,
         ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
     }
@@ -154,7 +161,9 @@ impl From<Refusal> for common::Error {
             code: refusal.code.into(),
             message: refusal.message.into_owned(),
             field: refusal.field.into_owned(),
-            retry_after_ms: refusal.retry_after.map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX)),
+            retry_after_ms: refusal
+                .retry_after
+                .map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX)),
             server_time_ms: refusal.server_time_ms.unwrap_or_default(),
         }
     }
@@ -167,7 +176,10 @@ impl From<common::Error> for Refusal {
             code,
             message: error.message.into(),
             field: error.field.into(),
-            retry_after: u64::try_from(error.retry_after_ms).ok().filter(|it| *it > 0).map(Duration::from_millis),
+            retry_after: u64::try_from(error.retry_after_ms)
+                .ok()
+                .filter(|it| *it > 0)
+                .map(Duration::from_millis),
             server_time_ms: Some(error.server_time_ms).filter(|it| *it != 0),
         }
     }
@@ -196,19 +208,23 @@ impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().filter(|it| it.domain == DOMAIN);
-        let code = info.and_then(|it| ErrorCode::from_str_name(&it.reason)).unwrap_or(match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => ErrorCode::InvalidArgument,
-            Code::Unauthenticated => ErrorCode::Unauthenticated,
-            Code::PermissionDenied => ErrorCode::PermissionDenied,
-            Code::NotFound => ErrorCode::NotFound,
-            Code::AlreadyExists => ErrorCode::AlreadyExists,
-            Code::FailedPrecondition => ErrorCode::FailedPrecondition,
-            Code::ResourceExhausted => ErrorCode::ResourceExhausted,
-            Code::DeadlineExceeded => ErrorCode::DeadlineExceeded,
-            Code::Unimplemented => ErrorCode::Unimplemented,
-            Code::Unavailable | Code::Cancelled | Code::Aborted | Code::Unknown => ErrorCode::Unavailable,
-            Code::Ok | Code::Internal | Code::DataLoss => ErrorCode::Internal,
-        });
+        let code = info
+            .and_then(|it| ErrorCode::from_str_name(&it.reason))
+            .unwrap_or(match status.code() {
+                Code::InvalidArgument | Code::OutOfRange => ErrorCode::InvalidArgument,
+                Code::Unauthenticated => ErrorCode::Unauthenticated,
+                Code::PermissionDenied => ErrorCode::PermissionDenied,
+                Code::NotFound => ErrorCode::NotFound,
+                Code::AlreadyExists => ErrorCode::AlreadyExists,
+                Code::FailedPrecondition => ErrorCode::FailedPrecondition,
+                Code::ResourceExhausted => ErrorCode::ResourceExhausted,
+                Code::DeadlineExceeded => ErrorCode::DeadlineExceeded,
+                Code::Unimplemented => ErrorCode::Unimplemented,
+                Code::Unavailable | Code::Cancelled | Code::Aborted | Code::Unknown => {
+                    ErrorCode::Unavailable
+                }
+                Code::Ok | Code::Internal | Code::DataLoss => ErrorCode::Internal,
+            });
         Self {
             code,
             message: status.message().to_owned().into(),
@@ -217,7 +233,9 @@ impl From<Status> for Refusal {
                 .and_then(|it| it.field_violations.first())
                 .map_or(Cow::Borrowed(""), |it| it.field.clone().into()),
             retry_after: details.retry_info().and_then(|it| it.retry_delay),
-            server_time_ms: info.and_then(|it| it.metadata.get(SERVER_TIME)).and_then(|it| it.parse().ok()),
+            server_time_ms: info
+                .and_then(|it| it.metadata.get(SERVER_TIME))
+                .and_then(|it| it.parse().ok()),
         }
     }
 }
@@ -239,6 +257,9 @@ mod tests {
 
     #[test]
     fn a_foreign_status_becomes_the_nearest_code() {
-        assert_eq!(Refusal::from(Status::unavailable("gone")).code, ErrorCode::Unavailable);
+        assert_eq!(
+            Refusal::from(Status::unavailable("gone")).code,
+            ErrorCode::Unavailable
+        );
     }
 }

@@ -118,12 +118,20 @@ impl Platform {
 
     /// The log flare.im.message, opened on the first call.
     pub async fn message_log(&self) -> Result<Arc<dyn MessageLog>, ServiceError> {
-        self.shared.log.get_or_try_init(|| self.shared.adapters.open_message_log()).await.cloned()
+        self.shared
+            .log
+            .get_or_try_init(|| self.shared.adapters.open_message_log())
+            .await
+            .cloned()
     }
 
     /// The event bus, opened on the first call.
     pub async fn event_bus(&self) -> Result<Arc<dyn EventBus>, ServiceError> {
-        self.shared.bus.get_or_try_init(|| self.shared.adapters.open_event_bus()).await.cloned()
+        self.shared
+            .bus
+            .get_or_try_init(|| self.shared.adapters.open_event_bus())
+            .await
+            .cloned()
     }
 
     /// One `T` a process, made by the first who asks: for adapters of ports that stand above this crate, such as the message store.
@@ -132,29 +140,50 @@ impl Platform {
         T: Clone + Send + Sync + 'static,
         F: Future<Output = Result<T, ServiceError>>,
     {
-        let cell = {
-            let mut once = self.shared.once.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(
-                once.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(OnceCell::<T>::new()) as Arc<dyn Any + Send + Sync>),
-            )
-        };
-        let cell = cell.downcast::<OnceCell<T>>().map_err(|_| "a cell holds another type than its key says")?;
+        let cell =
+            {
+                let mut once = self
+                    .shared
+                    .once
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(once.entry(TypeId::of::<T>()).or_insert_with(|| {
+                    Arc::new(OnceCell::<T>::new()) as Arc<dyn Any + Send + Sync>
+                }))
+            };
+        let cell = cell
+            .downcast::<OnceCell<T>>()
+            .map_err(|_| "a cell holds another type than its key says")?;
         cell.get_or_try_init(open).await.cloned()
     }
 
     /// Takes the listener bound under `name`; None if none was, or it is taken.
     pub fn listener(&self, name: &str) -> Option<TcpListener> {
-        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+        self.shared
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)
     }
 
     /// Work that is done when every service's tasks have ended, such as the closing of a store that several services read.
     pub fn at_end(&self, ending: Task) {
-        self.shared.endings.lock().unwrap_or_else(PoisonError::into_inner).push(ending);
+        self.shared
+            .endings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ending);
     }
 
     /// Takes what was given to `at_end`, the latest first.
     pub fn endings(&self) -> Vec<Task> {
-        let mut endings = std::mem::take(&mut *self.shared.endings.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut endings = std::mem::take(
+            &mut *self
+                .shared
+                .endings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         endings.reverse();
         endings
     }

@@ -20,14 +20,20 @@ impl Readiness {
     /// Adds a part that is not ready yet.
     pub fn register(&self, part: impl Into<String>) -> ReadyHandle {
         let (sender, receiver) = watch::channel(false);
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push((part.into(), receiver));
+        self.parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((part.into(), receiver));
         ReadyHandle(sender)
     }
 
     /// Every part and whether it is ready.
     pub fn report(&self) -> Vec<(String, bool)> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.iter().map(|(part, ready)| (part.clone(), *ready.borrow() && ready.has_changed().is_ok())).collect()
+        parts
+            .iter()
+            .map(|(part, ready)| (part.clone(), *ready.borrow() && ready.has_changed().is_ok()))
+            .collect()
     }
 
     /// Whether every part is ready.
@@ -37,7 +43,11 @@ impl Readiness {
 
     /// Resolves when every part registered so far has been ready once, or with the name of a part that ended instead.
     pub async fn all_ready(&self) -> Result<(), String> {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let parts = self
+            .parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for (part, mut ready) in parts {
             if ready.wait_for(|ready| *ready).await.is_err() {
                 return Err(part);
@@ -64,12 +74,19 @@ mod tests {
         let store = readiness.register("store");
         let link = readiness.register("link");
         store.set(true);
-        assert_eq!(readiness.report(), [("store".to_owned(), true), ("link".to_owned(), false)]);
+        assert_eq!(
+            readiness.report(),
+            [("store".to_owned(), true), ("link".to_owned(), false)]
+        );
         link.set(true);
         assert_eq!(readiness.all_ready().await, Ok(()));
         drop(link);
         assert!(!readiness.is_ready());
-        assert_eq!(readiness.all_ready().await, Ok(()), "it has been ready once");
+        assert_eq!(
+            readiness.all_ready().await,
+            Ok(()),
+            "it has been ready once"
+        );
     }
 
     #[tokio::test]

@@ -30,7 +30,13 @@ pub struct Task {
 
 impl Task {
     /// Names a piece of work.
-    pub fn new(name: &'static str, run: impl Future<Output = Result<(), ServiceError>> + Send + 'static) -> Self {
-        Self { name, run: Box::pin(run) }
+    pub fn new(
+        name: &'static str,
+        run: impl Future<Output = Result<(), ServiceError>> + Send + 'static,
+    ) -> Self {
+        Self {
+            name,
+            run: Box::pin(run),
+        }
     }
 }

@@ -21,7 +21,10 @@ impl Default for Shutdown {
 impl Shutdown {
     /// Nobody has asked yet.
     pub fn new() -> Self {
-        Self { drain: CancellationToken::new(), fatal: Arc::new(watch::Sender::new(None)) }
+        Self {
+            drain: CancellationToken::new(),
+            fatal: Arc::new(watch::Sender::new(None)),
+        }
     }
 
     /// Asks for a drain.
@@ -61,7 +64,11 @@ impl Shutdown {
     /// Resolves with the reason when something fatal happened. Cancel safe.
     pub async fn failed(&self) -> String {
         let mut watch = self.fatal.subscribe();
-        let reason = watch.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+        let reason = watch
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|it| it.clone());
         match reason {
             Some(reason) => reason,
             // Cannot be: the sender lives in self.

@@ -9,8 +9,8 @@ use flare_message_orchestrator::owner::{
 };
 use flare_proto::common::ErrorCode;
 use flare_proto::message::{
-    ConversationClass, ConversationCreated, EventBody, EventKind, EventMember, MemberRemoved, MembersAdded,
-    MessageCreated, event_body::Body,
+    ConversationClass, ConversationCreated, EventBody, EventKind, EventMember, MemberRemoved,
+    MembersAdded, MessageCreated, event_body::Body,
 };
 use flare_server_core::error::Refusal;
 use flare_storage_model::{ConversationKey, direct_conversation_id, fingerprint};
@@ -34,7 +34,12 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(user: &'static str) -> Self {
-        Self { user, under_way: None, waiting: 0, done: Vec::new() }
+        Self {
+            user,
+            under_way: None,
+            waiting: 0,
+            done: Vec::new(),
+        }
     }
 
     pub(super) fn client(&self) -> Client {
@@ -45,28 +50,54 @@ impl Sender {
     pub(super) fn compose(&self, rng: &mut StdRng, now_ms: i64) -> (Command, Intent) {
         let minted = Ulid::from_parts(u64::try_from(now_ms).unwrap_or_default(), rng.random());
         // Some ids do not tell their age.
-        let client_id = if rng.random_bool(0.7) { minted.to_string() } else { format!("id-{}", rng.random::<u64>()) };
+        let client_id = if rng.random_bool(0.7) {
+            minted.to_string()
+        } else {
+            format!("id-{}", rng.random::<u64>())
+        };
         let content = Bytes::from(format!("{} says {}", self.user, rng.random::<u32>()));
         let peer = USERS[rng.random_range(0..USERS.len())];
         let to_group = peer == self.user || rng.random_bool(0.5);
         let (conversation, participants, target) = if to_group {
-            (GROUP.to_owned(), None, Target::Conversation(GROUP.to_owned()))
+            (
+                GROUP.to_owned(),
+                None,
+                Target::Conversation(GROUP.to_owned()),
+            )
         } else {
             let mut both: [Arc<str>; 2] = [self.user.into(), peer.into()];
             both.sort();
-            (direct_conversation_id(TENANT, self.user, peer), Some(both), Target::User(peer.to_owned()))
+            (
+                direct_conversation_id(TENANT, self.user, peer),
+                Some(both),
+                Target::User(peer.to_owned()),
+            )
         };
-        let created = Body::MessageCreated(MessageCreated { content: content.clone() });
+        let created = Body::MessageCreated(MessageCreated {
+            content: content.clone(),
+        });
         let command = Command {
             origin: Origin::default(),
             conversation: ConversationKey::new(TENANT, conversation.as_str()),
             participants,
-            actor: Actor { kind: ActorKind::User, user: self.user.into(), device: "phone".into() },
+            actor: Actor {
+                kind: ActorKind::User,
+                user: self.user.into(),
+                device: "phone".into(),
+            },
             client_id: client_id.as_str().into(),
             trace_id: Bytes::new(),
             fingerprint: fingerprint(&conversation, &content),
-            action: Action::Send { content: content.clone(), mentions: Vec::new(), mention_all: false },
-            body: EventBody { body: Some(created) }.encode_to_vec().into(),
+            action: Action::Send {
+                content: content.clone(),
+                mentions: Vec::new(),
+                mention_all: false,
+            },
+            body: EventBody {
+                body: Some(created),
+            }
+            .encode_to_vec()
+            .into(),
             refused: None,
         };
         let intent = Intent {
@@ -102,7 +133,11 @@ impl Sender {
                     // Comes again before anything else.
                     self.under_way = Some(command);
                 }
-                Some(ClientEvent::Refused(Refused { client_id, code, retryable }))
+                Some(ClientEvent::Refused(Refused {
+                    client_id,
+                    code,
+                    retryable,
+                }))
             }
         }
     }
@@ -125,18 +160,30 @@ pub(super) enum Change {
 
 impl Session {
     pub(super) fn new() -> Self {
-        Self { members: BTreeMap::new(), as_of: 0, under_way: None, lines: 0 }
+        Self {
+            members: BTreeMap::new(),
+            as_of: 0,
+            under_way: None,
+            lines: 0,
+        }
     }
 
     pub(super) fn membership(&self, conversation: &str, user: &str) -> Membership {
-        assert_eq!(conversation, GROUP, "the owner knows of direct conversations by itself");
+        assert_eq!(
+            conversation, GROUP,
+            "the owner knows of direct conversations by itself"
+        );
         let standing = match self.members.get(user) {
             _ if self.as_of == 0 => Standing::NoConversation,
             Some(true) => Standing::Active(Role::Member),
             Some(false) => Standing::Former,
             None => Standing::Stranger,
         };
-        Membership { standing, disbanded: false, as_of: self.as_of }
+        Membership {
+            standing,
+            disbanded: false,
+            as_of: self.as_of,
+        }
     }
 
     /// The next change, if none is under way.
@@ -154,26 +201,45 @@ impl Session {
         let (kind, body) = match change {
             Change::Create => {
                 let members = USERS.map(member).to_vec();
-                let created = ConversationCreated { members, ..ConversationCreated::default() };
-                (EventKind::ConversationCreated, Body::ConversationCreated(created))
+                let created = ConversationCreated {
+                    members,
+                    ..ConversationCreated::default()
+                };
+                (
+                    EventKind::ConversationCreated,
+                    Body::ConversationCreated(created),
+                )
             }
-            Change::Add(user) => {
-                (EventKind::MembersAdded, Body::MembersAdded(MembersAdded { members: vec![member(user)] }))
-            }
-            Change::Remove(user) => {
-                (EventKind::MemberRemoved, Body::MemberRemoved(MemberRemoved { user_id: user.to_owned() }))
-            }
+            Change::Add(user) => (
+                EventKind::MembersAdded,
+                Body::MembersAdded(MembersAdded {
+                    members: vec![member(user)],
+                }),
+            ),
+            Change::Remove(user) => (
+                EventKind::MemberRemoved,
+                Body::MemberRemoved(MemberRemoved {
+                    user_id: user.to_owned(),
+                }),
+            ),
         };
         let body = Bytes::from(EventBody { body: Some(body) }.encode_to_vec());
         let command = Command {
             origin: Origin::default(),
             conversation: ConversationKey::new(TENANT, GROUP),
             participants: None,
-            actor: Actor { kind: ActorKind::Service, user: "".into(), device: "".into() },
+            actor: Actor {
+                kind: ActorKind::Service,
+                user: "".into(),
+                device: "".into(),
+            },
             client_id: format!("flare:{}", self.lines).into(),
             trace_id: Bytes::new(),
             fingerprint: fingerprint(GROUP, &body),
-            action: Action::Change { kind, class: ConversationClass::Group },
+            action: Action::Change {
+                kind,
+                class: ConversationClass::Group,
+            },
             body,
             refused: None,
         };
@@ -183,7 +249,9 @@ impl Session {
 
     /// The change has its seq: the rows count from here on.
     pub(super) fn answered(&mut self, result: Result<Placement, Refusal>) {
-        let Some((command, change)) = self.under_way.take() else { return };
+        let Some((command, change)) = self.under_way.take() else {
+            return;
+        };
         match result {
             Ok(placement) => {
                 self.as_of = placement.receipt.seq;
@@ -196,7 +264,10 @@ impl Session {
             Err(refusal) => {
                 // An owner that was deposed and does not know it yet refuses by what it last knew; the outbox submits the line again.
                 let deposed = refusal.code == ErrorCode::ConversationNotFound;
-                assert!(refusal.is_retryable() || deposed, "a change was refused for good: {refusal}");
+                assert!(
+                    refusal.is_retryable() || deposed,
+                    "a change was refused for good: {refusal}"
+                );
                 self.under_way = Some((command, change));
             }
         }
@@ -204,5 +275,8 @@ impl Session {
 }
 
 fn member(user: &str) -> EventMember {
-    EventMember { user_id: user.to_owned(), ..EventMember::default() }
+    EventMember {
+        user_id: user.to_owned(),
+        ..EventMember::default()
+    }
 }

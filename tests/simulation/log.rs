@@ -32,7 +32,12 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn append(&mut self, owner: (usize, u32), append: u64, record: Bytes) {
-        self.pending.push(Pending { owner, append, record, reported: false });
+        self.pending.push(Pending {
+            owner,
+            append,
+            record,
+            reported: false,
+        });
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -49,10 +54,20 @@ impl Log {
         if self.pending.is_empty() {
             return None;
         }
-        let index = if faults.reorder { rng.random_range(0..self.pending.len()) } else { 0 };
+        let index = if faults.reorder {
+            rng.random_range(0..self.pending.len())
+        } else {
+            0
+        };
         let mut pending = self.pending.remove(index);
         let (owner, append) = (pending.owner, pending.append);
-        let tell = |report| (!pending.reported).then_some(Report { owner, append, report });
+        let tell = |report| {
+            (!pending.reported).then_some(Report {
+                owner,
+                append,
+                report,
+            })
+        };
         if !faults.lossy {
             let offset = self.land(pending.record);
             return tell(AppendReport::At(offset));
@@ -79,7 +94,11 @@ impl Log {
             // Is given up, and lands later.
             _ if !pending.reported => {
                 pending.reported = true;
-                let report = Report { owner, append, report: AppendReport::Unknown };
+                let report = Report {
+                    owner,
+                    append,
+                    report: AppendReport::Unknown,
+                };
                 self.pending.push(pending);
                 Some(report)
             }

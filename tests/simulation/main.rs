@@ -16,7 +16,10 @@ const SEEDS: u64 = 2_000;
 /// Turns before the faults stop and everything is let come to rest.
 const TURNS: u32 = 1_000;
 
-#[expect(clippy::disallowed_methods, reason = "the one way to give a test run an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one way to give a test run an argument"
+)]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
@@ -28,7 +31,10 @@ fn run(owners: usize, seed: u64) -> Counts {
     }
     world.rest();
     let verdict = world.verdict();
-    assert!(verdict.is_kept(), "seed {seed} with {owners} owners: {verdict}");
+    assert!(
+        verdict.is_kept(),
+        "seed {seed} with {owners} owners: {verdict}"
+    );
     verdict.counts
 }
 
@@ -41,7 +47,13 @@ fn campaign(owners: usize) {
     let mut total = [0u64; 5];
     for seed in 0..seeds {
         let counts = run(owners, seed);
-        let these = [counts.acks, counts.retries, counts.duplicates, counts.refusals, counts.takeovers];
+        let these = [
+            counts.acks,
+            counts.retries,
+            counts.duplicates,
+            counts.refusals,
+            counts.takeovers,
+        ];
         for (sum, count) in total.iter_mut().zip(these) {
             *sum += count;
         }
@@ -50,7 +62,10 @@ fn campaign(owners: usize) {
     let names = ["acks", "retries", "duplicates", "refusals", "takeovers"];
     let least = [20, 5, 2, 1, 1].map(|it| it * seeds);
     for ((name, sum), least) in names.into_iter().zip(total).zip(least) {
-        assert!(sum >= least, "only {sum} {name} in {seeds} seeds with {owners} owners");
+        assert!(
+            sum >= least,
+            "only {sum} {name} in {seeds} seeds with {owners} owners"
+        );
     }
 }
 

@@ -23,9 +23,21 @@ impl Store {
     pub(super) fn read(&self, request: &ReadRequest) -> ReadAnswer {
         ReadAnswer {
             as_of: self.cursor.next_offset,
-            heads: request.heads.iter().map(|key| self.heads.get(key).cloned()).collect(),
-            receipts: request.ids.iter().map(|key| self.receipts.get(key).cloned()).collect(),
-            targets: request.targets.iter().map(|target| self.targets.get(target).cloned()).collect(),
+            heads: request
+                .heads
+                .iter()
+                .map(|key| self.heads.get(key).cloned())
+                .collect(),
+            receipts: request
+                .ids
+                .iter()
+                .map(|key| self.receipts.get(key).cloned())
+                .collect(),
+            targets: request
+                .targets
+                .iter()
+                .map(|target| self.targets.get(target).cloned())
+                .collect(),
         }
     }
 
@@ -33,7 +45,9 @@ impl Store {
         assert_eq!(batch.from, self.cursor, "a batch goes on from the cursor");
         for event in &batch.events {
             if let Some(id) = event.id_key() {
-                let other = self.receipts.insert(id, (event.receipt(), event.fingerprint()));
+                let other = self
+                    .receipts
+                    .insert(id, (event.receipt(), event.fingerprint()));
                 assert!(other.is_none(), "{} is stored twice", event.message_id());
             }
             if event.is_message() {
@@ -42,9 +56,13 @@ impl Store {
                     time_ms: event.header().time_ms,
                     recalled: false,
                 };
-                self.targets.insert((event.key().clone(), event.seq()), target);
+                self.targets
+                    .insert((event.key().clone(), event.seq()), target);
             }
-            if let Some(target) = event.recalls().and_then(|seq| self.targets.get_mut(&(event.key().clone(), seq))) {
+            if let Some(target) = event
+                .recalls()
+                .and_then(|seq| self.targets.get_mut(&(event.key().clone(), seq)))
+            {
                 target.recalled = true;
             }
         }
@@ -62,7 +80,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(cursor: Cursor) -> Self {
-        Self { fold: WriterFold::new(0, cursor), output: Output::Idle }
+        Self {
+            fold: WriterFold::new(0, cursor),
+            output: Output::Idle,
+        }
     }
 
     /// Does one thing. False: there was nothing to do.
@@ -70,14 +91,21 @@ impl Writer {
         let input = match std::mem::replace(&mut self.output, Output::Idle) {
             Output::Idle => {
                 let from = self.fold.cursor().next_offset;
-                let records: Vec<_> = (0u64..).zip(log.iter().cloned()).skip(from as usize).take(at_once).collect();
+                let records: Vec<_> = (0u64..)
+                    .zip(log.iter().cloned())
+                    .skip(from as usize)
+                    .take(at_once)
+                    .collect();
                 if records.is_empty() {
                     return false;
                 }
                 Input::Records(records)
             }
             Output::ReadHeads(keys) => {
-                let request = ReadRequest { heads: keys, ..ReadRequest::default() };
+                let request = ReadRequest {
+                    heads: keys,
+                    ..ReadRequest::default()
+                };
                 Input::Heads(store.read(&request).heads)
             }
             Output::Commit(step) => {

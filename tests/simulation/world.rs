@@ -33,8 +33,20 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) const ALL: Self = Self { lossy: true, reorder: true, crashes: true, clock: true, lost_answers: true };
-    const NONE: Self = Self { lossy: false, reorder: false, crashes: false, clock: false, lost_answers: false };
+    pub(super) const ALL: Self = Self {
+        lossy: true,
+        reorder: true,
+        crashes: true,
+        clock: true,
+        lost_answers: true,
+    };
+    const NONE: Self = Self {
+        lossy: false,
+        reorder: false,
+        crashes: false,
+        clock: false,
+        lost_answers: false,
+    };
 }
 
 /// An owner's process.
@@ -67,7 +79,12 @@ fn config(seat: usize) -> OwnerConfig {
     OwnerConfig {
         name: format!("owner {seat}"),
         // Small, so that what was forgotten is asked for again and again.
-        memory: MemoryLimits { heads: 3, ids: 8, messages: 8, part_entries: 2 },
+        memory: MemoryLimits {
+            heads: 3,
+            ids: 8,
+            messages: 8,
+            part_entries: 2,
+        },
         memberships: 4,
         max_pending_commands: 100,
         max_pending_bytes: 1 << 20,
@@ -84,7 +101,12 @@ impl World {
     pub(super) fn new(seed: u64, owners: usize, faults: Faults) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let seats = (0..owners)
-            .map(|seat| Seat { owner: Owner::new(config(seat), rng.random()), life: 0, assigned: false, asked: Vec::new() })
+            .map(|seat| Seat {
+                owner: Owner::new(config(seat), rng.random()),
+                life: 0,
+                assigned: false,
+                asked: Vec::new(),
+            })
             .collect();
         Self {
             rng,
@@ -109,7 +131,12 @@ impl World {
 
     fn note(&mut self, client: Client, event: ClientEvent) {
         let index = self.history.len() as u64 + 1;
-        self.history.push(Record { client, index, time_ms: self.clock_ms, event });
+        self.history.push(Record {
+            client,
+            index,
+            time_ms: self.clock_ms,
+            event,
+        });
     }
 
     /// One thing happens.
@@ -156,7 +183,9 @@ impl World {
                     self.wait_or_resend(index);
                 }
             }
-            if let (Some((command, _)), true) = (&self.session.under_way, turn.is_multiple_of(PATIENCE)) {
+            if let (Some((command, _)), true) =
+                (&self.session.under_way, turn.is_multiple_of(PATIENCE))
+            {
                 let command = command.clone();
                 self.submit(None, command);
             }
@@ -202,7 +231,12 @@ impl World {
         let command = if old {
             let which = self.rng.random_range(0..self.senders[index].done.len());
             let command = self.senders[index].done[which].clone();
-            self.note(client, ClientEvent::Resent { client_id: command.client_id.to_string() });
+            self.note(
+                client,
+                ClientEvent::Resent {
+                    client_id: command.client_id.to_string(),
+                },
+            );
             command
         } else {
             let (command, intent) = self.senders[index].compose(&mut self.rng, self.clock_ms);
@@ -217,17 +251,29 @@ impl World {
     fn wait_or_resend(&mut self, index: usize) {
         let sender = &mut self.senders[index];
         sender.waiting += 1;
-        let (Some(command), true) = (sender.under_way.clone(), sender.waiting.is_multiple_of(PATIENCE)) else {
+        let (Some(command), true) = (
+            sender.under_way.clone(),
+            sender.waiting.is_multiple_of(PATIENCE),
+        ) else {
             return;
         };
         let client = sender.client();
-        self.note(client, ClientEvent::Resent { client_id: command.client_id.to_string() });
+        self.note(
+            client,
+            ClientEvent::Resent {
+                client_id: command.client_id.to_string(),
+            },
+        );
         self.submit(Some(index), command);
     }
 
     fn session_turn(&mut self) {
         let fresh = self.session.compose(&mut self.rng);
-        let again = self.session.under_way.as_ref().map(|(command, _)| command.clone());
+        let again = self
+            .session
+            .under_way
+            .as_ref()
+            .map(|(command, _)| command.clone());
         if let Some(command) = fresh.or(again) {
             self.submit(None, command);
         }
@@ -239,8 +285,13 @@ impl World {
         // Only the latest answer counts.
         self.routes.retain(|_, route| *route != from);
         self.routes.insert(self.correlation, from);
-        command.origin = Origin { correlation: self.correlation, ..Origin::default() };
-        let assigned: Vec<usize> = (0..self.seats.len()).filter(|it| self.seats[*it].assigned).collect();
+        command.origin = Origin {
+            correlation: self.correlation,
+            ..Origin::default()
+        };
+        let assigned: Vec<usize> = (0..self.seats.len())
+            .filter(|it| self.seats[*it].assigned)
+            .collect();
         if assigned.is_empty() {
             return;
         }
@@ -269,7 +320,9 @@ impl World {
         let outputs = self.seats[seat].owner.step(self.clock_ms, input);
         for output in outputs {
             match output {
-                Output::Append { append, record, .. } => self.log.append((seat, life), append, record),
+                Output::Append { append, record, .. } => {
+                    self.log.append((seat, life), append, record)
+                }
                 Output::Reply { origin, result } => self.reply(origin, result),
                 Output::Owned => self.takeovers += 1,
                 Output::Halt(reason) => panic!("owner {seat} halts: {reason}"),
@@ -292,22 +345,41 @@ impl World {
         let fails = self.faults.lossy && self.rng.random_bool(0.03);
         let input = match self.seats[seat].asked.remove(which) {
             Output::ReadCursor { fold } if fails => Input::FoldFailed { fold },
-            Output::ReadCursor { fold } => Input::CursorRead { fold, cursor: self.store.cursor },
+            Output::ReadCursor { fold } => Input::CursorRead {
+                fold,
+                cursor: self.store.cursor,
+            },
             Output::ReadLog { fold, from } => {
                 let there = self.log.records.len();
                 let page = self.rng.random_range(1..=10);
-                let records: Vec<_> =
-                    (0u64..).zip(self.log.records.iter().cloned()).skip(from as usize).take(page).collect();
+                let records: Vec<_> = (0u64..)
+                    .zip(self.log.records.iter().cloned())
+                    .skip(from as usize)
+                    .take(page)
+                    .collect();
                 let at_end = from as usize + records.len() >= there;
-                Input::LogRead { fold, records, at_end }
+                Input::LogRead {
+                    fold,
+                    records,
+                    at_end,
+                }
             }
             Output::BackOff { fold, .. } => Input::BackedOff { fold },
             Output::Read { read, .. } if fails => Input::ReadAnswered { read, answer: None },
-            Output::Read { read, request } => Input::ReadAnswered { read, answer: Some(self.store.read(&request)) },
+            Output::Read { read, request } => Input::ReadAnswered {
+                read,
+                answer: Some(self.store.read(&request)),
+            },
             Output::Authorise { ask, .. } if fails => Input::Authorised { ask, answers: None },
             Output::Authorise { ask, items, .. } => {
-                let answers = items.iter().map(|(key, user)| self.session.membership(&key.conversation, user)).collect();
-                Input::Authorised { ask, answers: Some(answers) }
+                let answers = items
+                    .iter()
+                    .map(|(key, user)| self.session.membership(&key.conversation, user))
+                    .collect();
+                Input::Authorised {
+                    ask,
+                    answers: Some(answers),
+                }
             }
             other => panic!("nobody answers {other:?}"),
         };
@@ -319,14 +391,21 @@ impl World {
             let (seat, life) = told.owner;
             // The report of an owner that crashed is nobody's.
             if self.seats[seat].life == life {
-                self.step(seat, Input::Appended { append: told.append, report: told.report });
+                self.step(
+                    seat,
+                    Input::Appended {
+                        append: told.append,
+                        report: told.report,
+                    },
+                );
             }
         }
     }
 
     fn writer_turn(&mut self) {
         let at_once = self.rng.random_range(1..=5);
-        self.writer.turn(&self.log.records, at_once, &mut self.store);
+        self.writer
+            .turn(&self.log.records, at_once, &mut self.store);
         for seat in 0..self.seats.len() {
             if !self.faults.lossy || self.rng.random_bool(0.5) {
                 self.step(seat, Input::CursorMoved(self.store.cursor));
@@ -353,7 +432,14 @@ impl World {
         // Who is assigned stays so for a while.
         if assigned || self.rng.random_bool(0.2) {
             self.seats[seat].assigned = assigned;
-            self.step(seat, if assigned { Input::Assigned } else { Input::Revoked });
+            self.step(
+                seat,
+                if assigned {
+                    Input::Assigned
+                } else {
+                    Input::Revoked
+                },
+            );
         }
     }
 }

@@ -41,16 +41,31 @@ impl From<ApiKey> for Shown {
 
 async fn open(data: &Path) -> anyhow::Result<ApiKeys> {
     let (folder, _) = process::data_folder(data)?;
-    Ok(api_keys::open(&folder, Arc::new(SystemClock), Arc::new(IdSource::from_os())).await?)
+    Ok(api_keys::open(
+        &folder,
+        Arc::new(SystemClock),
+        Arc::new(IdSource::from_os()),
+    )
+    .await?)
 }
 
 /// Makes, lists or revokes.
 pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
     match args {
-        cli::ApiKey::Create { name, scopes, tenant, store } => {
+        cli::ApiKey::Create {
+            name,
+            scopes,
+            tenant,
+            store,
+        } => {
             let keys = open(&store.data).await?;
-            let (key, secret) = keys.create(tenant, name, scopes.iter().map(String::as_str)).await?;
-            let shown = Shown { secret: Some(secret.expose().to_owned()), ..Shown::from(key) };
+            let (key, secret) = keys
+                .create(tenant, name, scopes.iter().map(String::as_str))
+                .await?;
+            let shown = Shown {
+                secret: Some(secret.expose().to_owned()),
+                ..Shown::from(key)
+            };
             if store.json {
                 println!("{}", serde_json::to_string(&shown)?);
             } else {
@@ -73,10 +88,17 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
                 }
             }
         }
-        cli::ApiKey::Revoke { key_id, tenant, store } => {
+        cli::ApiKey::Revoke {
+            key_id,
+            tenant,
+            store,
+        } => {
             open(&store.data).await?.revoke(tenant, key_id).await?;
             if store.json {
-                println!("{}", serde_json::json!({ "key_id": key_id, "revoked": true }));
+                println!(
+                    "{}",
+                    serde_json::json!({ "key_id": key_id, "revoked": true })
+                );
             } else {
                 println!("{key_id} is worthless from now on");
             }
@@ -90,8 +112,15 @@ fn print(key: Shown, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string(&key)?);
     } else {
-        let state = if key.revoked_ms.is_some() { "revoked" } else { "good" };
-        println!("{}  {state:<7}  {:<24}  {}", key.key_id, key.name, key.scopes);
+        let state = if key.revoked_ms.is_some() {
+            "revoked"
+        } else {
+            "good"
+        };
+        println!(
+            "{}  {state:<7}  {:<24}  {}",
+            key.key_id, key.name, key.scopes
+        );
     }
     Ok(())
 }

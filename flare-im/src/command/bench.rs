@@ -9,7 +9,14 @@ use crate::cli::Bench;
 /// Measures a running server.
 pub async fn run(args: &Bench) -> anyhow::Result<()> {
     match args {
-        Bench::Direct { pairs, checked_pairs, in_flight, bytes, seconds, server } => {
+        Bench::Direct {
+            pairs,
+            checked_pairs,
+            in_flight,
+            bytes,
+            seconds,
+            server,
+        } => {
             let load = direct::Load {
                 pairs: *pairs,
                 checked_pairs: (*checked_pairs).min(*pairs),
@@ -19,6 +26,11 @@ pub async fn run(args: &Bench) -> anyhow::Result<()> {
             };
             direct::run(load, server).await
         }
-        Bench::Idle { connections, pid, seconds, server } => idle::run(*connections, *pid, *seconds, server).await,
+        Bench::Idle {
+            connections,
+            pid,
+            seconds,
+            server,
+        } => idle::run(*connections, *pid, *seconds, server).await,
     }
 }

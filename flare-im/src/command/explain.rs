@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 use flare_proto::{
-    gateway::{ExplainMessageRequest, ExplainMessageResponse, core_gateway_service_client::CoreGatewayServiceClient},
+    gateway::{
+        ExplainMessageRequest, ExplainMessageResponse,
+        core_gateway_service_client::CoreGatewayServiceClient,
+    },
     message::Event,
 };
 use flare_server_core::error::Refusal;
@@ -18,8 +21,12 @@ pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
         .connect()
         .await
         .with_context(|| format!("nobody answers at {}", args.api))?;
-    let mut request = Request::new(ExplainMessageRequest { context: None, message_id: args.message_id.clone() });
-    let key = MetadataValue::try_from(&args.api_key).context("the API key has characters that no key has")?;
+    let mut request = Request::new(ExplainMessageRequest {
+        context: None,
+        message_id: args.message_id.clone(),
+    });
+    let key = MetadataValue::try_from(&args.api_key)
+        .context("the API key has characters that no key has")?;
     request.metadata_mut().insert("x-api-key", key);
     let way = CoreGatewayServiceClient::new(channel)
         .explain_message(request)
@@ -27,7 +34,10 @@ pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
         .map_err(Refusal::from)?
         .into_inner();
     if args.json {
-        let json = flare_core::json::message_to_json("flare.gateway.v1.ExplainMessageResponse", &way.encode_to_vec())?;
+        let json = flare_core::json::message_to_json(
+            "flare.gateway.v1.ExplainMessageResponse",
+            &way.encode_to_vec(),
+        )?;
         println!("{}", String::from_utf8(json)?);
     } else {
         print(way)?;
@@ -36,21 +46,45 @@ pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
 }
 
 fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
-    let header = Event::decode(way.event)?.header.context("the answer bears no event")?;
+    let header = Event::decode(way.event)?
+        .header
+        .context("the answer bears no event")?;
     println!("message       {}", header.message_id);
-    println!("conversation  {} (tenant {})", header.conversation_id, header.tenant_id);
-    println!("placed        seq {}, ordinal {}, at {} ms", header.seq, header.ordinal, header.time_ms);
-    println!("sender        {} {}", or_dash(&header.sender_id), or_dash(&header.sender_device_id));
+    println!(
+        "conversation  {} (tenant {})",
+        header.conversation_id, header.tenant_id
+    );
+    println!(
+        "placed        seq {}, ordinal {}, at {} ms",
+        header.seq, header.ordinal, header.time_ms
+    );
+    println!(
+        "sender        {} {}",
+        or_dash(&header.sender_id),
+        or_dash(&header.sender_device_id)
+    );
     println!("client id     {}", header.client_id);
     if let Some(offset) = way.log_offset {
         println!("log           offset {offset}");
     }
-    println!("stored        {}{}", if way.stored { "yes" } else { "no" }, if way.recalled { ", recalled" } else { "" });
+    println!(
+        "stored        {}{}",
+        if way.stored { "yes" } else { "no" },
+        if way.recalled { ", recalled" } else { "" }
+    );
     for position in way.positions {
-        let read = if position.read_seq >= header.seq { "read" } else { "not read" };
+        let read = if position.read_seq >= header.seq {
+            "read"
+        } else {
+            "not read"
+        };
         println!("{:<13} {read}", position.user_id);
         for device in position.delivered {
-            let delivered = if device.seq >= header.seq { "delivered" } else { "not acknowledged" };
+            let delivered = if device.seq >= header.seq {
+                "delivered"
+            } else {
+                "not acknowledged"
+            };
             println!("  {:<11} {delivered}", device.device_id);
         }
     }

@@ -15,7 +15,11 @@ use crate::{cli::ConfigArgs, compose::Process, config::Config, role::Role};
 const CONFIG_FOLDER: &str = "config";
 
 /// Loads the configuration of a process that runs these roles. `preset` stands below every file.
-pub fn load(args: &ConfigArgs, roles: &[Role], preset: Option<(&str, String)>) -> anyhow::Result<Loaded<Config>> {
+pub fn load(
+    args: &ConfigArgs,
+    roles: &[Role],
+    preset: Option<(&str, String)>,
+) -> anyhow::Result<Loaded<Config>> {
     let mut loader = ConfigLoader::new();
     if let Some((name, toml)) = preset {
         loader = loader.preset(name, toml);
@@ -84,7 +88,12 @@ impl Signals {
 
     /// Resolves with the first signal, and with the second.
     fn both(&mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
-        let Self { interrupt, terminate, again_interrupt, again_terminate } = self;
+        let Self {
+            interrupt,
+            terminate,
+            again_interrupt,
+            again_terminate,
+        } = self;
         let first = async {
             tokio::select! {
                 _ = interrupt.recv() => {}

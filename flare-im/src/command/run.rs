@@ -12,7 +12,11 @@ pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
     let loaded = process::load(&args.config, &args.roles, None)?;
     let telemetry = process::begin(&loaded.config, "flare")?;
     let (data, _) = process::data_folder(&args.data)?;
-    let ground = Ground { data, telemetry: telemetry.clone(), development_sign_in: DevelopmentSignIn::Off };
+    let ground = Ground {
+        data,
+        telemetry: telemetry.clone(),
+        development_sign_in: DevelopmentSignIn::Off,
+    };
     let process = compose::start(&loaded.config, &ground, &args.roles, Plugins::default()).await?;
     let addresses = process.addresses().clone();
     if args.json {

@@ -11,9 +11,18 @@ use super::process;
 use crate::cli;
 
 /// A token signed with the key of a data folder.
-pub fn mint(data: &Path, tenant: &str, user: &str, device: Option<&str>, ttl: Duration) -> anyhow::Result<String> {
+pub fn mint(
+    data: &Path,
+    tenant: &str,
+    user: &str,
+    device: Option<&str>,
+    ttl: Duration,
+) -> anyhow::Result<String> {
     let (folder, _) = process::data_folder(data)?;
-    let identity = IdentityConfig { tenants: vec![tenant.to_owned()], ..IdentityConfig::default() };
+    let identity = IdentityConfig {
+        tenants: vec![tenant.to_owned()],
+        ..IdentityConfig::default()
+    };
     let signer = LocalJwt::open(&identity, &folder, &IdSource::from_os())?;
     Ok(signer.mint(tenant, user, device, ttl, SystemClock.now_ms())?)
 }
@@ -21,7 +30,13 @@ pub fn mint(data: &Path, tenant: &str, user: &str, device: Option<&str>, ttl: Du
 /// Prints a token.
 pub fn run(args: &cli::Token) -> anyhow::Result<()> {
     let ttl = Duration::from_secs(args.ttl);
-    let token = mint(&args.data, &args.tenant, &args.user, args.device.as_deref(), ttl)?;
+    let token = mint(
+        &args.data,
+        &args.tenant,
+        &args.user,
+        args.device.as_deref(),
+        ttl,
+    )?;
     if args.json {
         let answer = serde_json::json!({
             "token": token, "user": args.user, "tenant": args.tenant, "device": args.device, "expires_in_s": args.ttl,

@@ -47,23 +47,48 @@ struct Link {
 /// Starts every role, and serves until a signal.
 pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
     let listen = Listen::parse(&args.listen)?;
-    let loaded = process::load(&args.config, &Role::ALL, Some(("flare up", listen.preset())))?;
+    let loaded = process::load(
+        &args.config,
+        &Role::ALL,
+        Some(("flare up", listen.preset())),
+    )?;
     let telemetry = process::begin(&loaded.config, "flare")?;
-    let ephemeral = args.ephemeral.then(tempfile::tempdir).transpose().context("temporary data folder")?;
-    let (data, used) = process::data_folder(ephemeral.as_ref().map_or(args.data.as_path(), |it| it.path()))?;
-    let development_sign_in = if args.dev { DevelopmentSignIn::On } else { DevelopmentSignIn::OnLoopback };
-    let ground = Ground { data: data.clone(), telemetry: telemetry.clone(), development_sign_in };
+    let ephemeral = args
+        .ephemeral
+        .then(tempfile::tempdir)
+        .transpose()
+        .context("temporary data folder")?;
+    let (data, used) = process::data_folder(
+        ephemeral
+            .as_ref()
+            .map_or(args.data.as_path(), |it| it.path()),
+    )?;
+    let development_sign_in = if args.dev {
+        DevelopmentSignIn::On
+    } else {
+        DevelopmentSignIn::OnLoopback
+    };
+    let ground = Ground {
+        data: data.clone(),
+        telemetry: telemetry.clone(),
+        development_sign_in,
+    };
     let process = compose::start(&loaded.config, &ground, &Role::ALL, Plugins::default()).await?;
 
     if !used {
         make_demo_group(process.platform()).await?;
     }
-    let links = if development_sign_in.exists(process.addresses()) && loaded.config.identity.local_key {
-        links(&data, process.addresses())?
-    } else {
-        Vec::new()
+    let links =
+        if development_sign_in.exists(process.addresses()) && loaded.config.identity.local_key {
+            links(&data, process.addresses())?
+        } else {
+            Vec::new()
+        };
+    let started = Started {
+        addresses: process.addresses(),
+        data: &data,
+        links: &links,
     };
-    let started = Started { addresses: process.addresses(), data: &data, links: &links };
     if args.json {
         println!("{}", serde_json::to_string(&started)?);
     } else {
@@ -76,18 +101,30 @@ async fn make_demo_group(platform: &Platform) -> anyhow::Result<()> {
     let mut session = SessionServiceClient::new(platform.channels.get(service::SESSION));
     let request = CreateConversationRequest {
         context: Some(RequestContext {
-            actor: Some(Actor { kind: ActorKind::System.into(), ..Actor::default() }),
-            tenant: Some(TenantContext { tenant_id: DEMO_TENANT.to_owned() }),
+            actor: Some(Actor {
+                kind: ActorKind::System.into(),
+                ..Actor::default()
+            }),
+            tenant: Some(TenantContext {
+                tenant_id: DEMO_TENANT.to_owned(),
+            }),
             ..RequestContext::default()
         }),
         client_id: format!("up-{DEMO_GROUP}"),
         conversation_id: DEMO_GROUP.to_owned(),
         title: "Welcome".to_owned(),
-        member_ids: DEMO_USERS.iter().skip(1).map(|it| (*it).to_owned()).collect(),
+        member_ids: DEMO_USERS
+            .iter()
+            .skip(1)
+            .map(|it| (*it).to_owned())
+            .collect(),
         history_visibility: HistoryVisibility::All.into(),
         owner_id: DEMO_USERS[0].to_owned(),
     };
-    session.create_conversation(request).await.context("the group of the demo users")?;
+    session
+        .create_conversation(request)
+        .await
+        .context("the group of the demo users")?;
     Ok(())
 }
 
@@ -100,14 +137,26 @@ fn links(data: &Path, addresses: &Addresses) -> anyhow::Result<Vec<Link>> {
         .map(|user| {
             let token = token::mint(data, DEMO_TENANT, user, None, LINK_TTL)?;
             // Behind the hash: a browser sends it to nobody.
-            Ok(Link { user, url: format!("http://{page}/#token={token}") })
+            Ok(Link {
+                user,
+                url: format!("http://{page}/#token={token}"),
+            })
         })
         .collect()
 }
 
 fn welcome(started: &Started<'_>) {
-    println!("Flare IM Core {} is up. Data: {}", env!("CARGO_PKG_VERSION"), started.data.display());
-    let Addresses { access_gateway, core_gateway, peer, ops } = started.addresses;
+    println!(
+        "Flare IM Core {} is up. Data: {}",
+        env!("CARGO_PKG_VERSION"),
+        started.data.display()
+    );
+    let Addresses {
+        access_gateway,
+        core_gateway,
+        peer,
+        ops,
+    } = started.addresses;
     if let Some(at) = core_gateway {
         println!("  page, HTTP, gRPC   http://{at}   (API: http://{at}/api/docs)");
     }
@@ -121,8 +170,13 @@ fn welcome(started: &Started<'_>) {
         println!("  health, metrics    http://{at}/readyz, /metrics");
     }
     if started.links.is_empty() {
-        println!("A listener is reachable from other machines: there are no development links (--dev makes them).");
-        println!("Make a token:  flare token --user alice --data {}", started.data.display());
+        println!(
+            "A listener is reachable from other machines: there are no development links (--dev makes them)."
+        );
+        println!(
+            "Make a token:  flare token --user alice --data {}",
+            started.data.display()
+        );
     } else {
         println!("Sign in as one of the demo users, each in a tab of his own:");
         for link in started.links {

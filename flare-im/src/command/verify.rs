@@ -14,8 +14,8 @@ use flare_server_core::{
     message_log::{EmbeddedMessageLog, MessageLog},
 };
 use flare_storage_model::{
-    Applied, ConversationKey, EmbeddedMessageStore, EmbeddedStoreOptions, LogRecord, LogState, MessageStore, apply,
-    record,
+    Applied, ConversationKey, EmbeddedMessageStore, EmbeddedStoreOptions, LogRecord, LogState,
+    MessageStore, apply, record,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -41,8 +41,15 @@ struct Report {
 
 /// Checks, and fails if a promise was broken.
 pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
-    let folder = args.data.canonicalize().with_context(|| format!("data folder {}", args.data.display()))?;
-    ensure!(folder.join("log").is_dir(), "{} holds no log", folder.display());
+    let folder = args
+        .data
+        .canonicalize()
+        .with_context(|| format!("data folder {}", args.data.display()))?;
+    ensure!(
+        folder.join("log").is_dir(),
+        "{} holds no log",
+        folder.display()
+    );
     let (log, store) = tokio::task::spawn_blocking(move || open(folder)).await??;
     let walked = walk(&log, &store).await?;
 
@@ -52,7 +59,10 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
     for record in read_histories(&args.history) {
         let record = record?;
         if let Some(conversation) = conversation_of(&record.event) {
-            conversations.insert(ConversationKey::new(record.client.tenant.as_str(), conversation));
+            conversations.insert(ConversationKey::new(
+                record.client.tenant.as_str(),
+                conversation,
+            ));
         }
         checker.add(&record);
     }
@@ -81,9 +91,15 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
     } else {
         println!(
             "log: {} records, {} events, {} records without effect; {} events wait for the store",
-            report.log_records, report.log_events, report.skipped_records, report.events_above_store
+            report.log_records,
+            report.log_events,
+            report.skipped_records,
+            report.events_above_store
         );
-        println!("{} conversations, {} histories", report.conversations, report.histories);
+        println!(
+            "{} conversations, {} histories",
+            report.conversations, report.histories
+        );
         println!("{}", report.verdict);
     }
     ensure!(report.kept, "a promise was broken");
@@ -91,7 +107,11 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
 }
 
 fn open(folder: PathBuf) -> anyhow::Result<(EmbeddedMessageLog, EmbeddedMessageStore)> {
-    let log = EmbeddedMessageLog::open(Arc::new(DiskLayer), &folder.join("log"), AsyncLogOptions::default())?;
+    let log = EmbeddedMessageLog::open(
+        Arc::new(DiskLayer),
+        &folder.join("log"),
+        AsyncLogOptions::default(),
+    )?;
     let store = EmbeddedMessageStore::open(&folder.join("store"), EmbeddedStoreOptions::default())?;
     Ok((log, store))
 }
@@ -110,7 +130,11 @@ async fn walk(log: &dyn MessageLog, store: &dyn MessageStore) -> anyhow::Result<
     let mut walked = Walked::default();
     let cursor = store.cursor(PARTITION).await?;
     let end = log.durable_end(PARTITION).await?;
-    ensure!(end >= cursor.next_offset, "the log ends at offset {end}, the store's cursor is {}", cursor.next_offset);
+    ensure!(
+        end >= cursor.next_offset,
+        "the log ends at offset {end}, the store's cursor is {}",
+        cursor.next_offset
+    );
     let mut next = log.floor(PARTITION).await?;
     let progress = ProgressBar::new(end - next);
     let mut state: Option<LogState> = None;
@@ -119,7 +143,8 @@ async fn walk(log: &dyn MessageLog, store: &dyn MessageStore) -> anyhow::Result<
             next = offset + 1;
             walked.records += 1;
             progress.inc(1);
-            let decoded = record::decode(bytes).with_context(|| format!("record at offset {offset}"))?;
+            let decoded =
+                record::decode(bytes).with_context(|| format!("record at offset {offset}"))?;
             let state = state.get_or_insert_with(|| beginning_with(offset, &decoded));
             match apply(state, offset, &decoded) {
                 Applied::Takeover => {}
@@ -129,12 +154,28 @@ async fn walk(log: &dyn MessageLog, store: &dyn MessageStore) -> anyhow::Result<
                         walked.events += 1;
                         walked.conversations.insert(event.key().clone());
                         if offset >= cursor.next_offset {
-                            walked.above_store.entry(event.key().clone()).or_default().push(event.event().clone());
+                            walked
+                                .above_store
+                                .entry(event.key().clone())
+                                .or_default()
+                                .push(event.event().clone());
                             continue;
                         }
                         let kept = store.event(event.key(), event.seq()).await?;
-                        if kept.as_ref() != Some(event.event()) && event.seq() >= store.floor(event.key()).await? {
-                            bail!("{} seq {}: the log has {}, the store {}", event.key(), event.seq(), event.message_id(), if kept.is_some() { "another event" } else { "nothing" });
+                        if kept.as_ref() != Some(event.event())
+                            && event.seq() >= store.floor(event.key()).await?
+                        {
+                            bail!(
+                                "{} seq {}: the log has {}, the store {}",
+                                event.key(),
+                                event.seq(),
+                                event.message_id(),
+                                if kept.is_some() {
+                                    "another event"
+                                } else {
+                                    "nothing"
+                                }
+                            );
                         }
                     }
                 }
@@ -147,7 +188,10 @@ async fn walk(log: &dyn MessageLog, store: &dyn MessageStore) -> anyhow::Result<
 
 /// A log that was trimmed begins in the middle of an epoch: its first group is valid.
 fn beginning_with(offset: u64, first: &LogRecord) -> LogState {
-    let mut state = LogState { next_offset: offset, ..LogState::default() };
+    let mut state = LogState {
+        next_offset: offset,
+        ..LogState::default()
+    };
     if let LogRecord::Group { epoch, n, .. } = first {
         state.epoch = *epoch;
         state.n = *n;

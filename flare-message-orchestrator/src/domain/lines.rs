@@ -80,6 +80,19 @@ impl Pending {
                 .is_none_or(|it| it.saturating_sub(MINTED_AHEAD_MS) <= memory.horizon_ms())
     }
 
+    /// Answers to what was asked for it may have come while it stood in no line: they are asked for again.
+    pub(crate) fn ask_again(&mut self) {
+        if self.id_read == Read::Asked {
+            self.id_read = Read::No;
+        }
+        if self.target_read == Read::Asked {
+            self.target_read = Read::No;
+        }
+        if self.hooked == Hooked::Asked {
+            self.hooked = Hooked::No;
+        }
+    }
+
     /// Refuses an id that was minted too far ahead of an event of `now_ms`: what [`Self::lacks_id`] concludes rests on it.
     pub(crate) fn check_minted(&self, now_ms: i64) -> Result<(), Refusal> {
         check_minted(&self.command, self.minted_ms, now_ms)
@@ -236,7 +249,8 @@ impl Lines {
     }
 
     /// Puts a command back that was taken, to be decided again.
-    pub(crate) fn put_back(&mut self, line: u64, pending: Pending) {
+    pub(crate) fn put_back(&mut self, line: u64, mut pending: Pending) {
+        pending.ask_again();
         if let Some(line) = self.lines.get_mut(&line) {
             line.in_flight -= 1;
             line.queue.push_front(pending);

@@ -21,7 +21,8 @@ use crate::{
     config::PushServerConfig,
     handler::{events::Events, grpc::Grpc},
     infrastructure::{
-        grpc_gateways::GrpcGateways, grpc_presence::GrpcPresence, grpc_roster_source::GrpcRosterSource,
+        grpc_gateways::GrpcGateways, grpc_presence::GrpcPresence,
+        grpc_roster_source::GrpcRosterSource,
     },
 };
 
@@ -40,13 +41,22 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
     ));
     let source = Arc::new(GrpcRosterSource::new(&platform.channels));
     let rosters = Rosters::new(source, config.max_roster_members);
-    let deliver =
-        Deliver { presence: Arc::clone(&presence), gateways: Arc::clone(&gateways), rosters: rosters.clone() };
-    let pass_on = PassOn { presence, gateways, rosters };
+    let deliver = Deliver {
+        presence: Arc::clone(&presence),
+        gateways: Arc::clone(&gateways),
+        rosters: rosters.clone(),
+    };
+    let pass_on = PassOn {
+        presence,
+        gateways,
+        rosters,
+    };
 
     let shutdown = platform.shutdown.clone();
     let events = Task::new("push-server.events", async move {
-        let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(Events { deliver })).await?;
+        let subscription = bus
+            .subscribe(TOPIC, GROUP, Arc::new(Events { deliver }))
+            .await?;
         shutdown.draining().await;
         subscription.shutdown().await;
         Ok(())

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use flare_push_server::{
     application::{
         deliver::Deliver,
-        ports::{Connection, Delivery, Gateway, Gateways, Located, Payload, PortError, Presence, RosterSource},
+        ports::{
+            Connection, Delivery, Gateway, Gateways, Located, Payload, PortError, Presence,
+            RosterSource,
+        },
         rosters::Rosters,
         signal::{Audience, PassOn, Signal},
     },
@@ -40,19 +43,38 @@ struct Outside {
 impl Presence for Outside {
     async fn lookup(&self, users: &[(String, String)]) -> Result<Located, PortError> {
         if *self.fails.lock().unwrap() {
-            return Err(PortError { what: "presence", why: "away".to_owned() });
+            return Err(PortError {
+                what: "presence",
+                why: "away".to_owned(),
+            });
         }
-        self.lookups.lock().unwrap().push(users.iter().map(|it| it.1.clone()).collect());
+        self.lookups
+            .lock()
+            .unwrap()
+            .push(users.iter().map(|it| it.1.clone()).collect());
         let online = self.online.lock().unwrap();
-        let gateways = ["g0", "g1"].map(|it| Gateway { incarnation: it.to_owned(), endpoint: String::new() });
+        let gateways = ["g0", "g1"].map(|it| Gateway {
+            incarnation: it.to_owned(),
+            endpoint: String::new(),
+        });
         let users = users
             .iter()
             .map(|(_, user)| {
                 let connections = online.get(user).cloned().unwrap_or_default();
-                connections.into_iter().map(|(gateway, id, device)| Connection { gateway, id, device }).collect()
+                connections
+                    .into_iter()
+                    .map(|(gateway, id, device)| Connection {
+                        gateway,
+                        id,
+                        device,
+                    })
+                    .collect()
             })
             .collect();
-        Ok(Located { users, gateways: gateways.into() })
+        Ok(Located {
+            users,
+            gateways: gateways.into(),
+        })
     }
 }
 
@@ -70,14 +92,22 @@ impl Gateways for Outside {
             let (Payload::Event(bytes) | Payload::Signal(bytes)) = delivery.payload;
             let mut connections = delivery.connections;
             connections.sort_unstable();
-            self.sent.lock().unwrap().push((gateway.incarnation.clone(), bytes, connections));
+            self.sent
+                .lock()
+                .unwrap()
+                .push((gateway.incarnation.clone(), bytes, connections));
         }
     }
 }
 
 impl Outside {
     fn connect(&self, user: &str, gateway: usize, id: u64, device: &str) {
-        self.online.lock().unwrap().entry(user.to_owned()).or_default().push((gateway, id, device.to_owned()));
+        self.online
+            .lock()
+            .unwrap()
+            .entry(user.to_owned())
+            .or_default()
+            .push((gateway, id, device.to_owned()));
     }
 
     fn sent(&self) -> Vec<Sent> {
@@ -96,7 +126,10 @@ fn deliver(outside: &Arc<Outside>) -> Deliver {
 }
 
 fn conversation() -> Conversation {
-    Conversation { tenant: "default".to_owned(), id: "c".to_owned() }
+    Conversation {
+        tenant: "default".to_owned(),
+        id: "c".to_owned(),
+    }
 }
 
 fn event(seq: u64, participants: &[&str], change: MemberChange) -> Event {
@@ -119,23 +152,42 @@ async fn every_device_but_the_origin_gets_it_each_gateway_once() {
     outside.connect("bob", 0, 3, "phone");
     outside.connect("bob", 0, 4, "desk");
     outside.connect("carol", 0, 5, "phone");
-    let events = [event(1, &["alice", "bob"], MemberChange::None), event(2, &["alice", "bob"], MemberChange::None)];
+    let events = [
+        event(1, &["alice", "bob"], MemberChange::None),
+        event(2, &["alice", "bob"], MemberChange::None),
+    ];
     deliver(&outside).batch(&events).await.unwrap();
     let to = |gateway: &str, event: &'static str, ids: &[u64]| {
-        (gateway.to_owned(), Bytes::from_static(event.as_bytes()), ids.to_vec())
+        (
+            gateway.to_owned(),
+            Bytes::from_static(event.as_bytes()),
+            ids.to_vec(),
+        )
     };
     assert_eq!(
         outside.sent(),
-        [to("g0", "e1", &[3, 4]), to("g0", "e2", &[3, 4]), to("g1", "e1", &[2]), to("g1", "e2", &[2])]
+        [
+            to("g0", "e1", &[3, 4]),
+            to("g0", "e2", &[3, 4]),
+            to("g1", "e1", &[2]),
+            to("g1", "e2", &[2])
+        ]
     );
-    assert_eq!(outside.lookups.lock().unwrap().len(), 1, "presence is asked once a batch");
+    assert_eq!(
+        outside.lookups.lock().unwrap().len(),
+        1,
+        "presence is asked once a batch"
+    );
 }
 
 #[tokio::test]
 async fn an_event_that_came_over_no_link_goes_to_all_devices_of_its_sender() {
     let outside = Arc::new(Outside::default());
     outside.connect("alice", 0, 1, "phone");
-    let by_api = Event { sender_device: String::new(), ..event(1, &["alice", "bob"], MemberChange::None) };
+    let by_api = Event {
+        sender_device: String::new(),
+        ..event(1, &["alice", "bob"], MemberChange::None)
+    };
     deliver(&outside).batch(&[by_api]).await.unwrap();
     assert_eq!(outside.sent().len(), 1);
 }
@@ -146,7 +198,10 @@ async fn a_group_follows_the_member_events_of_its_stream() {
     for (user, id) in [("alice", 1), ("bob", 2), ("carol", 3)] {
         outside.connect(user, 0, id, "desk");
     }
-    *outside.roster.lock().unwrap() = Some(Roster::new(1, [("alice".to_owned(), 1), ("bob".to_owned(), 1)]));
+    *outside.roster.lock().unwrap() = Some(Roster::new(
+        1,
+        [("alice".to_owned(), 1), ("bob".to_owned(), 1)],
+    ));
     let deliver = deliver(&outside);
     let events = [
         event(2, &[], MemberChange::None),
@@ -158,7 +213,10 @@ async fn a_group_follows_the_member_events_of_its_stream() {
     let ids: Vec<Vec<u64>> = outside.sent().into_iter().map(|it| it.2).collect();
     assert_eq!(ids, [vec![1, 2], vec![1, 2, 3], vec![1, 2, 3], vec![1, 3]]);
     // The next batch goes on from there.
-    deliver.batch(&[event(6, &[], MemberChange::None)]).await.unwrap();
+    deliver
+        .batch(&[event(6, &[], MemberChange::None)])
+        .await
+        .unwrap();
     assert_eq!(outside.sent()[0].2, [1, 3]);
 }
 
@@ -168,7 +226,10 @@ async fn nothing_is_delivered_when_nobody_can_say_who_is_online() {
     outside.connect("bob", 0, 1, "desk");
     *outside.fails.lock().unwrap() = true;
     let events = [event(1, &["alice", "bob"], MemberChange::None)];
-    assert!(deliver(&outside).batch(&events).await.is_err(), "the batch comes again");
+    assert!(
+        deliver(&outside).batch(&events).await.is_err(),
+        "the batch comes again"
+    );
     assert!(outside.sent().is_empty());
 }
 
@@ -178,7 +239,10 @@ async fn a_signal_reaches_the_others_and_one_of_a_stranger_reaches_nobody() {
     outside.connect("alice", 0, 1, "phone");
     outside.connect("bob", 0, 2, "phone");
     outside.connect("mallory", 0, 3, "phone");
-    *outside.roster.lock().unwrap() = Some(Roster::new(1, [("alice".to_owned(), 1), ("bob".to_owned(), 1)]));
+    *outside.roster.lock().unwrap() = Some(Roster::new(
+        1,
+        [("alice".to_owned(), 1), ("bob".to_owned(), 1)],
+    ));
     let pass_on = PassOn {
         presence: outside.clone(),
         gateways: outside.clone(),
@@ -190,12 +254,20 @@ async fn a_signal_reaches_the_others_and_one_of_a_stranger_reaches_nobody() {
         audience,
         bytes: Bytes::from_static(b"typing"),
     };
-    pass_on.signal(signal("alice", Audience::Participants)).await.unwrap();
+    pass_on
+        .signal(signal("alice", Audience::Participants))
+        .await
+        .unwrap();
     assert_eq!(outside.sent()[0].2, [2]);
-    pass_on.signal(signal("mallory", Audience::Participants)).await.unwrap();
+    pass_on
+        .signal(signal("mallory", Audience::Participants))
+        .await
+        .unwrap();
     assert!(outside.sent().is_empty());
     outside.connect("alice", 0, 4, "desk");
-    let own = Audience::OwnDevices { except_device: "phone".to_owned() };
+    let own = Audience::OwnDevices {
+        except_device: "phone".to_owned(),
+    };
     pass_on.signal(signal("alice", own)).await.unwrap();
     assert_eq!(outside.sent()[0].2, [4]);
 }

@@ -51,7 +51,12 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
             gateways,
             clock: Arc::clone(&clock),
         },
-        queries: Queries { presence, revocations, last_seen, clock },
+        queries: Queries {
+            presence,
+            revocations,
+            last_seen,
+            clock,
+        },
     };
     let shutdown = platform.shutdown.clone();
     let reap = Task::new("signaling-online.reap", async move {

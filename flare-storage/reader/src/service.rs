@@ -19,13 +19,22 @@ use crate::{
 };
 
 /// Opens the store and offers the service.
-pub async fn build(config: &StorageReaderConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+pub async fn build(
+    config: &StorageReaderConfig,
+    platform: &Platform,
+) -> Result<Parts, ServiceError> {
     let store = open_store(platform).await?;
     let visibility = Arc::new(GrpcVisibility::new(&platform.channels));
     let access = Access { store, visibility };
     let handler = Grpc {
-        ranges: Ranges { access: access.clone(), max_bytes: config.max_answer_bytes },
-        history: History { access, max_bytes: config.max_answer_bytes },
+        ranges: Ranges {
+            access: access.clone(),
+            max_bytes: config.max_answer_bytes,
+        },
+        history: History {
+            access,
+            max_bytes: config.max_answer_bytes,
+        },
         max_ranges: config.max_ranges,
     };
     Ok(Parts {

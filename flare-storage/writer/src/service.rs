@@ -27,7 +27,10 @@ const PERSISTED_TOPIC: &str = "flare.im.message.persisted";
 const PARTITION: u32 = 0;
 
 /// Opens log and store, applies to the store what it lacks, and offers the public stream. Returns when the store has reached the log's end.
-pub async fn build(config: &StorageWriterConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+pub async fn build(
+    config: &StorageWriterConfig,
+    platform: &Platform,
+) -> Result<Parts, ServiceError> {
     let ready = platform.readiness.register("storage-writer");
     let log = platform.message_log().await?;
     let store = open_store(platform).await?;
@@ -49,7 +52,9 @@ pub async fn build(config: &StorageWriterConfig, platform: &Platform) -> Result<
         interval: Duration::from_millis(config.trim_interval_ms),
     });
     let ending = Arc::clone(&store);
-    platform.at_end(Task::new("storage-writer.close", async move { Ok(ending.close().await?) }));
+    platform.at_end(Task::new("storage-writer.close", async move {
+        Ok(ending.close().await?)
+    }));
     let mut follower = Follower::open(
         PARTITION,
         log,
@@ -60,10 +65,15 @@ pub async fn build(config: &StorageWriterConfig, platform: &Platform) -> Result<
     )
     .await?;
     follower.catch_up().await?;
-    match bus.register_view(PERSISTED_TOPIC, Arc::clone(&view) as _).await {
+    match bus
+        .register_view(PERSISTED_TOPIC, Arc::clone(&view) as _)
+        .await
+    {
         Ok(()) => {}
         Err(RegisterError::Unsupported(topic)) => {
-            return Err(format!("the event bus cannot show {topic} as a view of the embedded log").into());
+            return Err(
+                format!("the event bus cannot show {topic} as a view of the embedded log").into(),
+            );
         }
         Err(error) => return Err(error.into()),
     }
@@ -83,7 +93,10 @@ pub async fn build(config: &StorageWriterConfig, platform: &Platform) -> Result<
         shutdown.or_drain(trimmer.run()).await;
         Ok(())
     });
-    Ok(Parts { tasks: vec![follow, trim], ..Parts::default() })
+    Ok(Parts {
+        tasks: vec![follow, trim],
+        ..Parts::default()
+    })
 }
 
 /// Shows commits in the view, and gives back to the log what nobody will ask for again.
@@ -118,7 +131,11 @@ impl Trimmer {
 
     async fn trim(&self) -> Result<(), ServiceError> {
         let stored = self.store.synced_cursor(PARTITION).await?.next_offset;
-        let consumed = self.bus.lowest_cursor(PERSISTED_TOPIC).await?.map(EmbeddedPersistedView::offset_of);
+        let consumed = self
+            .bus
+            .lowest_cursor(PERSISTED_TOPIC)
+            .await?
+            .map(EmbeddedPersistedView::offset_of);
         let below = consumed.map_or(stored, |consumed| stored.min(consumed));
         self.log.trim(PARTITION, below).await?;
         let floor = self.log.floor(PARTITION).await?;

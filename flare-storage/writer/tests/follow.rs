@@ -12,8 +12,8 @@ use flare_server_core::{
     message_log::{EmbeddedMessageLog, MessageLog},
 };
 use flare_storage_model::{
-    ConversationKey, EmbeddedMessageStore, EmbeddedStoreOptions, LogRecord, LoggedEvent, MessageStore, fingerprint,
-    flags,
+    ConversationKey, EmbeddedMessageStore, EmbeddedStoreOptions, LogRecord, LoggedEvent,
+    MessageStore, fingerprint, flags,
     record::{self, Epoch},
 };
 use flare_storage_writer::{
@@ -24,7 +24,10 @@ use flare_storage_writer::{
 use ulid::Ulid;
 
 const PARTITION: u32 = 0;
-const MINE: Epoch = Epoch { number: 1, nonce: 7 };
+const MINE: Epoch = Epoch {
+    number: 1,
+    nonce: 7,
+};
 
 fn event(conversation: &str, seq: u64) -> LoggedEvent {
     let header = EventHeader {
@@ -41,11 +44,20 @@ fn event(conversation: &str, seq: u64) -> LoggedEvent {
         client_id: format!("c{seq}"),
         ..EventHeader::default()
     };
-    LoggedEvent::create(header, Bytes::from(format!("body {seq}")), fingerprint(conversation, b"x")).unwrap()
+    LoggedEvent::create(
+        header,
+        Bytes::from(format!("body {seq}")),
+        fingerprint(conversation, b"x"),
+    )
+    .unwrap()
 }
 
 fn takeover(epoch: Epoch) -> Bytes {
-    record::encode(&LogRecord::Takeover { epoch, owner: "test".to_owned() }).unwrap()
+    record::encode(&LogRecord::Takeover {
+        epoch,
+        owner: "test".to_owned(),
+    })
+    .unwrap()
 }
 
 fn group(epoch: Epoch, n: u64, events: Vec<LoggedEvent>) -> Bytes {
@@ -60,11 +72,24 @@ struct Place {
 }
 
 async fn open(folder: &Path, view_memory_bytes: usize) -> Place {
-    let log = EmbeddedMessageLog::open(Arc::new(DiskLayer), &folder.join("log"), AsyncLogOptions::default()).unwrap();
+    let log = EmbeddedMessageLog::open(
+        Arc::new(DiskLayer),
+        &folder.join("log"),
+        AsyncLogOptions::default(),
+    )
+    .unwrap();
     let log = Arc::new(log);
-    let store = Arc::new(EmbeddedMessageStore::open(&folder.join("store"), EmbeddedStoreOptions::default()).unwrap());
+    let store = Arc::new(
+        EmbeddedMessageStore::open(&folder.join("store"), EmbeddedStoreOptions::default()).unwrap(),
+    );
     let cursor = store.cursor(PARTITION).await.unwrap();
-    let view = Arc::new(EmbeddedPersistedView::new(PARTITION, log.clone(), 0, cursor, view_memory_bytes));
+    let view = Arc::new(EmbeddedPersistedView::new(
+        PARTITION,
+        log.clone(),
+        0,
+        cursor,
+        view_memory_bytes,
+    ));
     let follower = Follower::open(
         PARTITION,
         log.clone(),
@@ -75,7 +100,12 @@ async fn open(folder: &Path, view_memory_bytes: usize) -> Place {
     )
     .await
     .unwrap();
-    Place { log, store, view, follower }
+    Place {
+        log,
+        store,
+        view,
+        follower,
+    }
 }
 
 async fn append(log: &EmbeddedMessageLog, records: Vec<Bytes>) {
@@ -89,7 +119,11 @@ async fn seqs(view: &EmbeddedPersistedView, mut from: u64) -> Vec<u64> {
     while from < view.end() {
         let read = view.read(from, 2).await.unwrap();
         for record in read.records {
-            seqs.push(flare_storage_model::decode_header(record.payload).unwrap().seq);
+            seqs.push(
+                flare_storage_model::decode_header(record.payload)
+                    .unwrap()
+                    .seq,
+            );
         }
         assert!(read.next > from, "a read moves on");
         from = read.next;
@@ -101,7 +135,10 @@ async fn seqs(view: &EmbeddedPersistedView, mut from: u64) -> Vec<u64> {
 async fn what_counts_is_stored_and_shown_and_what_does_not_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let mut place = open(folder.path(), 1 << 20).await;
-    let stale = Epoch { number: 1, nonce: 8 };
+    let stale = Epoch {
+        number: 1,
+        nonce: 8,
+    };
     append(
         &place.log,
         vec![
@@ -114,7 +151,11 @@ async fn what_counts_is_stored_and_shown_and_what_does_not_is_passed_over() {
     )
     .await;
     place.follower.catch_up().await.unwrap();
-    let stored = place.store.range(&ConversationKey::new("default", "g"), 0, 10, 1 << 20).await.unwrap();
+    let stored = place
+        .store
+        .range(&ConversationKey::new("default", "g"), 0, 10, 1 << 20)
+        .await
+        .unwrap();
     assert_eq!(stored.len(), 3);
     assert_eq!(stored[2], event("g", 3).event());
     assert_eq!(seqs(&place.view, 0).await, [1, 2, 3, 1]);
@@ -125,14 +166,28 @@ async fn the_stream_goes_on_from_the_log_after_a_restart_and_when_memory_is_shor
     let folder = tempfile::tempdir().unwrap();
     {
         let mut place = open(folder.path(), 1 << 20).await;
-        append(&place.log, vec![takeover(MINE), group(MINE, 0, vec![event("g", 1), event("g", 2)])]).await;
+        append(
+            &place.log,
+            vec![
+                takeover(MINE),
+                group(MINE, 0, vec![event("g", 1), event("g", 2)]),
+            ],
+        )
+        .await;
         place.follower.catch_up().await.unwrap();
         place.log.close();
     }
     // So little memory that every event is read from the log.
     let mut place = open(folder.path(), 1).await;
-    let next = Epoch { number: 2, nonce: 9 };
-    append(&place.log, vec![takeover(next), group(next, 0, vec![event("g", 3)])]).await;
+    let next = Epoch {
+        number: 2,
+        nonce: 9,
+    };
+    append(
+        &place.log,
+        vec![takeover(next), group(next, 0, vec![event("g", 3)])],
+    )
+    .await;
     place.follower.catch_up().await.unwrap();
     assert_eq!(seqs(&place.view, 0).await, [1, 2, 3]);
     let after_first = 1024 + 1;
@@ -143,10 +198,27 @@ async fn the_stream_goes_on_from_the_log_after_a_restart_and_when_memory_is_shor
 async fn a_hole_in_a_conversation_stops_the_partition() {
     let folder = tempfile::tempdir().unwrap();
     let mut place = open(folder.path(), 1 << 20).await;
-    append(&place.log, vec![takeover(MINE), group(MINE, 0, vec![event("g", 1), event("g", 3)])]).await;
+    append(
+        &place.log,
+        vec![
+            takeover(MINE),
+            group(MINE, 0, vec![event("g", 1), event("g", 3)]),
+        ],
+    )
+    .await;
     let error = place.follower.catch_up().await.unwrap_err();
-    assert!(matches!(error, FollowError::Fold(FoldError::Broken { offset: 1, .. })), "{error}");
-    let stored = place.store.range(&ConversationKey::new("default", "g"), 0, 10, 1 << 20).await.unwrap();
+    assert!(
+        matches!(
+            error,
+            FollowError::Fold(FoldError::Broken { offset: 1, .. })
+        ),
+        "{error}"
+    );
+    let stored = place
+        .store
+        .range(&ConversationKey::new("default", "g"), 0, 10, 1 << 20)
+        .await
+        .unwrap();
     assert!(stored.is_empty(), "nothing of the batch is stored");
 }
 
@@ -156,7 +228,13 @@ async fn a_record_that_does_not_decode_stops_the_partition() {
     let mut place = open(folder.path(), 1 << 20).await;
     append(&place.log, vec![Bytes::from_static(&[99, 1, 2])]).await;
     let error = place.follower.catch_up().await.unwrap_err();
-    assert!(matches!(error, FollowError::Fold(FoldError::Undecodable { offset: 0, .. })), "{error}");
+    assert!(
+        matches!(
+            error,
+            FollowError::Fold(FoldError::Undecodable { offset: 0, .. })
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -164,18 +242,51 @@ async fn a_log_that_ends_before_the_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     {
         let mut place = open(folder.path(), 1 << 20).await;
-        append(&place.log, vec![takeover(MINE), group(MINE, 0, vec![event("g", 1)])]).await;
+        append(
+            &place.log,
+            vec![takeover(MINE), group(MINE, 0, vec![event("g", 1)])],
+        )
+        .await;
         place.follower.catch_up().await.unwrap();
         place.store.flush().await.unwrap();
         place.log.close();
     }
     std::fs::remove_dir_all(folder.path().join("log")).unwrap();
-    let log = EmbeddedMessageLog::open(Arc::new(DiskLayer), &folder.path().join("log"), AsyncLogOptions::default());
+    let log = EmbeddedMessageLog::open(
+        Arc::new(DiskLayer),
+        &folder.path().join("log"),
+        AsyncLogOptions::default(),
+    );
     let log = Arc::new(log.unwrap());
-    let store = EmbeddedMessageStore::open(&folder.path().join("store"), EmbeddedStoreOptions::default()).unwrap();
+    let store = EmbeddedMessageStore::open(
+        &folder.path().join("store"),
+        EmbeddedStoreOptions::default(),
+    )
+    .unwrap();
     let store = Arc::new(store);
     let cursor = store.cursor(PARTITION).await.unwrap();
-    let view = Arc::new(EmbeddedPersistedView::new(PARTITION, log.clone(), 0, cursor, 1 << 20));
-    let opened = Follower::open(PARTITION, log, store, view, Arc::new(ManualClock::at(0)), 1 << 20).await;
-    assert!(matches!(opened, Err(FollowError::LogEndsBeforeStore { durable_end: 0, cursor: 2, .. })));
+    let view = Arc::new(EmbeddedPersistedView::new(
+        PARTITION,
+        log.clone(),
+        0,
+        cursor,
+        1 << 20,
+    ));
+    let opened = Follower::open(
+        PARTITION,
+        log,
+        store,
+        view,
+        Arc::new(ManualClock::at(0)),
+        1 << 20,
+    )
+    .await;
+    assert!(matches!(
+        opened,
+        Err(FollowError::LogEndsBeforeStore {
+            durable_end: 0,
+            cursor: 2,
+            ..
+        })
+    ));
 }

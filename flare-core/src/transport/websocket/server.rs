@@ -173,7 +173,10 @@ fn judge(request: &Request, options: &AcceptOptions) -> Result<Agreed, Refusal> 
     if let Some(origin) = &origin
         && !options.origins.allows(origin)
     {
-        return Err((403, format!("ORIGIN_NOT_ALLOWED: origin {origin:?} may not connect")));
+        return Err((
+            403,
+            format!("ORIGIN_NOT_ALLOWED: origin {origin:?} may not connect"),
+        ));
     }
     let offered: Vec<&str> = request
         .headers()

@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use flare_checker::{
-    Acked, Checker, Client, ClientEvent, Counts, Delivered, Intent, Kind, Record, Target, Via, body_hash,
+    Acked, Checker, Client, ClientEvent, Counts, Delivered, Intent, Kind, Record, Target, Via,
+    body_hash,
 };
 use flare_core::{
     codec::{ClientFrame, ServerFrame},
@@ -73,7 +74,11 @@ struct Quantiles {
 
 impl Quantiles {
     fn of(histogram: &Histogram<u64>) -> Self {
-        Self { p50: histogram.value_at_quantile(0.5), p99: histogram.value_at_quantile(0.99), max: histogram.max() }
+        Self {
+            p50: histogram.value_at_quantile(0.5),
+            p99: histogram.value_at_quantile(0.99),
+            max: histogram.max(),
+        }
     }
 }
 
@@ -98,7 +103,10 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
     rlimit::increase_nofile_limit(u64::from(load.pairs) * 2 + 1_000)?;
     let tokens = Tokens::open(&server.data)?;
     // Users of their own: the checker sees conversations from their first message.
-    let run_id = IdSource::from_os().ulid(SystemClock.now_ms()).to_string().to_lowercase();
+    let run_id = IdSource::from_os()
+        .ulid(SystemClock.now_ms())
+        .to_string()
+        .to_lowercase();
     let shared = Arc::new(Shared {
         start: Instant::now(),
         measuring: AtomicBool::new(false),
@@ -111,19 +119,33 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
     let mut receivers = JoinSet::new();
     for pair in 0..load.pairs {
         let checked = pair < load.checked_pairs;
-        let (writer, reader) = (format!("bench-{run_id}-w{pair}"), format!("bench-{run_id}-r{pair}"));
+        let (writer, reader) = (
+            format!("bench-{run_id}-w{pair}"),
+            format!("bench-{run_id}-r{pair}"),
+        );
         let out = Link::open(&server.url, tokens.mint(&writer)?, "bench").await?;
         let into = Link::open(&server.url, tokens.mint(&reader)?, "bench").await?;
         let (sent, expected) = tokio::sync::oneshot::channel();
-        receivers.spawn(receive(into, Arc::clone(&shared), expected, checked.then(|| Client::new("default", &reader, "bench"))));
+        receivers.spawn(receive(
+            into,
+            Arc::clone(&shared),
+            expected,
+            checked.then(|| Client::new("default", &reader, "bench")),
+        ));
         let client = checked.then(|| Client::new("default", &writer, "bench"));
         senders.spawn(send(out, Arc::clone(&shared), load, reader, sent, client));
     }
 
-    let progress = ProgressBar::new(load.seconds).with_style(ProgressStyle::with_template("measuring {pos}/{len} s {wide_bar}")?);
+    let progress = ProgressBar::new(load.seconds).with_style(ProgressStyle::with_template(
+        "measuring {pos}/{len} s {wide_bar}",
+    )?);
     tokio::time::sleep(WARM_UP).await;
     shared.measuring.store(true, Ordering::Relaxed);
-    let (acked, delivered, begun) = (shared.acked.load(Ordering::Relaxed), shared.delivered.load(Ordering::Relaxed), Instant::now());
+    let (acked, delivered, begun) = (
+        shared.acked.load(Ordering::Relaxed),
+        shared.delivered.load(Ordering::Relaxed),
+        Instant::now(),
+    );
     for _ in 0..load.seconds {
         tokio::time::sleep(Duration::from_secs(1)).await;
         progress.inc(1);
@@ -140,19 +162,29 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
     let mut checker = Checker::new();
     let mut total_acked = 0;
     let mut total_delivered = 0;
-    for (set, latencies, total) in
-        [(senders, &mut ack_us, &mut total_acked), (receivers, &mut delivery_us, &mut total_delivered)]
-    {
-        let all = tokio::time::timeout(SETTLE, collect(set)).await.context("what is on its way did not arrive in time")??;
+    for (set, latencies, total) in [
+        (senders, &mut ack_us, &mut total_acked),
+        (receivers, &mut delivery_us, &mut total_delivered),
+    ] {
+        let all = tokio::time::timeout(SETTLE, collect(set))
+            .await
+            .context("what is on its way did not arrive in time")??;
         for done in all {
             latencies.add(&done.latency_us)?;
             *total += done.count;
             done.records.iter().for_each(|record| checker.add(record));
         }
     }
-    ensure!(total_acked == total_delivered, "{total_acked} messages were acked, {total_delivered} delivered");
+    ensure!(
+        total_acked == total_delivered,
+        "{total_acked} messages were acked, {total_delivered} delivered"
+    );
     let verdict = checker.verdict();
-    let enough = Counts { acks: u64::from(load.checked_pairs), deliveries: u64::from(load.checked_pairs), ..Counts::default() };
+    let enough = Counts {
+        acks: u64::from(load.checked_pairs),
+        deliveries: u64::from(load.checked_pairs),
+        ..Counts::default()
+    };
     let kept = verdict.require(&enough).is_ok();
     let report = Report {
         pairs: load.pairs,
@@ -178,11 +210,26 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
 }
 
 fn print(report: &Report) {
-    println!("{} pairs, {} in flight each, {} bytes, {} s", report.pairs, report.in_flight, report.bytes, report.seconds);
-    println!("acked      {:>9} msg/s   p50 {} us, p99 {} us, max {} us", report.acked_per_s, report.ack_us.p50, report.ack_us.p99, report.ack_us.max);
-    println!("delivered  {:>9} msg/s   p50 {} us, p99 {} us, max {} us", report.delivered_per_s, report.delivery_us.p50, report.delivery_us.p99, report.delivery_us.max);
+    println!(
+        "{} pairs, {} in flight each, {} bytes, {} s",
+        report.pairs, report.in_flight, report.bytes, report.seconds
+    );
+    println!(
+        "acked      {:>9} msg/s   p50 {} us, p99 {} us, max {} us",
+        report.acked_per_s, report.ack_us.p50, report.ack_us.p99, report.ack_us.max
+    );
+    println!(
+        "delivered  {:>9} msg/s   p50 {} us, p99 {} us, max {} us",
+        report.delivered_per_s,
+        report.delivery_us.p50,
+        report.delivery_us.p99,
+        report.delivery_us.max
+    );
     println!("refused    {:>9}", report.refused);
-    println!("checker, over {} pairs:\n{}", report.checked_pairs, report.verdict);
+    println!(
+        "checker, over {} pairs:\n{}",
+        report.checked_pairs, report.verdict
+    );
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {
@@ -207,7 +254,12 @@ impl Notes {
     fn add(&mut self, event: impl FnOnce() -> ClientEvent) {
         if let Some(client) = &self.client {
             let index = self.records.len() as u64 + 1;
-            self.records.push(Record { client: client.clone(), index, time_ms: 0, event: event() });
+            self.records.push(Record {
+                client: client.clone(),
+                index,
+                time_ms: 0,
+                event: event(),
+            });
         }
     }
 }
@@ -221,7 +273,10 @@ async fn send(
     client: Option<Client>,
 ) -> anyhow::Result<Done> {
     let own = link.connected.user_id.clone();
-    let mut notes = Notes { client, records: Vec::new() };
+    let mut notes = Notes {
+        client,
+        records: Vec::new(),
+    };
     notes.add(|| ClientEvent::Connected);
     let server_ms = u64::try_from(link.connected.server_time_ms)?;
     let connected = Instant::now();
@@ -237,7 +292,11 @@ async fn send(
             let minted_ms = server_ms + u64::try_from(connected.elapsed().as_millis())?;
             let client_id = Ulid::from_parts(minted_ms, u128::from(id)).to_string();
             let text = format!("{:016x}{padding}", shared.start.elapsed().as_micros());
-            let content = Content { kind: Some(content::Kind::Text(Text { text })), ..Content::default() }.encode_to_vec();
+            let content = Content {
+                kind: Some(content::Kind::Text(Text { text })),
+                ..Content::default()
+            }
+            .encode_to_vec();
             notes.add(|| {
                 ClientEvent::Intent(Intent {
                     client_id: client_id.clone(),
@@ -247,7 +306,13 @@ async fn send(
                     kind: Kind::Message,
                 })
             });
-            let frame = Send { id, user_id: to.clone(), client_id: client_id.clone(), content: content.into(), ..Send::default() };
+            let frame = Send {
+                id,
+                user_id: to.clone(),
+                client_id: client_id.clone(),
+                content: content.into(),
+                ..Send::default()
+            };
             link.feed(&ClientFrame::Send(frame)).await?;
             under_way.insert(id, (client_id, Instant::now()));
         }
@@ -257,12 +322,23 @@ async fn send(
         }
         match link.next().await? {
             ServerFrame::SendAck(ack) => {
-                let (client_id, at) = under_way.remove(&ack.id).context("an ack that nobody waits for")?;
+                let (client_id, at) = under_way
+                    .remove(&ack.id)
+                    .context("an ack that nobody waits for")?;
                 if shared.measuring.load(Ordering::Relaxed) {
                     latency_us.record(u64::try_from(at.elapsed().as_micros())?.max(1))?;
                 }
-                ensure!(ack.client_id == client_id, "the ack of {client_id} names {}", ack.client_id);
-                ensure!(ack.seq == last + 1, "{} has seq {}, after {last}", ack.conversation_id, ack.seq);
+                ensure!(
+                    ack.client_id == client_id,
+                    "the ack of {client_id} names {}",
+                    ack.client_id
+                );
+                ensure!(
+                    ack.seq == last + 1,
+                    "{} has seq {}, after {last}",
+                    ack.conversation_id,
+                    ack.seq
+                );
                 last = ack.seq;
                 acked += 1;
                 shared.acked.fetch_add(1, Ordering::Relaxed);
@@ -286,9 +362,16 @@ async fn send(
             _ => {}
         }
     }
-    notes.add(|| ClientEvent::End { conversation, read_to: last });
+    notes.add(|| ClientEvent::End {
+        conversation,
+        read_to: last,
+    });
     let _ = sent.send(acked);
-    Ok(Done { latency_us, records: notes.records, count: acked })
+    Ok(Done {
+        latency_us,
+        records: notes.records,
+        count: acked,
+    })
 }
 
 async fn receive(
@@ -297,7 +380,10 @@ async fn receive(
     mut expected: tokio::sync::oneshot::Receiver<u64>,
     client: Option<Client>,
 ) -> anyhow::Result<Done> {
-    let mut notes = Notes { client, records: Vec::new() };
+    let mut notes = Notes {
+        client,
+        records: Vec::new(),
+    };
     notes.add(|| ClientEvent::Connected);
     let mut latency_us = histogram()?;
     let (mut count, mut last) = (0u64, 0u64);
@@ -316,7 +402,12 @@ async fn receive(
                 for event in deliver.events {
                     let event = Event::decode(event)?;
                     let header = event.header.unwrap_or_default();
-                    ensure!(header.seq == last + 1, "{} brings seq {}, after {last}", header.conversation_id, header.seq);
+                    ensure!(
+                        header.seq == last + 1,
+                        "{} brings seq {}, after {last}",
+                        header.conversation_id,
+                        header.seq
+                    );
                     last = header.seq;
                     count += 1;
                     shared.delivered.fetch_add(1, Ordering::Relaxed);
@@ -332,28 +423,50 @@ async fn receive(
                     notes.add(|| {
                         let hash = body_hash(&content);
                         let id = &header.conversation_id;
-                        ClientEvent::Delivered(Delivered::message(id, header.seq, &header.message_id, &header.sender_id, hash, Via::Deliver))
+                        ClientEvent::Delivered(Delivered::message(
+                            id,
+                            header.seq,
+                            &header.message_id,
+                            &header.sender_id,
+                            hash,
+                            Via::Deliver,
+                        ))
                     });
                     conversation = header.conversation_id;
                 }
-                let positions = vec![Position { conversation_id: conversation.clone(), seq: last }];
+                let positions = vec![Position {
+                    conversation_id: conversation.clone(),
+                    seq: last,
+                }];
                 link.feed(&ClientFrame::Ack(Ack { positions })).await?;
                 link.socket.start_flush().await?;
             }
-            ServerFrame::SyncHint(_) => bail!("the server could not deliver in time and asks to sync"),
+            ServerFrame::SyncHint(_) => {
+                bail!("the server could not deliver in time and asks to sync")
+            }
             ServerFrame::Kicked(kicked) => bail!("kicked: {}", kicked.message),
             _ => {}
         }
     }
-    notes.add(|| ClientEvent::End { conversation, read_to: last });
-    Ok(Done { latency_us, records: notes.records, count })
+    notes.add(|| ClientEvent::End {
+        conversation,
+        read_to: last,
+    });
+    Ok(Done {
+        latency_us,
+        records: notes.records,
+        count,
+    })
 }
 
 /// The moment of sending, from a message's text.
 fn stamp(content: &[u8]) -> anyhow::Result<u64> {
     match Content::decode(content)?.kind {
         Some(content::Kind::Text(text)) => {
-            let stamp = text.text.get(..STAMP_CHARS).context("a text without its stamp")?;
+            let stamp = text
+                .text
+                .get(..STAMP_CHARS)
+                .context("a text without its stamp")?;
             Ok(u64::from_str_radix(stamp, 16)?)
         }
         other => bail!("not a text: {other:?}"),

@@ -25,20 +25,31 @@ struct Report {
     bytes_per_connection: Option<u64>,
 }
 
-pub(super) async fn run(count: u32, pid: Option<u32>, seconds: u64, server: &BenchServer) -> anyhow::Result<()> {
+pub(super) async fn run(
+    count: u32,
+    pid: Option<u32>,
+    seconds: u64,
+    server: &BenchServer,
+) -> anyhow::Result<()> {
     let needed = u64::from(count) + 1_000;
     let open_files = rlimit::increase_nofile_limit(needed)?;
-    anyhow::ensure!(open_files >= needed, "{count} connections need {needed} open files, the hard limit is {open_files}");
+    anyhow::ensure!(
+        open_files >= needed,
+        "{count} connections need {needed} open files, the hard limit is {open_files}"
+    );
     let tokens = Tokens::open(&server.data)?;
     let before = pid.map(resident_bytes).transpose()?;
-    let progress = ProgressBar::new(u64::from(count)).with_style(ProgressStyle::with_template("connecting {pos}/{len} {wide_bar} {eta}")?);
+    let progress = ProgressBar::new(u64::from(count)).with_style(ProgressStyle::with_template(
+        "connecting {pos}/{len} {wide_bar} {eta}",
+    )?);
     let links: Vec<Link> = stream::iter(0..count)
         .map(|number| {
             let (tokens, progress) = (&tokens, &progress);
             async move {
                 // Ten devices a user at most.
                 let token = tokens.mint(&format!("bench-idle-{}", number / 10))?;
-                let link = Link::open(&server.url, token, &format!("device-{}", number % 10)).await?;
+                let link =
+                    Link::open(&server.url, token, &format!("device-{}", number % 10)).await?;
                 progress.inc(1);
                 anyhow::Ok(link)
             }
@@ -49,7 +60,9 @@ pub(super) async fn run(count: u32, pid: Option<u32>, seconds: u64, server: &Ben
     progress.finish_and_clear();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let with = pid.map(resident_bytes).transpose()?;
-    let per_connection = before.zip(with).map(|(before, with)| with.saturating_sub(before) / u64::from(count));
+    let per_connection = before
+        .zip(with)
+        .map(|(before, with)| with.saturating_sub(before) / u64::from(count));
     let report = Report {
         connections: count,
         held_s: seconds,
@@ -72,7 +85,8 @@ pub(super) async fn run(count: u32, pid: Option<u32>, seconds: u64, server: &Ben
 /// Resident memory of a process, as Linux counts it.
 fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let file = PathBuf::from(format!("/proc/{pid}/status"));
-    let status = std::fs::read_to_string(&file).with_context(|| format!("process {pid}: its memory is not to be seen"))?;
+    let status = std::fs::read_to_string(&file)
+        .with_context(|| format!("process {pid}: its memory is not to be seen"))?;
     let kib = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))

@@ -28,12 +28,20 @@ pub(super) struct Tokens(LocalJwt);
 
 impl Tokens {
     pub(super) fn open(data: &Path) -> anyhow::Result<Self> {
-        let folder = data.canonicalize().with_context(|| format!("data folder {}", data.display()))?;
-        Ok(Self(LocalJwt::open(&IdentityConfig::default(), &folder, &IdSource::from_os())?))
+        let folder = data
+            .canonicalize()
+            .with_context(|| format!("data folder {}", data.display()))?;
+        Ok(Self(LocalJwt::open(
+            &IdentityConfig::default(),
+            &folder,
+            &IdSource::from_os(),
+        )?))
     }
 
     pub(super) fn mint(&self, user: &str) -> anyhow::Result<String> {
-        Ok(self.0.mint("default", user, None, TOKEN_TTL, SystemClock.now_ms())?)
+        Ok(self
+            .0
+            .mint("default", user, None, TOKEN_TTL, SystemClock.now_ms())?)
     }
 }
 
@@ -66,12 +74,16 @@ impl Link {
             sdk_version: env!("CARGO_PKG_VERSION").to_owned(),
             heartbeat_ms: 120_000,
         };
-        socket.send(encode_client(Codec::Proto, &ClientFrame::Connect(hello))?).await?;
+        socket
+            .send(encode_client(Codec::Proto, &ClientFrame::Connect(hello))?)
+            .await?;
         match socket.recv().await {
-            Some(Ok(Incoming::Frame(frame))) => match decode_server(Codec::Proto, frame, MAX_FRAME_BYTES)? {
-                ServerFrame::Connected(connected) => Ok(Self { socket, connected }),
-                other => bail!("refused: {other:?}"),
-            },
+            Some(Ok(Incoming::Frame(frame))) => {
+                match decode_server(Codec::Proto, frame, MAX_FRAME_BYTES)? {
+                    ServerFrame::Connected(connected) => Ok(Self { socket, connected }),
+                    other => bail!("refused: {other:?}"),
+                }
+            }
             other => bail!("refused: {other:?}"),
         }
     }
@@ -86,9 +98,13 @@ impl Link {
     pub(super) async fn next(&mut self) -> anyhow::Result<ServerFrame> {
         loop {
             match self.socket.recv().await {
-                Some(Ok(Incoming::Frame(frame))) => return Ok(decode_server(Codec::Proto, frame, MAX_FRAME_BYTES)?),
+                Some(Ok(Incoming::Frame(frame))) => {
+                    return Ok(decode_server(Codec::Proto, frame, MAX_FRAME_BYTES)?);
+                }
                 Some(Ok(Incoming::Alive)) => {}
-                Some(Ok(Incoming::Closed { code, reason })) => bail!("closed by the server: {code:?} {reason}"),
+                Some(Ok(Incoming::Closed { code, reason })) => {
+                    bail!("closed by the server: {code:?} {reason}")
+                }
                 Some(Err(error)) => return Err(error.into()),
                 None => bail!("the connection ended"),
             }

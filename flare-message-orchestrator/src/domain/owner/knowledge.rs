@@ -364,12 +364,11 @@ impl Owner {
                 line.awaits_head = false;
                 line.asked = 0;
                 for pending in &mut line.queue {
+                    pending.ask_again();
+                    // What the store did not have, it may have by now: the memory begins where its cursor stands.
                     pending.id_read = Read::No;
-                    pending.ids_seen = IdsSeen::default();
                     pending.target_read = Read::No;
-                    if pending.hooked == Hooked::Asked {
-                        pending.hooked = Hooked::No;
-                    }
+                    pending.ids_seen = IdsSeen::default();
                 }
             }
         }

@@ -110,6 +110,24 @@ pub(crate) fn member(standing: Standing, as_of: u64) -> Membership {
     }
 }
 
+/// An event that somebody else has placed: a member event at `seq`.
+pub(crate) fn event_of(command: &Command, seq: u64) -> LoggedEvent {
+    let header = EventHeader {
+        tenant_id: command.conversation.tenant.to_string(),
+        conversation_id: command.conversation.conversation.to_string(),
+        seq,
+        message_id: ulid::Ulid::from_parts(1, u128::from(seq)).to_string(),
+        sender_id: command.actor.user.to_string(),
+        time_ms: NOW_MS,
+        kind: EventKind::MemberRemoved.into(),
+        flags: flare_storage_model::flags::MEMBERSHIP,
+        class: ConversationClass::Group.into(),
+        client_id: command.client_id.to_string(),
+        ..EventHeader::default()
+    };
+    LoggedEvent::create(header, command.body.clone(), command.fingerprint).expect("an event")
+}
+
 pub(crate) type Answered = (u64, Result<Placement, Refusal>);
 
 /// What outputs a test keeps back.
@@ -402,4 +420,4 @@ impl World {
     }
 }
 
-pub(crate) use flare_proto::message::{ConversationClass, EventKind};
+pub(crate) use flare_proto::message::{ConversationClass, EventHeader, EventKind};

@@ -33,10 +33,12 @@ impl Deliver {
             let audience: Vec<usize> = audience
                 .into_iter()
                 .map(|user| {
-                    *indexes.entry((event.conversation.tenant.clone(), user)).or_insert_with_key(|key| {
-                        users.push(key.clone());
-                        users.len() - 1
-                    })
+                    *indexes
+                        .entry((event.conversation.tenant.clone(), user))
+                        .or_insert_with_key(|key| {
+                            users.push(key.clone());
+                            users.len() - 1
+                        })
                 })
                 .collect();
             audiences.push(audience);
@@ -48,7 +50,10 @@ impl Deliver {
         let located = self.presence.lookup(&users).await?;
         let outgoing = by_gateway(events, &audiences, &users, &located);
         let sending = outgoing.into_iter().filter_map(|(gateway, deliveries)| {
-            located.gateways.get(gateway).map(|gateway| self.gateways.deliver(gateway, deliveries))
+            located
+                .gateways
+                .get(gateway)
+                .map(|gateway| self.gateways.deliver(gateway, deliveries))
         });
         futures::future::join_all(sending).await;
         Ok(())
@@ -63,7 +68,9 @@ impl Deliver {
         };
         if roster.is_changed_by(event) {
             roster = Arc::new(roster.after(event));
-            self.rosters.put(&event.conversation, Arc::clone(&roster)).await;
+            self.rosters
+                .put(&event.conversation, Arc::clone(&roster))
+                .await;
         }
         Ok(roster.audience(event))
     }
@@ -80,21 +87,29 @@ fn by_gateway(
     for (event, audience) in events.iter().zip(audiences) {
         let mut targets: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for index in audience {
-            let (Some((_, user)), Some(connections)) = (users.get(*index), located.users.get(*index)) else {
+            let (Some((_, user)), Some(connections)) =
+                (users.get(*index), located.users.get(*index))
+            else {
                 continue;
             };
             let is_sender = *user == event.sender && !event.sender_device.is_empty();
             for connection in connections {
                 // The origin device has its acknowledgement instead.
                 if !(is_sender && connection.device == event.sender_device) {
-                    targets.entry(connection.gateway).or_default().push(connection.id);
+                    targets
+                        .entry(connection.gateway)
+                        .or_default()
+                        .push(connection.id);
                 }
             }
         }
         for (gateway, connections) in targets {
             sent += connections.len() as u64;
             let payload = Payload::Event(event.bytes.clone());
-            outgoing.entry(gateway).or_default().push(Delivery { payload, connections });
+            outgoing.entry(gateway).or_default().push(Delivery {
+                payload,
+                connections,
+            });
         }
     }
     metrics::counter!("flare_push_deliveries_total").increment(sent);

@@ -19,7 +19,9 @@ impl Rosters {
     pub fn new(source: Arc<dyn RosterSource>, max_members: u64) -> Self {
         let kept = Cache::builder()
             .max_capacity(max_members)
-            .weigher(|_, roster: &Arc<Roster>| u32::try_from(roster.len()).unwrap_or(u32::MAX).max(1))
+            .weigher(|_, roster: &Arc<Roster>| {
+                u32::try_from(roster.len()).unwrap_or(u32::MAX).max(1)
+            })
             .build();
         Self { source, kept }
     }
@@ -32,7 +34,9 @@ impl Rosters {
         let Some(roster) = self.source.fetch(conversation).await?.map(Arc::new) else {
             return Ok(None);
         };
-        self.kept.insert(conversation.clone(), Arc::clone(&roster)).await;
+        self.kept
+            .insert(conversation.clone(), Arc::clone(&roster))
+            .await;
         Ok(Some(roster))
     }
 

@@ -50,7 +50,9 @@ impl PassOn {
     pub async fn signal(&self, signal: Signal) -> Result<(), PortError> {
         let tenant = &signal.conversation.tenant;
         let (users, except): (Vec<_>, &str) = match &signal.audience {
-            Audience::OwnDevices { except_device } => (vec![(tenant.clone(), signal.user.clone())], except_device),
+            Audience::OwnDevices { except_device } => {
+                (vec![(tenant.clone(), signal.user.clone())], except_device)
+            }
             Audience::Participants => {
                 let roster = self.rosters.get(&signal.conversation).await?;
                 let Some(roster) = roster.filter(|it| it.contains(&signal.user)) else {
@@ -58,18 +60,37 @@ impl PassOn {
                     return Ok(());
                 };
                 let others = roster.members().filter(|user| **user != signal.user);
-                (others.map(|user| (tenant.clone(), user.clone())).collect(), "")
+                (
+                    others.map(|user| (tenant.clone(), user.clone())).collect(),
+                    "",
+                )
             }
         };
         let located = self.presence.lookup(&users).await?;
         let mut targets: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for connection in located.users.iter().flatten().filter(|it| except.is_empty() || it.device != except) {
-            targets.entry(connection.gateway).or_default().push(connection.id);
+        for connection in located
+            .users
+            .iter()
+            .flatten()
+            .filter(|it| except.is_empty() || it.device != except)
+        {
+            targets
+                .entry(connection.gateway)
+                .or_default()
+                .push(connection.id);
         }
         for (gateway, connections) in targets {
             if let Some(gateway) = located.gateways.get(gateway) {
                 let payload = Payload::Signal(signal.bytes.clone());
-                self.gateways.deliver(gateway, vec![Delivery { payload, connections }]).await;
+                self.gateways
+                    .deliver(
+                        gateway,
+                        vec![Delivery {
+                            payload,
+                            connections,
+                        }],
+                    )
+                    .await;
             }
         }
         metrics::counter!("flare_push_signals_total").increment(1);

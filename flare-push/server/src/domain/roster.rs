@@ -22,7 +22,10 @@ pub struct Roster {
 impl Roster {
     /// The members at `version`, each with the seq at which he joined.
     pub fn new(version: u64, members: impl IntoIterator<Item = (String, u64)>) -> Self {
-        Self { version, joined: members.into_iter().collect() }
+        Self {
+            version,
+            joined: members.into_iter().collect(),
+        }
     }
 
     /// Who gets the event. An event that names who goes is for him, too.
@@ -39,7 +42,11 @@ impl Roster {
             MemberChange::Gone(user) => std::slice::from_ref(user),
         };
         for user in named {
-            if self.joined.get(user).is_none_or(|joined| *joined > event.seq) {
+            if self
+                .joined
+                .get(user)
+                .is_none_or(|joined| *joined > event.seq)
+            {
                 audience.push(user.clone());
             }
         }
@@ -60,7 +67,8 @@ impl Roster {
             match &event.change {
                 MemberChange::None => {}
                 MemberChange::Joined(users) => {
-                    next.joined.extend(users.iter().map(|user| (user.clone(), event.seq)));
+                    next.joined
+                        .extend(users.iter().map(|user| (user.clone(), event.seq)));
                 }
                 MemberChange::Gone(user) => {
                     next.joined.remove(user);
@@ -99,7 +107,10 @@ mod tests {
 
     fn event(seq: u64, change: MemberChange) -> Event {
         Event {
-            conversation: Conversation { tenant: "default".to_owned(), id: "g".to_owned() },
+            conversation: Conversation {
+                tenant: "default".to_owned(),
+                id: "g".to_owned(),
+            },
             seq,
             sender: String::new(),
             sender_device: String::new(),
@@ -122,32 +133,51 @@ mod tests {
     fn who_joins_at_k_gets_k_on_and_who_goes_at_k_gets_k_and_nothing_after() {
         let roster = Roster::new(1, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
         let join = event(5, MemberChange::Joined(users(&["c"])));
-        assert_eq!(sorted(roster.audience(&event(4, MemberChange::None))), users(&["a", "b"]));
+        assert_eq!(
+            sorted(roster.audience(&event(4, MemberChange::None))),
+            users(&["a", "b"])
+        );
         let roster = {
-            assert_eq!(sorted(roster.after(&join).audience(&join)), users(&["a", "b", "c"]));
+            assert_eq!(
+                sorted(roster.after(&join).audience(&join)),
+                users(&["a", "b", "c"])
+            );
             roster.after(&join)
         };
         let goes = event(6, MemberChange::Gone("a".to_owned()));
         let after = roster.after(&goes);
         assert_eq!(sorted(after.audience(&goes)), users(&["a", "b", "c"]));
-        assert_eq!(sorted(after.audience(&event(7, MemberChange::None))), users(&["b", "c"]));
+        assert_eq!(
+            sorted(after.audience(&event(7, MemberChange::None))),
+            users(&["b", "c"])
+        );
     }
 
     #[test]
     fn a_roster_later_than_the_event_shows_it_to_no_one_who_was_not_there() {
         // As of 9: c joined at 7, a was removed at 8.
         let roster = Roster::new(9, [("b".to_owned(), 1), ("c".to_owned(), 7)]);
-        assert_eq!(roster.audience(&event(6, MemberChange::None)), users(&["b"]));
+        assert_eq!(
+            roster.audience(&event(6, MemberChange::None)),
+            users(&["b"])
+        );
         let join = event(7, MemberChange::Joined(users(&["c"])));
         assert!(!roster.is_changed_by(&join));
         assert_eq!(sorted(roster.audience(&join)), users(&["b", "c"]));
         let goes = event(8, MemberChange::Gone("a".to_owned()));
-        assert_eq!(sorted(roster.after(&goes).audience(&goes)), users(&["a", "b", "c"]), "a hears of his removal");
+        assert_eq!(
+            sorted(roster.after(&goes).audience(&goes)),
+            users(&["a", "b", "c"]),
+            "a hears of his removal"
+        );
     }
 
     #[test]
     fn a_change_that_the_roster_has_is_not_applied_again() {
         let roster = Roster::new(9, [("b".to_owned(), 1)]);
-        assert_eq!(roster.after(&event(8, MemberChange::Joined(users(&["a"])))), roster);
+        assert_eq!(
+            roster.after(&event(8, MemberChange::Joined(users(&["a"])))),
+            roster
+        );
     }
 }

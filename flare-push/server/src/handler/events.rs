@@ -27,7 +27,10 @@ impl BatchHandler for Events {
                 Err(reason) => {
                     // Those before it are delivered first; it goes to the dead letters.
                     return match self.deliver.batch(&events).await {
-                        Ok(()) => Handled::Reject { index, reason: reason.to_string() },
+                        Ok(()) => Handled::Reject {
+                            index,
+                            reason: reason.to_string(),
+                        },
                         Err(_) => Handled::Retry,
                     };
                 }
@@ -48,7 +51,10 @@ fn parse(payload: &Bytes) -> Result<Event, prost::DecodeError> {
     let header = event.header.unwrap_or_default();
     let change = change(header.kind(), &event.body)?;
     Ok(Event {
-        conversation: Conversation { tenant: header.tenant_id, id: header.conversation_id },
+        conversation: Conversation {
+            tenant: header.tenant_id,
+            id: header.conversation_id,
+        },
         seq: header.seq,
         sender: header.sender_id,
         sender_device: header.sender_device_id,
@@ -62,11 +68,15 @@ fn parse(payload: &Bytes) -> Result<Event, prost::DecodeError> {
 fn change(kind: EventKind, body: &Bytes) -> Result<MemberChange, prost::DecodeError> {
     if !matches!(
         kind,
-        EventKind::ConversationCreated | EventKind::MembersAdded | EventKind::MemberRemoved | EventKind::MemberLeft
+        EventKind::ConversationCreated
+            | EventKind::MembersAdded
+            | EventKind::MemberRemoved
+            | EventKind::MemberLeft
     ) {
         return Ok(MemberChange::None);
     }
-    let names = |members: Vec<message::EventMember>| members.into_iter().map(|it| it.user_id).collect();
+    let names =
+        |members: Vec<message::EventMember>| members.into_iter().map(|it| it.user_id).collect();
     Ok(match EventBody::decode(body.clone())?.body {
         Some(Body::ConversationCreated(created)) => MemberChange::Joined(names(created.members)),
         Some(Body::MembersAdded(added)) => MemberChange::Joined(names(added.members)),

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use flare_proto::push::{
-    SignalItem, SignalRequest, SignalResponse, push_scheduler_service_server::PushSchedulerService, signal_item,
+    SignalItem, SignalRequest, SignalResponse, push_scheduler_service_server::PushSchedulerService,
+    signal_item,
 };
 use prost::Message;
 use tokio::sync::mpsc;
@@ -23,10 +24,15 @@ fn parse(item: SignalItem) -> Option<Signal> {
     let signal = item.signal?;
     let audience = match item.audience? {
         signal_item::Audience::Participants(_) => Audience::Participants,
-        signal_item::Audience::OwnDevices(own) => Audience::OwnDevices { except_device: own.except_device_id },
+        signal_item::Audience::OwnDevices(own) => Audience::OwnDevices {
+            except_device: own.except_device_id,
+        },
     };
     Some(Signal {
-        conversation: Conversation { tenant: item.tenant_id, id: signal.conversation_id.clone() },
+        conversation: Conversation {
+            tenant: item.tenant_id,
+            id: signal.conversation_id.clone(),
+        },
         user: signal.user_id.clone(),
         audience,
         bytes: Bytes::from(signal.encode_to_vec()),
@@ -35,7 +41,10 @@ fn parse(item: SignalItem) -> Option<Signal> {
 
 #[tonic::async_trait]
 impl PushSchedulerService for Grpc {
-    async fn signal(&self, request: Request<SignalRequest>) -> Result<Response<SignalResponse>, Status> {
+    async fn signal(
+        &self,
+        request: Request<SignalRequest>,
+    ) -> Result<Response<SignalResponse>, Status> {
         for signal in request.into_inner().items.into_iter().filter_map(parse) {
             if self.queue.try_send(signal).is_err() {
                 metrics::counter!("flare_push_signals_dropped_total").increment(1);

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use flare_proto::{
-    access::{self, DeliverBatch, access_gateway_service_client::AccessGatewayServiceClient, delivery},
+    access::{
+        self, DeliverBatch, access_gateway_service_client::AccessGatewayServiceClient, delivery,
+    },
     client,
 };
 use flare_server_core::{channels::Channels, shutdown::Shutdown};
@@ -36,7 +38,13 @@ pub struct GrpcGateways {
 impl GrpcGateways {
     /// `queue` batches may be on their way to a gateway; one that takes none for `deadline` loses its stream.
     pub fn new(channels: Channels, shutdown: Shutdown, queue: usize, deadline: Duration) -> Self {
-        Self { channels, shutdown, links: Mutex::default(), queue, deadline }
+        Self {
+            channels,
+            shutdown,
+            links: Mutex::default(),
+            queue,
+            deadline,
+        }
     }
 
     fn link(&self, gateway: &Gateway) -> mpsc::Sender<DeliverBatch> {
@@ -48,14 +56,22 @@ impl GrpcGateways {
         let (sender, receiver) = mpsc::channel(self.queue);
         let client = AccessGatewayServiceClient::new(self.channels.endpoint(&gateway.endpoint))
             .max_encoding_message_size(usize::MAX);
-        tokio::spawn(run(client, gateway.clone(), receiver, self.shutdown.clone()));
+        tokio::spawn(run(
+            client,
+            gateway.clone(),
+            receiver,
+            self.shutdown.clone(),
+        ));
         links.insert(gateway.clone(), sender.clone());
         sender
     }
 
     /// Ends the link: its task sees the closed queue, and the next delivery opens another stream.
     fn drop_link(&self, gateway: &Gateway) {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).remove(gateway);
+        self.links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(gateway);
         metrics::counter!("flare_push_gateways_given_up_total").increment(1);
         tracing::warn!(gateway = %gateway.incarnation, endpoint = %gateway.endpoint, "gateway takes no deliveries; given up");
     }
@@ -70,7 +86,10 @@ impl Gateways for GrpcGateways {
             deliveries: deliveries.into_iter().filter_map(encode).collect(),
         };
         let link = self.link(gateway);
-        if tokio::time::timeout(self.deadline, link.send(batch)).await.is_err() {
+        if tokio::time::timeout(self.deadline, link.send(batch))
+            .await
+            .is_err()
+        {
             self.drop_link(gateway);
         }
     }
@@ -81,7 +100,10 @@ fn encode(delivery: Delivery) -> Option<access::Delivery> {
         Payload::Event(bytes) => delivery::Payload::Event(bytes),
         Payload::Signal(bytes) => delivery::Payload::Signal(signal(bytes)?),
     };
-    Some(access::Delivery { connection_ids: delivery.connections, payload: Some(payload) })
+    Some(access::Delivery {
+        connection_ids: delivery.connections,
+        payload: Some(payload),
+    })
 }
 
 /// Signals were encoded by this service.
@@ -138,7 +160,10 @@ async fn stream(
     shutdown: &Shutdown,
 ) -> Result<End, Status> {
     let (sender, receiver) = mpsc::channel(1);
-    let mut outcomes = client.deliver(ReceiverStream::new(receiver)).await?.into_inner();
+    let mut outcomes = client
+        .deliver(ReceiverStream::new(receiver))
+        .await?
+        .into_inner();
     let mut delivered = false;
     loop {
         tokio::select! {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flare_proto::signaling::{LookupRequest, UserKey, signaling_service_client::SignalingServiceClient};
+use flare_proto::signaling::{
+    LookupRequest, UserKey, signaling_service_client::SignalingServiceClient,
+};
 use flare_server_core::{
     channels::{Channels, ServiceChannel},
     registry::service,
@@ -29,15 +31,27 @@ impl Presence for GrpcPresence {
     async fn lookup(&self, users: &[(String, String)]) -> Result<Located, PortError> {
         let users = users
             .iter()
-            .map(|(tenant, user)| UserKey { tenant_id: tenant.clone(), user_id: user.clone() })
+            .map(|(tenant, user)| UserKey {
+                tenant_id: tenant.clone(),
+                user_id: user.clone(),
+            })
             .collect();
-        let unavailable = |why: String| PortError { what: "presence", why };
+        let unavailable = |why: String| PortError {
+            what: "presence",
+            why,
+        };
         let mut client = self.0.clone();
-        let answer = tokio::time::timeout(DEADLINE, client.lookup(LookupRequest { context: None, users }))
-            .await
-            .map_err(|_| unavailable(format!("no answer within {DEADLINE:?}")))?
-            .map_err(|status| unavailable(status.message().to_owned()))?
-            .into_inner();
+        let answer = tokio::time::timeout(
+            DEADLINE,
+            client.lookup(LookupRequest {
+                context: None,
+                users,
+            }),
+        )
+        .await
+        .map_err(|_| unavailable(format!("no answer within {DEADLINE:?}")))?
+        .map_err(|status| unavailable(status.message().to_owned()))?
+        .into_inner();
         Ok(Located {
             users: answer
                 .users
@@ -56,7 +70,10 @@ impl Presence for GrpcPresence {
             gateways: answer
                 .gateways
                 .into_iter()
-                .map(|it| Gateway { incarnation: it.incarnation, endpoint: it.endpoint })
+                .map(|it| Gateway {
+                    incarnation: it.incarnation,
+                    endpoint: it.endpoint,
+                })
                 .collect(),
         })
     }

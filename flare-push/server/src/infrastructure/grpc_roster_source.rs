@@ -39,8 +39,19 @@ impl GrpcRosterSource {
 
     async fn read(&self, conversation: &Conversation) -> Result<Option<Roster>, PortError> {
         let context = Some(context(&conversation.tenant));
-        let heads = HeadsRequest { context: context.clone(), conversation_ids: vec![conversation.id.clone()] };
-        let head = self.reader.clone().heads(heads).await.map_err(refused)?.into_inner().heads.pop();
+        let heads = HeadsRequest {
+            context: context.clone(),
+            conversation_ids: vec![conversation.id.clone()],
+        };
+        let head = self
+            .reader
+            .clone()
+            .heads(heads)
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .heads
+            .pop();
         let member_seq = head.map_or(0, |it| it.member_seq);
 
         let mut version = 0;
@@ -64,7 +75,12 @@ impl GrpcRosterSource {
             }
             version = page.version;
             let joined = page.joined_seqs.into_iter().chain(std::iter::repeat(0));
-            members.extend(page.members.into_iter().zip(joined).map(|(member, joined)| (member.user_id, joined)));
+            members.extend(
+                page.members
+                    .into_iter()
+                    .zip(joined)
+                    .map(|(member, joined)| (member.user_id, joined)),
+            );
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 break;
@@ -80,22 +96,36 @@ impl GrpcRosterSource {
 
 fn context(tenant: &str) -> RequestContext {
     RequestContext {
-        actor: Some(Actor { kind: ActorKind::Service.into(), ..Actor::default() }),
-        tenant: Some(TenantContext { tenant_id: tenant.to_owned() }),
+        actor: Some(Actor {
+            kind: ActorKind::Service.into(),
+            ..Actor::default()
+        }),
+        tenant: Some(TenantContext {
+            tenant_id: tenant.to_owned(),
+        }),
         ..RequestContext::default()
     }
 }
 
 fn is_unknown(status: &Status) -> bool {
-    matches!(Refusal::from(status.clone()).code, ErrorCode::ConversationNotFound | ErrorCode::NotFound)
+    matches!(
+        Refusal::from(status.clone()).code,
+        ErrorCode::ConversationNotFound | ErrorCode::NotFound
+    )
 }
 
 fn refused(status: Status) -> PortError {
-    PortError { what: "roster", why: status.message().to_owned() }
+    PortError {
+        what: "roster",
+        why: status.message().to_owned(),
+    }
 }
 
 fn behind(why: &str) -> PortError {
-    PortError { what: "roster", why: why.to_owned() }
+    PortError {
+        what: "roster",
+        why: why.to_owned(),
+    }
 }
 
 #[async_trait]

@@ -37,7 +37,11 @@ pub trait PresenceStore: Send + Sync + 'static {
         until_ms: i64,
     ) -> Result<Vec<Registered>, PortError>;
     /// Removes connections that stand; returns the users left with none, as keys without a device.
-    async fn unregister(&self, incarnation: &str, connections: &[(DeviceKey, u64)]) -> Result<Vec<DeviceKey>, PortError>;
+    async fn unregister(
+        &self,
+        incarnation: &str,
+        connections: &[(DeviceKey, u64)],
+    ) -> Result<Vec<DeviceKey>, PortError>;
     /// The connections of users (tenant, user), in their order.
     async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError>;
     /// Forgets what stands on leases that ended by `now_ms`; returns the devices that went.

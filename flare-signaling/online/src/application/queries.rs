@@ -20,11 +20,16 @@ impl LastSeen {
 
     /// The user has no connection since `now_ms`.
     pub async fn note(&self, user: &DeviceKey, now_ms: i64) {
-        self.0.insert((user.tenant.clone(), user.user.clone()), now_ms).await;
+        self.0
+            .insert((user.tenant.clone(), user.user.clone()), now_ms)
+            .await;
     }
 
     async fn of(&self, tenant: &str, user: &str) -> i64 {
-        self.0.get(&(tenant.to_owned(), user.to_owned())).await.unwrap_or_default()
+        self.0
+            .get(&(tenant.to_owned(), user.to_owned()))
+            .await
+            .unwrap_or_default()
     }
 }
 
@@ -63,14 +68,28 @@ impl Queries {
     }
 
     /// The presence of users of one tenant, in their order.
-    pub async fn presence(&self, tenant: &str, users: Vec<String>) -> Result<Vec<Presence>, PortError> {
-        let keys: Vec<_> = users.iter().map(|user| (tenant.to_owned(), user.clone())).collect();
+    pub async fn presence(
+        &self,
+        tenant: &str,
+        users: Vec<String>,
+    ) -> Result<Vec<Presence>, PortError> {
+        let keys: Vec<_> = users
+            .iter()
+            .map(|user| (tenant.to_owned(), user.clone()))
+            .collect();
         let found = self.presence.lookup(&keys).await?;
         let mut answers = Vec::with_capacity(users.len());
         for (user, connections) in users.into_iter().zip(found) {
-            let last_seen_ms =
-                if connections.is_empty() { self.last_seen.of(tenant, &user).await } else { 0 };
-            answers.push(Presence { user, last_seen_ms, connections });
+            let last_seen_ms = if connections.is_empty() {
+                self.last_seen.of(tenant, &user).await
+            } else {
+                0
+            };
+            answers.push(Presence {
+                user,
+                last_seen_ms,
+                connections,
+            });
         }
         Ok(answers)
     }

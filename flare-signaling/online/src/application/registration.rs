@@ -68,8 +68,10 @@ impl Registration {
         let (connections, issued): (Vec<_>, Vec<_>) = connections.into_iter().unzip();
         let devices: Vec<DeviceKey> = connections.iter().map(|it| it.device.clone()).collect();
         let ids: Vec<u64> = connections.iter().map(|it| it.connection_id).collect();
-        let registered =
-            self.presence.register(gateway, connections, self.max_devices, self.lease_end_ms()).await?;
+        let registered = self
+            .presence
+            .register(gateway, connections, self.max_devices, self.lease_end_ms())
+            .await?;
         self.lease_added.notify_one();
         let not_before = self.revocations.not_before(&devices).await?;
 
@@ -81,11 +83,16 @@ impl Registration {
                 issued.get(index).copied().unwrap_or_default(),
                 not_before.get(index).copied().unwrap_or_default(),
             );
-            if let Registered::Stands { displaced: Some(other) } = &registered {
+            if let Registered::Stands {
+                displaced: Some(other),
+            } = &registered
+            {
                 displaced.push(other.clone());
             }
             outcomes.push(match registered {
-                Registered::TooManyDevices => Outcome::TooManyDevices { limit: self.max_devices },
+                Registered::TooManyDevices => Outcome::TooManyDevices {
+                    limit: self.max_devices,
+                },
                 Registered::Outdated => Outcome::Outdated,
                 Registered::Stands { .. } if revoked => {
                     dead.extend(devices.get(index).cloned().zip(ids.get(index).copied()));
@@ -95,14 +102,26 @@ impl Registration {
             });
         }
         if !dead.is_empty() {
-            self.presence.unregister(&gateway.incarnation, &dead).await?;
+            self.presence
+                .unregister(&gateway.incarnation, &dead)
+                .await?;
         }
-        close_all(&*self.gateways, displaced, CloseReason::Replaced, "the device connected elsewhere").await;
+        close_all(
+            &*self.gateways,
+            displaced,
+            CloseReason::Replaced,
+            "the device connected elsewhere",
+        )
+        .await;
         Ok(outcomes)
     }
 
     /// Removes connections that stand.
-    pub async fn unregister(&self, incarnation: &str, connections: &[(DeviceKey, u64)]) -> Result<(), PortError> {
+    pub async fn unregister(
+        &self,
+        incarnation: &str,
+        connections: &[(DeviceKey, u64)],
+    ) -> Result<(), PortError> {
         for user in self.presence.unregister(incarnation, connections).await? {
             self.last_seen.note(&user, self.clock.now_ms()).await;
         }
@@ -114,13 +133,17 @@ impl Registration {
         loop {
             match self.presence.next_expiry_ms().await {
                 Ok(Some(at_ms)) => {
-                    let wait_ms = u64::try_from(at_ms - self.clock.now_ms()).unwrap_or(0).max(1);
+                    let wait_ms = u64::try_from(at_ms - self.clock.now_ms())
+                        .unwrap_or(0)
+                        .max(1);
                     tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
                     match self.presence.expire(self.clock.now_ms()).await {
                         Ok(gone) if !gone.is_empty() => {
                             tracing::warn!(connections = gone.len(), "a gateway's lease ended");
                             for device in gone {
-                                self.last_seen.note(&device.whole_user(), self.clock.now_ms()).await;
+                                self.last_seen
+                                    .note(&device.whole_user(), self.clock.now_ms())
+                                    .await;
                             }
                         }
                         Ok(_) => {}
@@ -130,7 +153,8 @@ impl Registration {
                 Ok(None) => self.lease_added.notified().await,
                 Err(error) => {
                     tracing::warn!(%error, "leases are not known; trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(u64::from(self.lease_ms))).await;
+                    tokio::time::sleep(std::time::Duration::from_millis(u64::from(self.lease_ms)))
+                        .await;
                 }
             }
         }
@@ -143,10 +167,18 @@ impl Registration {
 
 /// Closes connections, each gateway's in one call. A gateway that does not answer is logged: its lease or its clients' next
 /// registration settles it.
-pub async fn close_all(gateways: &dyn Gateways, connections: Vec<Located>, reason: CloseReason, message: &str) -> u32 {
+pub async fn close_all(
+    gateways: &dyn Gateways,
+    connections: Vec<Located>,
+    reason: CloseReason,
+    message: &str,
+) -> u32 {
     let mut by_gateway: HashMap<Gateway, Vec<u64>> = HashMap::new();
     for connection in connections {
-        by_gateway.entry(connection.gateway).or_default().push(connection.connection_id);
+        by_gateway
+            .entry(connection.gateway)
+            .or_default()
+            .push(connection.connection_id);
     }
     let closing = by_gateway.into_iter().map(|(gateway, ids)| async move {
         match gateways.close(&gateway, ids, reason, message).await {

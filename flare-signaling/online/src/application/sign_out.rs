@@ -37,8 +37,17 @@ impl SignOut {
         let now_s = self.clock.now_ms().div_euclid(1_000);
         let not_before_s = self.revocations.revoke(device, now_s).await?;
         let connections = self.connections(device).await?;
-        let closed = close_all(&*self.gateways, connections, CloseReason::Revoked, "signed out").await;
-        Ok(Revoked { not_before_s, closed })
+        let closed = close_all(
+            &*self.gateways,
+            connections,
+            CloseReason::Revoked,
+            "signed out",
+        )
+        .await;
+        Ok(Revoked {
+            not_before_s,
+            closed,
+        })
     }
 
     /// Closes a device's connection, or all of a user's; their tokens stay good.

@@ -81,34 +81,52 @@ impl PresenceTable {
     /// Renews a gateway's lease. False: nothing was held for it, and it must register its connections again.
     pub fn renew(&mut self, gateway: &Gateway, until_ms: i64) -> bool {
         let known = self.gateways.contains_key(&gateway.incarnation);
-        let held = self.gateways.entry(gateway.incarnation.clone()).or_insert_with(|| Held {
-            endpoint: gateway.endpoint.clone(),
-            lease_until_ms: until_ms,
-            connections: HashMap::new(),
-        });
+        let held = self
+            .gateways
+            .entry(gateway.incarnation.clone())
+            .or_insert_with(|| Held {
+                endpoint: gateway.endpoint.clone(),
+                lease_until_ms: until_ms,
+                connections: HashMap::new(),
+            });
         held.lease_until_ms = held.lease_until_ms.max(until_ms);
         known
     }
 
     /// Puts a connection in its device's place.
-    pub fn register(&mut self, gateway: &Gateway, connection: Connection, max_devices: usize, until_ms: i64) -> Registered {
+    pub fn register(
+        &mut self,
+        gateway: &Gateway,
+        connection: Connection,
+        max_devices: usize,
+        until_ms: i64,
+    ) -> Registered {
         self.renew(gateway, until_ms);
         let devices = self
             .users
-            .entry((connection.device.tenant.clone(), connection.device.user.clone()))
+            .entry((
+                connection.device.tenant.clone(),
+                connection.device.user.clone(),
+            ))
             .or_default();
         let displaced = match devices.get(&connection.device.device) {
             Some(entry)
-                if entry.incarnation == gateway.incarnation && entry.connection_id == connection.connection_id =>
+                if entry.incarnation == gateway.incarnation
+                    && entry.connection_id == connection.connection_id =>
             {
                 return Registered::Stands { displaced: None };
             }
             // Gateways register in bulk after a lost lease: what connected later stands.
-            Some(entry) if entry.connected_ms > connection.connected_ms => return Registered::Outdated,
+            Some(entry) if entry.connected_ms > connection.connected_ms => {
+                return Registered::Outdated;
+            }
             Some(entry) => self.gateways.get_mut(&entry.incarnation).map(|held| {
                 held.connections.remove(&entry.connection_id);
                 Located {
-                    gateway: Gateway { incarnation: entry.incarnation.clone(), endpoint: held.endpoint.clone() },
+                    gateway: Gateway {
+                        incarnation: entry.incarnation.clone(),
+                        endpoint: held.endpoint.clone(),
+                    },
                     connection_id: entry.connection_id,
                     device: connection.device.device.clone(),
                     platform: entry.platform.clone(),
@@ -128,20 +146,26 @@ impl PresenceTable {
             },
         );
         if let Some(held) = self.gateways.get_mut(&gateway.incarnation) {
-            held.connections.insert(connection.connection_id, connection.device);
+            held.connections
+                .insert(connection.connection_id, connection.device);
         }
         Registered::Stands { displaced }
     }
 
     /// Removes a connection, if it is the one that stands. True: the user has no connection left.
-    pub fn unregister(&mut self, incarnation: &str, device: &DeviceKey, connection_id: u64) -> bool {
+    pub fn unregister(
+        &mut self,
+        incarnation: &str,
+        device: &DeviceKey,
+        connection_id: u64,
+    ) -> bool {
         let user = (device.tenant.clone(), device.user.clone());
         let Some(devices) = self.users.get_mut(&user) else {
             return false;
         };
-        let stands = devices
-            .get(&device.device)
-            .is_some_and(|entry| entry.incarnation == incarnation && entry.connection_id == connection_id);
+        let stands = devices.get(&device.device).is_some_and(|entry| {
+            entry.incarnation == incarnation && entry.connection_id == connection_id
+        });
         if !stands {
             return false;
         }
@@ -166,7 +190,10 @@ impl PresenceTable {
             .filter_map(|(device, entry)| {
                 let held = self.gateways.get(&entry.incarnation)?;
                 Some(Located {
-                    gateway: Gateway { incarnation: entry.incarnation.clone(), endpoint: held.endpoint.clone() },
+                    gateway: Gateway {
+                        incarnation: entry.incarnation.clone(),
+                        endpoint: held.endpoint.clone(),
+                    },
                     connection_id: entry.connection_id,
                     device: device.clone(),
                     platform: entry.platform.clone(),
@@ -186,7 +213,9 @@ impl PresenceTable {
             .collect();
         let mut gone = Vec::new();
         for incarnation in ended {
-            let Some(held) = self.gateways.remove(&incarnation) else { continue };
+            let Some(held) = self.gateways.remove(&incarnation) else {
+                continue;
+            };
             for (connection_id, device) in held.connections {
                 self.unregister(&incarnation, &device, connection_id);
                 gone.push(device);
@@ -202,7 +231,10 @@ impl PresenceTable {
 
     /// How many connections stand.
     pub fn len(&self) -> usize {
-        self.gateways.values().map(|held| held.connections.len()).sum()
+        self.gateways
+            .values()
+            .map(|held| held.connections.len())
+            .sum()
     }
 
     /// Whether nobody is connected.
@@ -216,28 +248,57 @@ mod tests {
     use super::*;
 
     fn gateway(incarnation: &str) -> Gateway {
-        Gateway { incarnation: incarnation.to_owned(), endpoint: String::new() }
+        Gateway {
+            incarnation: incarnation.to_owned(),
+            endpoint: String::new(),
+        }
     }
 
     fn connection(user: &str, device: &str, connection_id: u64) -> Connection {
-        let device = DeviceKey { tenant: "default".to_owned(), user: user.to_owned(), device: device.to_owned() };
-        Connection { device, platform: "test".to_owned(), connection_id, connected_ms: connection_id as i64 }
+        let device = DeviceKey {
+            tenant: "default".to_owned(),
+            user: user.to_owned(),
+            device: device.to_owned(),
+        };
+        Connection {
+            device,
+            platform: "test".to_owned(),
+            connection_id,
+            connected_ms: connection_id as i64,
+        }
     }
 
     #[test]
     fn registering_a_device_again_names_the_connection_that_it_displaces() {
         let mut table = PresenceTable::default();
         let stands = Registered::Stands { displaced: None };
-        assert_eq!(table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100), stands);
-        assert_eq!(table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100), stands, "again");
-        let Registered::Stands { displaced: Some(displaced) } =
-            table.register(&gateway("g2"), connection("a", "phone", 2), 10, 100)
+        assert_eq!(
+            table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100),
+            stands
+        );
+        assert_eq!(
+            table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100),
+            stands,
+            "again"
+        );
+        let Registered::Stands {
+            displaced: Some(displaced),
+        } = table.register(&gateway("g2"), connection("a", "phone", 2), 10, 100)
         else {
             panic!("nothing was displaced");
         };
-        assert_eq!((displaced.gateway.incarnation.as_str(), displaced.connection_id), ("g1", 1));
+        assert_eq!(
+            (
+                displaced.gateway.incarnation.as_str(),
+                displaced.connection_id
+            ),
+            ("g1", 1)
+        );
         assert_eq!(table.len(), 1);
-        assert_eq!(table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100), Registered::Outdated);
+        assert_eq!(
+            table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100),
+            Registered::Outdated
+        );
     }
 
     #[test]
@@ -246,7 +307,10 @@ mod tests {
         table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100);
         table.register(&gateway("g1"), connection("a", "phone", 2), 10, 100);
         let device = connection("a", "phone", 1).device;
-        assert!(!table.unregister("g1", &device, 1), "the displaced one's goodbye");
+        assert!(
+            !table.unregister("g1", &device, 1),
+            "the displaced one's goodbye"
+        );
         assert_eq!(table.connections("default", "a").len(), 1);
         assert!(table.unregister("g1", &device, 2));
         assert!(table.is_empty());
@@ -272,11 +336,17 @@ mod tests {
         let mut table = PresenceTable::default();
         table.register(&gateway("g1"), connection("a", "1", 1), 2, 100);
         table.register(&gateway("g1"), connection("a", "2", 2), 2, 100);
-        assert_eq!(table.register(&gateway("g1"), connection("a", "3", 3), 2, 100), Registered::TooManyDevices);
+        assert_eq!(
+            table.register(&gateway("g1"), connection("a", "3", 3), 2, 100),
+            Registered::TooManyDevices
+        );
         assert!(matches!(
             table.register(&gateway("g1"), connection("a", "2", 4), 2, 100),
             Registered::Stands { displaced: Some(_) }
         ));
-        assert!(table.connections("other", "a").is_empty(), "a user of the same name in another tenant");
+        assert!(
+            table.connections("other", "a").is_empty(),
+            "a user of the same name in another tenant"
+        );
     }
 }

@@ -15,6 +15,9 @@ impl DeviceKey {
     /// The same user, as a whole.
     #[must_use]
     pub fn whole_user(&self) -> Self {
-        Self { device: String::new(), ..self.clone() }
+        Self {
+            device: String::new(),
+            ..self.clone()
+        }
     }
 }

@@ -5,10 +5,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use flare_proto::{
     common::{ActorKind, ErrorCode, RequestContext},
     signaling::{
-        self, GetPresenceRequest, GetPresenceResponse, KickRequest, KickResponse, ListDevicesRequest,
-        ListDevicesResponse, LookupRequest, LookupResponse, RegisterBatchRequest, RegisterBatchResponse,
-        RegisterOutcome, RenewLeaseRequest, RenewLeaseResponse, RevocationsRequest, RevocationsResponse, RevokeRequest,
-        RevokeResponse, SignOutRequest, SignOutResponse, UnregisterBatchRequest, UnregisterBatchResponse,
+        self, GetPresenceRequest, GetPresenceResponse, KickRequest, KickResponse,
+        ListDevicesRequest, ListDevicesResponse, LookupRequest, LookupResponse,
+        RegisterBatchRequest, RegisterBatchResponse, RegisterOutcome, RenewLeaseRequest,
+        RenewLeaseResponse, RevocationsRequest, RevocationsResponse, RevokeRequest, RevokeResponse,
+        SignOutRequest, SignOutResponse, UnregisterBatchRequest, UnregisterBatchResponse,
         signaling_service_server::SignalingService,
     },
 };
@@ -66,7 +67,9 @@ fn caller(context: Option<RequestContext>) -> Result<Caller, Status> {
     let user = match actor.kind() {
         ActorKind::User | ActorKind::Api => Some(actor.user_id),
         ActorKind::System | ActorKind::Service => None,
-        ActorKind::Unspecified => return Err(Refusal::invalid("context.actor.kind", "nobody acts").into()),
+        ActorKind::Unspecified => {
+            return Err(Refusal::invalid("context.actor.kind", "nobody acts").into());
+        }
     };
     Ok(Caller { tenant, user })
 }
@@ -75,25 +78,35 @@ impl Caller {
     /// The user whose devices are meant: a user's own, or whomever the system names.
     fn subject(&self, named: String) -> Result<String, Status> {
         match &self.user {
-            None if named.is_empty() => Err(Refusal::invalid("user_id", "user_id is missing").into()),
+            None if named.is_empty() => {
+                Err(Refusal::invalid("user_id", "user_id is missing").into())
+            }
             None => Ok(named),
             Some(own) if named.is_empty() || named == *own => Ok(own.clone()),
-            Some(_) => {
-                Err(Refusal::new(ErrorCode::PermissionDenied, format!("devices of {named:?} are not yours"))
-                    .with_field("user_id")
-                    .into())
-            }
+            Some(_) => Err(Refusal::new(
+                ErrorCode::PermissionDenied,
+                format!("devices of {named:?} are not yours"),
+            )
+            .with_field("user_id")
+            .into()),
         }
     }
 }
 
 fn device(key: signaling::DeviceKey) -> DeviceKey {
-    DeviceKey { tenant: key.tenant_id, user: key.user_id, device: key.device_id }
+    DeviceKey {
+        tenant: key.tenant_id,
+        user: key.user_id,
+        device: key.device_id,
+    }
 }
 
 fn gateway(gateway: Option<signaling::Gateway>) -> Result<Gateway, Status> {
     let gateway = required(gateway, "gateway")?;
-    Ok(Gateway { incarnation: gateway.incarnation, endpoint: gateway.endpoint })
+    Ok(Gateway {
+        incarnation: gateway.incarnation,
+        endpoint: gateway.endpoint,
+    })
 }
 
 fn key_of(connection: &signaling::Connection) -> DeviceKey {
@@ -107,16 +120,24 @@ fn key_of(connection: &signaling::Connection) -> DeviceKey {
 fn outcome(outcome: Outcome) -> RegisterOutcome {
     let refusal = match outcome {
         Outcome::Stands => return RegisterOutcome { error: None },
-        Outcome::Revoked => {
-            Refusal::new(ErrorCode::TokenRevoked, "the token was revoked: sign in again").with_field("token")
-        }
-        Outcome::TooManyDevices { limit } => {
-            Refusal::new(ErrorCode::LimitExceeded, format!("{limit} other devices of the user are connected, the most that may be"))
-                .with_field("device_id")
-        }
-        Outcome::Outdated => Refusal::new(ErrorCode::FailedPrecondition, "a later connection of the device stands"),
+        Outcome::Revoked => Refusal::new(
+            ErrorCode::TokenRevoked,
+            "the token was revoked: sign in again",
+        )
+        .with_field("token"),
+        Outcome::TooManyDevices { limit } => Refusal::new(
+            ErrorCode::LimitExceeded,
+            format!("{limit} other devices of the user are connected, the most that may be"),
+        )
+        .with_field("device_id"),
+        Outcome::Outdated => Refusal::new(
+            ErrorCode::FailedPrecondition,
+            "a later connection of the device stands",
+        ),
     };
-    RegisterOutcome { error: Some(refusal.into()) }
+    RegisterOutcome {
+        error: Some(refusal.into()),
+    }
 }
 
 /// Names each gateway once, and connections by its index.
@@ -129,12 +150,25 @@ fn located(users: Vec<Vec<Located>>) -> LookupResponse {
             connections: connections
                 .into_iter()
                 .map(|it| {
-                    let Gateway { incarnation, endpoint } = it.gateway;
-                    let gateway_index = *indexes.entry(incarnation).or_insert_with_key(|incarnation| {
-                        gateways.push(signaling::Gateway { incarnation: incarnation.clone(), endpoint });
-                        u32::try_from(gateways.len() - 1).unwrap_or(u32::MAX)
-                    });
-                    signaling::Located { gateway_index, connection_id: it.connection_id, device_id: it.device }
+                    let Gateway {
+                        incarnation,
+                        endpoint,
+                    } = it.gateway;
+                    let gateway_index =
+                        *indexes
+                            .entry(incarnation)
+                            .or_insert_with_key(|incarnation| {
+                                gateways.push(signaling::Gateway {
+                                    incarnation: incarnation.clone(),
+                                    endpoint,
+                                });
+                                u32::try_from(gateways.len() - 1).unwrap_or(u32::MAX)
+                            });
+                    signaling::Located {
+                        gateway_index,
+                        connection_id: it.connection_id,
+                        device_id: it.device,
+                    }
                 })
                 .collect(),
         })
@@ -146,11 +180,21 @@ fn located(users: Vec<Vec<Located>>) -> LookupResponse {
 impl SignalingService for Grpc {
     async fn renew_lease(&self, request: Request<RenewLeaseRequest>) -> Answer<RenewLeaseResponse> {
         let gateway = gateway(request.into_inner().gateway)?;
-        let known = self.registration.renew(&gateway).await.map_err(unavailable)?;
-        Ok(Response::new(RenewLeaseResponse { known, lease_ms: self.registration.lease_ms }))
+        let known = self
+            .registration
+            .renew(&gateway)
+            .await
+            .map_err(unavailable)?;
+        Ok(Response::new(RenewLeaseResponse {
+            known,
+            lease_ms: self.registration.lease_ms,
+        }))
     }
 
-    async fn register_batch(&self, request: Request<RegisterBatchRequest>) -> Answer<RegisterBatchResponse> {
+    async fn register_batch(
+        &self,
+        request: Request<RegisterBatchRequest>,
+    ) -> Answer<RegisterBatchResponse> {
         let request = request.into_inner();
         let gateway = gateway(request.gateway)?;
         let connections = request
@@ -167,26 +211,61 @@ impl SignalingService for Grpc {
                 (connection, it.token_issued_s)
             })
             .collect();
-        let outcomes = self.registration.register(&gateway, connections).await.map_err(unavailable)?;
-        Ok(Response::new(RegisterBatchResponse { outcomes: outcomes.into_iter().map(outcome).collect() }))
+        let outcomes = self
+            .registration
+            .register(&gateway, connections)
+            .await
+            .map_err(unavailable)?;
+        Ok(Response::new(RegisterBatchResponse {
+            outcomes: outcomes.into_iter().map(outcome).collect(),
+        }))
     }
 
-    async fn unregister_batch(&self, request: Request<UnregisterBatchRequest>) -> Answer<UnregisterBatchResponse> {
+    async fn unregister_batch(
+        &self,
+        request: Request<UnregisterBatchRequest>,
+    ) -> Answer<UnregisterBatchResponse> {
         let request = request.into_inner();
         let gateway = gateway(request.gateway)?;
-        let connections: Vec<_> = request.connections.iter().map(|it| (key_of(it), it.connection_id)).collect();
-        self.registration.unregister(&gateway.incarnation, &connections).await.map_err(unavailable)?;
+        let connections: Vec<_> = request
+            .connections
+            .iter()
+            .map(|it| (key_of(it), it.connection_id))
+            .collect();
+        self.registration
+            .unregister(&gateway.incarnation, &connections)
+            .await
+            .map_err(unavailable)?;
         Ok(Response::new(UnregisterBatchResponse {}))
     }
 
     async fn lookup(&self, request: Request<LookupRequest>) -> Answer<LookupResponse> {
-        let users: Vec<_> = request.into_inner().users.into_iter().map(|it| (it.tenant_id, it.user_id)).collect();
-        Ok(Response::new(located(self.queries.lookup(&users).await.map_err(unavailable)?)))
+        let users: Vec<_> = request
+            .into_inner()
+            .users
+            .into_iter()
+            .map(|it| (it.tenant_id, it.user_id))
+            .collect();
+        Ok(Response::new(located(
+            self.queries.lookup(&users).await.map_err(unavailable)?,
+        )))
     }
 
-    async fn revocations(&self, request: Request<RevocationsRequest>) -> Answer<RevocationsResponse> {
-        let devices: Vec<_> = request.into_inner().devices.into_iter().map(device).collect();
-        let not_before_s = self.queries.not_before(&devices).await.map_err(unavailable)?;
+    async fn revocations(
+        &self,
+        request: Request<RevocationsRequest>,
+    ) -> Answer<RevocationsResponse> {
+        let devices: Vec<_> = request
+            .into_inner()
+            .devices
+            .into_iter()
+            .map(device)
+            .collect();
+        let not_before_s = self
+            .queries
+            .not_before(&devices)
+            .await
+            .map_err(unavailable)?;
         Ok(Response::new(RevocationsResponse { not_before_s }))
     }
 
@@ -195,10 +274,17 @@ impl SignalingService for Grpc {
         let caller = caller(request.context)?;
         let named = required(request.device, "device")?;
         let user = caller.subject(named.user_id)?;
-        let key = DeviceKey { tenant: caller.tenant, user, device: named.device_id };
+        let key = DeviceKey {
+            tenant: caller.tenant,
+            user,
+            device: named.device_id,
+        };
         let revoked = self.sign_out.revoke(&key).await.map_err(unavailable)?;
         tracing::info!(tenant = %key.tenant, user = %key.user, device = %key.device, "tokens revoked");
-        Ok(Response::new(RevokeResponse { not_before_s: revoked.not_before_s, closed_connections: revoked.closed }))
+        Ok(Response::new(RevokeResponse {
+            not_before_s: revoked.not_before_s,
+            closed_connections: revoked.closed,
+        }))
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Answer<KickResponse> {
@@ -206,20 +292,43 @@ impl SignalingService for Grpc {
         let caller = caller(request.context)?;
         let named = required(request.device, "device")?;
         let user = caller.subject(named.user_id)?;
-        let key = DeviceKey { tenant: caller.tenant, user, device: named.device_id };
-        let message = if request.reason.is_empty() { "kicked" } else { &request.reason };
-        let closed_connections = self.sign_out.kick(&key, message).await.map_err(unavailable)?;
+        let key = DeviceKey {
+            tenant: caller.tenant,
+            user,
+            device: named.device_id,
+        };
+        let message = if request.reason.is_empty() {
+            "kicked"
+        } else {
+            &request.reason
+        };
+        let closed_connections = self
+            .sign_out
+            .kick(&key, message)
+            .await
+            .map_err(unavailable)?;
         Ok(Response::new(KickResponse { closed_connections }))
     }
 
-    async fn get_presence(&self, request: Request<GetPresenceRequest>) -> Answer<GetPresenceResponse> {
+    async fn get_presence(
+        &self,
+        request: Request<GetPresenceRequest>,
+    ) -> Answer<GetPresenceResponse> {
         let request = request.into_inner();
         let caller = caller(request.context)?;
         if request.user_ids.is_empty() || request.user_ids.len() > MAX_USERS {
             let given = request.user_ids.len();
-            return Err(Refusal::invalid("user_ids", format!("{given} users: 1 to {MAX_USERS} may be asked for")).into());
+            return Err(Refusal::invalid(
+                "user_ids",
+                format!("{given} users: 1 to {MAX_USERS} may be asked for"),
+            )
+            .into());
         }
-        let presences = self.queries.presence(&caller.tenant, request.user_ids).await.map_err(unavailable)?;
+        let presences = self
+            .queries
+            .presence(&caller.tenant, request.user_ids)
+            .await
+            .map_err(unavailable)?;
         let presences = presences
             .into_iter()
             .map(|it| signaling::Presence {
@@ -232,11 +341,18 @@ impl SignalingService for Grpc {
         Ok(Response::new(GetPresenceResponse { presences }))
     }
 
-    async fn list_devices(&self, request: Request<ListDevicesRequest>) -> Answer<ListDevicesResponse> {
+    async fn list_devices(
+        &self,
+        request: Request<ListDevicesRequest>,
+    ) -> Answer<ListDevicesResponse> {
         let request = request.into_inner();
         let caller = caller(request.context)?;
         let user = caller.subject(request.user_id)?;
-        let found = self.queries.lookup(&[(caller.tenant, user)]).await.map_err(unavailable)?;
+        let found = self
+            .queries
+            .lookup(&[(caller.tenant, user)])
+            .await
+            .map_err(unavailable)?;
         let devices = found
             .into_iter()
             .flatten()
@@ -253,8 +369,14 @@ impl SignalingService for Grpc {
         let request = request.into_inner();
         let caller = caller(request.context)?;
         let user = caller.subject(String::new())?;
-        let key = DeviceKey { tenant: caller.tenant, user, device: request.device_id };
+        let key = DeviceKey {
+            tenant: caller.tenant,
+            user,
+            device: request.device_id,
+        };
         let revoked = self.sign_out.revoke(&key).await.map_err(unavailable)?;
-        Ok(Response::new(SignOutResponse { closed_connections: revoked.closed }))
+        Ok(Response::new(SignOutResponse {
+            closed_connections: revoked.closed,
+        }))
     }
 }

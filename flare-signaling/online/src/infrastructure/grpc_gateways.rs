@@ -50,9 +50,13 @@ impl Gateways for GrpcGateways {
             reason: reason.into(),
             message: message.to_owned(),
         };
-        let mut gateways = AccessGatewayServiceClient::new(self.channels.endpoint(&gateway.endpoint));
+        let mut gateways =
+            AccessGatewayServiceClient::new(self.channels.endpoint(&gateway.endpoint));
         let call = tokio::time::timeout(DEADLINE, gateways.close_connections(request));
-        let unavailable = |why: String| PortError { what: "access gateway", why };
+        let unavailable = |why: String| PortError {
+            what: "access gateway",
+            why,
+        };
         match call.await {
             Ok(Ok(answer)) => Ok(answer.into_inner().closed),
             Ok(Err(status)) => Err(unavailable(status.message().to_owned())),

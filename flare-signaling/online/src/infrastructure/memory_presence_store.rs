@@ -36,13 +36,19 @@ impl PresenceStore for MemoryPresenceStore {
         until_ms: i64,
     ) -> Result<Vec<Registered>, PortError> {
         let mut table = self.table();
-        let outcomes =
-            connections.into_iter().map(|it| table.register(gateway, it, max_devices, until_ms)).collect();
+        let outcomes = connections
+            .into_iter()
+            .map(|it| table.register(gateway, it, max_devices, until_ms))
+            .collect();
         metrics::gauge!("flare_online_connections").set(table.len() as f64);
         Ok(outcomes)
     }
 
-    async fn unregister(&self, incarnation: &str, connections: &[(DeviceKey, u64)]) -> Result<Vec<DeviceKey>, PortError> {
+    async fn unregister(
+        &self,
+        incarnation: &str,
+        connections: &[(DeviceKey, u64)],
+    ) -> Result<Vec<DeviceKey>, PortError> {
         let mut table = self.table();
         let gone = connections
             .iter()
@@ -55,7 +61,10 @@ impl PresenceStore for MemoryPresenceStore {
 
     async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError> {
         let table = self.table();
-        Ok(users.iter().map(|(tenant, user)| table.connections(tenant, user)).collect())
+        Ok(users
+            .iter()
+            .map(|(tenant, user)| table.connections(tenant, user))
+            .collect())
     }
 
     async fn expire(&self, now_ms: i64) -> Result<Vec<DeviceKey>, PortError> {

@@ -31,14 +31,20 @@ impl SqliteRevocationStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await?;
         MIGRATIONS.run(&pool).await?;
         Ok(Self { pool })
     }
 }
 
 fn unavailable(error: sqlx::Error) -> PortError {
-    PortError { what: "revocation store", why: error.to_string() }
+    PortError {
+        what: "revocation store",
+        why: error.to_string(),
+    }
 }
 
 #[async_trait]

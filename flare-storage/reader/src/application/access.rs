@@ -37,8 +37,11 @@ pub struct Access {
 }
 
 fn not_found(key: &ConversationKey) -> Refusal {
-    Refusal::new(ErrorCode::ConversationNotFound, format!("no conversation {:?} that you are in", key.conversation))
-        .with_field("conversation_id")
+    Refusal::new(
+        ErrorCode::ConversationNotFound,
+        format!("no conversation {:?} that you are in", key.conversation),
+    )
+    .with_field("conversation_id")
 }
 
 /// Direct conversations are known by their id.
@@ -48,18 +51,28 @@ fn is_direct(key: &ConversationKey) -> bool {
 
 impl Access {
     /// What the reader sees of each conversation, in their order. One read of heads, one question to flare-session.
-    pub async fn open(&self, reader: &Reader, keys: Vec<ConversationKey>) -> Result<Vec<Result<Open, Refusal>>, Refusal> {
+    pub async fn open(
+        &self,
+        reader: &Reader,
+        keys: Vec<ConversationKey>,
+    ) -> Result<Vec<Result<Open, Refusal>>, Refusal> {
         let groups: Vec<ConversationKey> = match reader {
             Reader::User(_) => keys.iter().filter(|key| !is_direct(key)).cloned().collect(),
             Reader::System => Vec::new(),
         };
         let mut visible = match reader {
-            Reader::User(user) if !groups.is_empty() => self.visibility.visible(user, &groups).await?,
+            Reader::User(user) if !groups.is_empty() => {
+                self.visibility.visible(user, &groups).await?
+            }
             _ => Vec::new(),
         }
         .into_iter();
         // After flare-session's answer: the heads are not older than it.
-        let heads = self.store.heads(&keys).await.map_err(|error| store_refusal(&error))?;
+        let heads = self
+            .store
+            .heads(&keys)
+            .await
+            .map_err(|error| store_refusal(&error))?;
         let mut opened = Vec::with_capacity(keys.len());
         for (key, head) in keys.into_iter().zip(heads) {
             let visible = match reader {
@@ -67,14 +80,21 @@ impl Access {
                 Reader::User(user) => direct(user, head.as_ref()),
                 Reader::System => Visible::Between { from: 0, to: 0 },
             };
-            let floor = self.store.floor(&key).await.map_err(|error| store_refusal(&error))?;
+            let floor = self
+                .store
+                .floor(&key)
+                .await
+                .map_err(|error| store_refusal(&error))?;
             opened.push(match (visible, head) {
                 (Visible::Between { from, to }, head) if head.is_some() || !is_direct(&key) => {
                     let committed = head.map_or(0, |head| head.seq);
                     if committed == 0 && *reader == Reader::System {
                         Err(not_found(&key))
                     } else {
-                        Ok(Open { view: View::new(floor, committed, from, to), key })
+                        Ok(Open {
+                            view: View::new(floor, committed, from, to),
+                            key,
+                        })
                     }
                 }
                 _ => Err(not_found(&key)),
@@ -86,13 +106,18 @@ impl Access {
     /// The same for one conversation.
     pub async fn open_one(&self, reader: &Reader, key: ConversationKey) -> Result<Open, Refusal> {
         let missing = not_found(&key);
-        self.open(reader, vec![key]).await?.pop().unwrap_or(Err(missing))
+        self.open(reader, vec![key])
+            .await?
+            .pop()
+            .unwrap_or(Err(missing))
     }
 }
 
 fn direct(user: &str, head: Option<&Head>) -> Visible {
     match head {
-        Some(head) if head.participants.iter().any(|it| it == user) => Visible::Between { from: 0, to: 0 },
+        Some(head) if head.participants.iter().any(|it| it == user) => {
+            Visible::Between { from: 0, to: 0 }
+        }
         Some(_) => Visible::Nothing,
         None => Visible::Unknown,
     }

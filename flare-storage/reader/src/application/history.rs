@@ -33,17 +33,28 @@ pub struct History {
 
 impl History {
     /// The page at a position.
-    pub async fn page(&self, reader: &Reader, key: ConversationKey, position: Position, size: usize) -> Result<Page, Refusal> {
+    pub async fn page(
+        &self,
+        reader: &Reader,
+        key: ConversationKey,
+        position: Position,
+        size: usize,
+    ) -> Result<Page, Refusal> {
         let opened = self.access.open_one(reader, key).await?;
         match position {
             Position::Before(seq) => self.older(&opened, seq.unwrap_or(u64::MAX), size).await,
             Position::After(seq) => self.newer(&opened, MessageQuery::After(seq), size).await,
-            Position::FromTime(time_ms) => self.newer(&opened, MessageQuery::FromTime(time_ms), size).await,
+            Position::FromTime(time_ms) => {
+                self.newer(&opened, MessageQuery::FromTime(time_ms), size)
+                    .await
+            }
             Position::Around(seq) => {
                 let mut page = self.older(&opened, seq, size / 2).await?;
                 let after = seq.saturating_sub(1);
                 let room = size - page.messages.len();
-                let newer = self.newer(&opened, MessageQuery::After(after), room).await?;
+                let newer = self
+                    .newer(&opened, MessageQuery::After(after), room)
+                    .await?;
                 page.messages.extend(newer.messages);
                 page.next = newer.next;
                 Ok(page)
@@ -52,15 +63,30 @@ impl History {
     }
 
     /// The head, and the last messages up to it.
-    pub async fn snapshot(&self, reader: &Reader, key: ConversationKey, size: usize) -> Result<Page, Refusal> {
+    pub async fn snapshot(
+        &self,
+        reader: &Reader,
+        key: ConversationKey,
+        size: usize,
+    ) -> Result<Page, Refusal> {
         let opened = self.access.open_one(reader, key).await?;
         self.older(&opened, u64::MAX, size).await
     }
 
     /// An event by its message id, for the tenant's administrators.
-    pub async fn locate(&self, reader: &Reader, tenant: &str, message_id: ulid::Ulid) -> Result<MessageRow, Refusal> {
-        let not_found =
-            || Refusal::new(ErrorCode::MessageNotFound, format!("no message {message_id}")).with_field("message_id");
+    pub async fn locate(
+        &self,
+        reader: &Reader,
+        tenant: &str,
+        message_id: ulid::Ulid,
+    ) -> Result<MessageRow, Refusal> {
+        let not_found = || {
+            Refusal::new(
+                ErrorCode::MessageNotFound,
+                format!("no message {message_id}"),
+            )
+            .with_field("message_id")
+        };
         let store = &self.access.store;
         let refused = |error| store_refusal(&error);
         let (key, seq) = store
@@ -69,17 +95,32 @@ impl History {
             .map_err(refused)?
             .filter(|(key, _)| *key.tenant == *tenant)
             .ok_or_else(not_found)?;
-        let opened = self.access.open_one(reader, key).await.map_err(|_| not_found())?;
+        let opened = self
+            .access
+            .open_one(reader, key)
+            .await
+            .map_err(|_| not_found())?;
         if !opened.view.shows(seq) {
             return Err(not_found());
         }
-        let row = store.messages(&opened.key, MessageQuery::After(seq.saturating_sub(1)), 1).await.map_err(refused)?;
+        let row = store
+            .messages(&opened.key, MessageQuery::After(seq.saturating_sub(1)), 1)
+            .await
+            .map_err(refused)?;
         match row.into_iter().find(|row| row.seq == seq) {
             Some(row) => Ok(row),
             // An event that is no message.
             None => {
-                let event = store.event(&opened.key, seq).await.map_err(refused)?.ok_or_else(not_found)?;
-                Ok(MessageRow { seq, event, recalled_by_seq: None })
+                let event = store
+                    .event(&opened.key, seq)
+                    .await
+                    .map_err(refused)?
+                    .ok_or_else(not_found)?;
+                Ok(MessageRow {
+                    seq,
+                    event,
+                    recalled_by_seq: None,
+                })
             }
         }
     }
@@ -87,8 +128,11 @@ impl History {
     async fn older(&self, opened: &Open, before: u64, size: usize) -> Result<Page, Refusal> {
         let view = opened.view;
         let before = before.min(view.head.saturating_add(1));
-        let rows = self.rows(opened, MessageQuery::Before(before), size).await?;
-        let mut messages: Vec<MessageRow> = rows.into_iter().filter(|row| view.shows(row.seq)).collect();
+        let rows = self
+            .rows(opened, MessageQuery::Before(before), size)
+            .await?;
+        let mut messages: Vec<MessageRow> =
+            rows.into_iter().filter(|row| view.shows(row.seq)).collect();
         let full = messages.len() == size && size > 0;
         let fit = self.fitting(messages.iter().rev());
         let cut = messages.len() - fit;
@@ -96,11 +140,24 @@ impl History {
         let next = messages
             .first()
             .filter(|first| (full || cut > 0) && first.seq > view.floor)
-            .map(|first| PageToken { older: true, seq: first.seq });
-        Ok(Page { messages, head_seq: view.head, floor_seq: view.floor, next })
+            .map(|first| PageToken {
+                older: true,
+                seq: first.seq,
+            });
+        Ok(Page {
+            messages,
+            head_seq: view.head,
+            floor_seq: view.floor,
+            next,
+        })
     }
 
-    async fn newer(&self, opened: &Open, query: MessageQuery, size: usize) -> Result<Page, Refusal> {
+    async fn newer(
+        &self,
+        opened: &Open,
+        query: MessageQuery,
+        size: usize,
+    ) -> Result<Page, Refusal> {
         let view = opened.view;
         let query = match query {
             MessageQuery::After(seq) => MessageQuery::After(seq.max(view.floor.saturating_sub(1))),
@@ -109,9 +166,16 @@ impl History {
         let mut rows = self.rows(opened, query, size).await?;
         if rows.first().is_some_and(|row| row.seq < view.floor) {
             // By time, before what the reader sees: from his floor on.
-            rows = self.rows(opened, MessageQuery::After(view.floor.saturating_sub(1)), size).await?;
+            rows = self
+                .rows(
+                    opened,
+                    MessageQuery::After(view.floor.saturating_sub(1)),
+                    size,
+                )
+                .await?;
         }
-        let mut messages: Vec<MessageRow> = rows.into_iter().filter(|row| view.shows(row.seq)).collect();
+        let mut messages: Vec<MessageRow> =
+            rows.into_iter().filter(|row| view.shows(row.seq)).collect();
         let full = messages.len() == size;
         let fit = self.fitting(messages.iter());
         let cut = messages.len() - fit;
@@ -119,15 +183,32 @@ impl History {
         let next = messages
             .last()
             .filter(|last| (full || cut > 0) && last.seq < view.head)
-            .map(|last| PageToken { older: false, seq: last.seq });
-        Ok(Page { messages, head_seq: view.head, floor_seq: view.floor, next })
+            .map(|last| PageToken {
+                older: false,
+                seq: last.seq,
+            });
+        Ok(Page {
+            messages,
+            head_seq: view.head,
+            floor_seq: view.floor,
+            next,
+        })
     }
 
-    async fn rows(&self, opened: &Open, query: MessageQuery, size: usize) -> Result<Vec<MessageRow>, Refusal> {
+    async fn rows(
+        &self,
+        opened: &Open,
+        query: MessageQuery,
+        size: usize,
+    ) -> Result<Vec<MessageRow>, Refusal> {
         if size == 0 {
             return Ok(Vec::new());
         }
-        self.access.store.messages(&opened.key, query, size).await.map_err(|error| store_refusal(&error))
+        self.access
+            .store
+            .messages(&opened.key, query, size)
+            .await
+            .map_err(|error| store_refusal(&error))
     }
 
     /// How many of the rows fit into an answer: one at least.

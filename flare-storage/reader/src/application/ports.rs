@@ -29,7 +29,11 @@ pub enum Visible {
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {
     /// What each conversation shows the user, in their order.
-    async fn visible(&self, user: &str, conversations: &[ConversationKey]) -> Result<Vec<Visible>, Refusal>;
+    async fn visible(
+        &self,
+        user: &str,
+        conversations: &[ConversationKey],
+    ) -> Result<Vec<Visible>, Refusal>;
 }
 
 /// The refusal that a store's error becomes.

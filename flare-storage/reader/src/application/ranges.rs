@@ -43,7 +43,11 @@ pub struct Ranges {
 
 impl Ranges {
     /// Each range, in the order of the queries; one that is refused does not spoil the others.
-    pub async fn read(&self, reader: &Reader, queries: Vec<RangeQuery>) -> Result<Vec<Result<Range, Refusal>>, Refusal> {
+    pub async fn read(
+        &self,
+        reader: &Reader,
+        queries: Vec<RangeQuery>,
+    ) -> Result<Vec<Result<Range, Refusal>>, Refusal> {
         let keys = queries.iter().map(|it| it.key.clone()).collect();
         let opened = self.access.open(reader, keys).await?;
         let mut room = self.max_bytes;
@@ -63,8 +67,12 @@ impl Ranges {
 
     async fn range(&self, query: &RangeQuery, opened: Open, room: usize) -> Result<Range, Refusal> {
         let view = opened.view;
-        let mut range =
-            Range { events: Vec::new(), head_seq: view.head, floor_seq: view.floor, has_more: false };
+        let mut range = Range {
+            events: Vec::new(),
+            head_seq: view.head,
+            floor_seq: view.floor,
+            has_more: false,
+        };
         let Some((first, limit)) = view.range(query.after_seq, query.limit) else {
             return Ok(range);
         };

@@ -1,7 +1,7 @@
 //! Pages of history.
 
-use flare_server_core::error::Refusal;
 use flare_proto::common::ErrorCode;
+use flare_server_core::error::Refusal;
 
 /// Messages on a page, if the caller does not say.
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
@@ -25,7 +25,10 @@ pub enum Position {
 pub fn page_size(given: Option<u32>, field: &'static str) -> Result<usize, Refusal> {
     match given.unwrap_or(DEFAULT_PAGE_SIZE) {
         size @ 1..=MAX_PAGE_SIZE => Ok(usize::try_from(size).unwrap_or_default()),
-        size => Err(Refusal::invalid(field, format!("{field} {size}: 1 to {MAX_PAGE_SIZE} may be asked for"))),
+        size => Err(Refusal::invalid(
+            field,
+            format!("{field} {size}: 1 to {MAX_PAGE_SIZE} may be asked for"),
+        )),
     }
 }
 
@@ -45,13 +48,20 @@ impl PageToken {
     /// The token's text.
     pub fn encode(&self, tenant: &str, conversation: &str) -> String {
         let direction = if self.older { 'o' } else { 'n' };
-        format!("1{direction}{:x}.{:x}", self.seq, check(tenant, conversation))
+        format!(
+            "1{direction}{:x}.{:x}",
+            self.seq,
+            check(tenant, conversation)
+        )
     }
 
     /// Reads a token; one of another conversation is refused.
     pub fn decode(text: &str, tenant: &str, conversation: &str) -> Result<Self, Refusal> {
-        let refused = |why: &'static str| Refusal::new(ErrorCode::InvalidPageToken, why).with_field("page_token");
-        let malformed = || refused("this is no page token: give back what an earlier answer gave, or none");
+        let refused = |why: &'static str| {
+            Refusal::new(ErrorCode::InvalidPageToken, why).with_field("page_token")
+        };
+        let malformed =
+            || refused("this is no page token: give back what an earlier answer gave, or none");
         let rest = text.strip_prefix('1').ok_or_else(malformed)?;
         let (older, rest) = match (rest.strip_prefix('o'), rest.strip_prefix('n')) {
             (Some(rest), _) => (true, rest),
@@ -71,8 +81,14 @@ impl PageToken {
 /// FNV-1a over both ids with their lengths, by the parameters of the algorithm's authors: tells tokens of different conversations apart.
 fn check(tenant: &str, conversation: &str) -> u64 {
     let lengths = [tenant.len() as u64, conversation.len() as u64];
-    let bytes = lengths.iter().flat_map(|it| it.to_le_bytes()).chain(tenant.bytes()).chain(conversation.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let bytes = lengths
+        .iter()
+        .flat_map(|it| it.to_le_bytes())
+        .chain(tenant.bytes())
+        .chain(conversation.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -81,14 +97,23 @@ mod tests {
 
     #[test]
     fn a_page_token_is_good_in_its_own_conversation_alone() {
-        let token = PageToken { older: true, seq: 77 };
+        let token = PageToken {
+            older: true,
+            seq: 77,
+        };
         let text = token.encode("default", "g");
         assert_eq!(PageToken::decode(&text, "default", "g"), Ok(token));
         for (tenant, conversation) in [("default", "h"), ("other", "g"), ("defaultg", "")] {
-            let refused = PageToken::decode(&text, tenant, conversation).expect_err("another conversation's");
-            assert_eq!((refused.code, refused.field.as_ref()), (ErrorCode::InvalidPageToken, "page_token"));
+            let refused =
+                PageToken::decode(&text, tenant, conversation).expect_err("another conversation's");
+            assert_eq!(
+                (refused.code, refused.field.as_ref()),
+                (ErrorCode::InvalidPageToken, "page_token")
+            );
         }
-        for text in ["", "1", "1x", "1o", "1o7", "1o.", "1oz.z", "2o7.7", "1o7.7é"] {
+        for text in [
+            "", "1", "1x", "1o", "1o7", "1o.", "1oz.z", "2o7.7", "1o7.7é",
+        ] {
             assert!(PageToken::decode(text, "default", "g").is_err(), "{text}");
         }
     }
@@ -98,7 +123,12 @@ mod tests {
         assert_eq!(page_size(None, "page_size"), Ok(50));
         assert_eq!(page_size(Some(200), "page_size"), Ok(200));
         for size in [0, 201, 1_000_000_000] {
-            assert_eq!(page_size(Some(size), "page_size").expect_err("refused").field, "page_size");
+            assert_eq!(
+                page_size(Some(size), "page_size")
+                    .expect_err("refused")
+                    .field,
+                "page_size"
+            );
         }
     }
 }

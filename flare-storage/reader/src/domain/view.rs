@@ -12,15 +12,25 @@ pub struct View {
 impl View {
     /// What is kept and committed, bounded by what the reader's membership shows (0: no bound).
     pub fn new(kept_from: u64, committed_to: u64, visible_from: u64, visible_to: u64) -> Self {
-        let head = if visible_to == 0 { committed_to } else { committed_to.min(visible_to) };
-        Self { floor: kept_from.max(visible_from).max(1), head }
+        let head = if visible_to == 0 {
+            committed_to
+        } else {
+            committed_to.min(visible_to)
+        };
+        Self {
+            floor: kept_from.max(visible_from).max(1),
+            head,
+        }
     }
 
     /// Where a range after `after_seq` begins, and how many events it has at most.
     pub fn range(&self, after_seq: u64, limit: usize) -> Option<(u64, usize)> {
         let first = after_seq.saturating_add(1).max(self.floor);
         let there = self.head.checked_sub(first)?.saturating_add(1);
-        Some((first, limit.min(usize::try_from(there).unwrap_or(usize::MAX))))
+        Some((
+            first,
+            limit.min(usize::try_from(there).unwrap_or(usize::MAX)),
+        ))
     }
 
     /// Whether the reader may see this seq.
@@ -36,7 +46,13 @@ mod tests {
     #[test]
     fn a_member_since_joining_sees_neither_before_nor_a_former_one_after() {
         let view = View::new(1, 100, 10, 20);
-        assert_eq!(view, View { floor: 10, head: 20 });
+        assert_eq!(
+            view,
+            View {
+                floor: 10,
+                head: 20
+            }
+        );
         assert_eq!(view.range(0, 50), Some((10, 11)), "from the floor");
         assert_eq!(view.range(14, 3), Some((15, 3)));
         assert_eq!(view.range(20, 50), None);
@@ -47,6 +63,10 @@ mod tests {
     #[test]
     fn without_bounds_all_that_is_kept_is_seen() {
         assert_eq!(View::new(5, 9, 0, 0), View { floor: 5, head: 9 });
-        assert_eq!(View::new(1, 0, 0, 0).range(0, 10), None, "nothing was said yet");
+        assert_eq!(
+            View::new(1, 0, 0, 0).range(0, 10),
+            None,
+            "nothing was said yet"
+        );
     }
 }

@@ -5,9 +5,9 @@ use flare_proto::{
     common::{ActorKind, RequestContext},
     message,
     storage::{
-        self, HeadsRequest, HeadsResponse, HistoryRequest, HistoryResponse, LocateRequest, LocateResponse, RangeResult,
-        ReadRangesRequest, ReadRangesResponse, SnapshotRequest, SnapshotResponse, history_request,
-        storage_reader_service_server::StorageReaderService,
+        self, HeadsRequest, HeadsResponse, HistoryRequest, HistoryResponse, LocateRequest,
+        LocateResponse, RangeResult, ReadRangesRequest, ReadRangesResponse, SnapshotRequest,
+        SnapshotResponse, history_request, storage_reader_service_server::StorageReaderService,
     },
 };
 use flare_server_core::error::Refusal;
@@ -44,7 +44,10 @@ type Answer<T> = Result<Response<T>, Status>;
 /// The tenant, and who reads.
 fn reader(context: Option<RequestContext>) -> Result<(String, Reader), Refusal> {
     let context = context.ok_or_else(|| Refusal::invalid("context", "context is missing"))?;
-    let tenant = context.tenant.ok_or_else(|| Refusal::invalid("context.tenant", "nobody's tenant"))?.tenant_id;
+    let tenant = context
+        .tenant
+        .ok_or_else(|| Refusal::invalid("context.tenant", "nobody's tenant"))?
+        .tenant_id;
     let actor = context.actor.unwrap_or_default();
     match actor.kind() {
         ActorKind::User | ActorKind::Api => Ok((tenant, Reader::User(actor.user_id))),
@@ -69,15 +72,27 @@ fn shown(conversation_id: String, range: Result<Range, Refusal>) -> RangeResult 
             has_more: range.has_more,
             error: None,
         },
-        Err(refusal) => RangeResult { conversation_id, error: Some(refusal.into()), ..RangeResult::default() },
+        Err(refusal) => RangeResult {
+            conversation_id,
+            error: Some(refusal.into()),
+            ..RangeResult::default()
+        },
     }
 }
 
 /// A message as it stands: of a recalled one the body stays here.
 fn message(row: MessageRow) -> Result<storage::Message, Refusal> {
     let recalled_by_seq = row.recalled_by_seq.unwrap_or_default();
-    let event = if recalled_by_seq == 0 { row.event } else { without_body(row.event)? };
-    Ok(storage::Message { event, recalled: recalled_by_seq > 0, recalled_by_seq })
+    let event = if recalled_by_seq == 0 {
+        row.event
+    } else {
+        without_body(row.event)?
+    };
+    Ok(storage::Message {
+        event,
+        recalled: recalled_by_seq > 0,
+        recalled_by_seq,
+    })
 }
 
 fn without_body(event: Bytes) -> Result<Bytes, Refusal> {
@@ -88,10 +103,17 @@ fn without_body(event: Bytes) -> Result<Bytes, Refusal> {
 
 fn history(page: Page, key: &ConversationKey) -> Result<HistoryResponse, Refusal> {
     Ok(HistoryResponse {
-        messages: page.messages.into_iter().map(message).collect::<Result<_, _>>()?,
+        messages: page
+            .messages
+            .into_iter()
+            .map(message)
+            .collect::<Result<_, _>>()?,
         head_seq: page.head_seq,
         floor_seq: page.floor_seq,
-        next_page_token: page.next.map(|it| it.encode(&key.tenant, &key.conversation)).unwrap_or_default(),
+        next_page_token: page
+            .next
+            .map(|it| it.encode(&key.tenant, &key.conversation))
+            .unwrap_or_default(),
     })
 }
 
@@ -107,10 +129,17 @@ fn position(request: &HistoryRequest, key: &ConversationKey) -> Result<Position,
         });
     }
     if request.position.is_some() {
-        return Err(Refusal::invalid("page_token", "a page token goes on by itself: give no position beside it"));
+        return Err(Refusal::invalid(
+            "page_token",
+            "a page token goes on by itself: give no position beside it",
+        ));
     }
     let token = PageToken::decode(&request.page_token, &key.tenant, &key.conversation)?;
-    Ok(if token.older { Position::Before(Some(token.seq)) } else { Position::After(token.seq) })
+    Ok(if token.older {
+        Position::Before(Some(token.seq))
+    } else {
+        Position::After(token.seq)
+    })
 }
 
 impl Grpc {
@@ -118,7 +147,11 @@ impl Grpc {
         let last_message = match head.last_message {
             Some(seq) => {
                 let store = &self.ranges.access.store;
-                store.event(key, seq).await.map_err(|error| store_refusal(&error))?.unwrap_or_default()
+                store
+                    .event(key, seq)
+                    .await
+                    .map_err(|error| store_refusal(&error))?
+                    .unwrap_or_default()
             }
             None => Bytes::new(),
         };
@@ -158,7 +191,10 @@ impl StorageReaderService for Grpc {
         }
         let answers = self.ranges.read(&reader, queries).await?;
         let ids = request.ranges.into_iter().map(|it| it.conversation_id);
-        let ranges = ids.zip(answers).map(|(id, range)| shown(id, range)).collect();
+        let ranges = ids
+            .zip(answers)
+            .map(|(id, range)| shown(id, range))
+            .collect();
         Ok(Response::new(ReadRangesResponse { ranges }))
     }
 
@@ -168,7 +204,10 @@ impl StorageReaderService for Grpc {
         let key = key(&tenant, &request.conversation_id, "conversation_id")?;
         let size = page_size(request.page_size, "page_size")?;
         let position = position(&request, &key)?;
-        let page = self.history.page(&reader, key.clone(), position, size).await?;
+        let page = self
+            .history
+            .page(&reader, key.clone(), position, size)
+            .await?;
         Ok(Response::new(history(page, &key)?))
     }
 
@@ -180,7 +219,11 @@ impl StorageReaderService for Grpc {
         let page = self.history.snapshot(&reader, key, size).await?;
         Ok(Response::new(SnapshotResponse {
             as_of_seq: page.head_seq,
-            messages: page.messages.into_iter().map(message).collect::<Result<_, _>>()?,
+            messages: page
+                .messages
+                .into_iter()
+                .map(message)
+                .collect::<Result<_, _>>()?,
             floor_seq: page.floor_seq,
         }))
     }
@@ -190,12 +233,24 @@ impl StorageReaderService for Grpc {
         let (tenant, _) = reader(request.context)?;
         let given = request.conversation_ids.len();
         if given > MAX_HEADS {
-            return Err(Refusal::invalid("conversation_ids", format!("{given} conversations: at most {MAX_HEADS}")).into());
+            return Err(Refusal::invalid(
+                "conversation_ids",
+                format!("{given} conversations: at most {MAX_HEADS}"),
+            )
+            .into());
         }
-        let keys: Vec<_> =
-            request.conversation_ids.into_iter().map(|id| ConversationKey::new(tenant.as_str(), id)).collect();
-        let found =
-            self.ranges.access.store.heads(&keys).await.map_err(|error| Status::from(store_refusal(&error)))?;
+        let keys: Vec<_> = request
+            .conversation_ids
+            .into_iter()
+            .map(|id| ConversationKey::new(tenant.as_str(), id))
+            .collect();
+        let found = self
+            .ranges
+            .access
+            .store
+            .heads(&keys)
+            .await
+            .map_err(|error| Status::from(store_refusal(&error)))?;
         let mut heads = Vec::with_capacity(keys.len());
         for (key, head) in keys.iter().zip(found) {
             if let Some(head) = head {
@@ -209,10 +264,17 @@ impl StorageReaderService for Grpc {
         let request = request.into_inner();
         let (tenant, reader) = reader(request.context)?;
         let message_id = Ulid::from_string(&request.message_id).map_err(|error| {
-            Refusal::invalid("message_id", format!("{:?} is no ULID: {error}", request.message_id))
+            Refusal::invalid(
+                "message_id",
+                format!("{:?} is no ULID: {error}", request.message_id),
+            )
         })?;
         let row = self.history.locate(&reader, &tenant, message_id).await?;
         let shown = message(row)?;
-        Ok(Response::new(LocateResponse { event: shown.event, recalled: shown.recalled, log_offset: None }))
+        Ok(Response::new(LocateResponse {
+            event: shown.event,
+            recalled: shown.recalled,
+            log_offset: None,
+        }))
     }
 }

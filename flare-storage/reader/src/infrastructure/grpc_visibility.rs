@@ -30,7 +30,11 @@ impl GrpcVisibility {
 
 #[async_trait]
 impl Visibility for GrpcVisibility {
-    async fn visible(&self, user: &str, conversations: &[ConversationKey]) -> Result<Vec<Visible>, Refusal> {
+    async fn visible(
+        &self,
+        user: &str,
+        conversations: &[ConversationKey],
+    ) -> Result<Vec<Visible>, Refusal> {
         let items = conversations
             .iter()
             .map(|key| AuthorizeItem {
@@ -40,19 +44,28 @@ impl Visibility for GrpcVisibility {
             })
             .collect();
         let mut client = self.0.clone();
-        let answer = tokio::time::timeout(DEADLINE, client.authorize(AuthorizeRequest { context: None, items }))
-            .await
-            .map_err(|_| Refusal::unavailable("membership could not be read in time", RETRY_AFTER))??
-            .into_inner();
+        let answer = tokio::time::timeout(
+            DEADLINE,
+            client.authorize(AuthorizeRequest {
+                context: None,
+                items,
+            }),
+        )
+        .await
+        .map_err(|_| Refusal::unavailable("membership could not be read in time", RETRY_AFTER))??
+        .into_inner();
         Ok(answer
             .memberships
             .into_iter()
             .map(|it| match it.state() {
-                MembershipState::Active | MembershipState::Former => {
-                    Visible::Between { from: it.visible_from_seq, to: it.visible_to_seq }
-                }
+                MembershipState::Active | MembershipState::Former => Visible::Between {
+                    from: it.visible_from_seq,
+                    to: it.visible_to_seq,
+                },
                 MembershipState::Stranger => Visible::Nothing,
-                MembershipState::ConversationUnknown | MembershipState::Unspecified => Visible::Unknown,
+                MembershipState::ConversationUnknown | MembershipState::Unspecified => {
+                    Visible::Unknown
+                }
             })
             .collect())
     }

@@ -32,7 +32,9 @@ pub enum FollowError {
     #[error(transparent)]
     Fold(#[from] FoldError),
     /// The store holds more than the log: the log was lost or replaced.
-    #[error("the log of partition {partition} ends at offset {durable_end}, before the store's cursor {cursor}: restore the log, or start with an empty data folder")]
+    #[error(
+        "the log of partition {partition} ends at offset {durable_end}, before the store's cursor {cursor}: restore the log, or start with an empty data folder"
+    )]
     LogEndsBeforeStore {
         /// Which.
         partition: u32,
@@ -73,10 +75,22 @@ impl Follower {
         let cursor = store.cursor(partition).await?;
         let durable_end = log.durable_end(partition).await?;
         if durable_end < cursor.next_offset {
-            return Err(FollowError::LogEndsBeforeStore { partition, durable_end, cursor: cursor.next_offset });
+            return Err(FollowError::LogEndsBeforeStore {
+                partition,
+                durable_end,
+                cursor: cursor.next_offset,
+            });
         }
         let fold = WriterFold::new(partition, cursor);
-        Ok(Self { partition, log, store, listener, clock, fold, max_batch_bytes })
+        Ok(Self {
+            partition,
+            log,
+            store,
+            listener,
+            clock,
+            fold,
+            max_batch_bytes,
+        })
     }
 
     /// What is committed.
@@ -94,7 +108,12 @@ impl Follower {
             if said.elapsed() >= PROGRESS_EVERY {
                 said = Instant::now();
                 let done = self.cursor().next_offset - begin;
-                tracing::info!(partition = self.partition, done, of = end - begin, "applying the log to the store");
+                tracing::info!(
+                    partition = self.partition,
+                    done,
+                    of = end - begin,
+                    "applying the log to the store"
+                );
             }
         }
         Ok(())
@@ -104,7 +123,10 @@ impl Follower {
     pub async fn follow(&mut self, shutdown: &Shutdown) -> Result<(), FollowError> {
         loop {
             let next = self.cursor().next_offset;
-            match shutdown.or_drain(self.log.wait_beyond(self.partition, next)).await {
+            match shutdown
+                .or_drain(self.log.wait_beyond(self.partition, next))
+                .await
+            {
                 Some(Ok(_)) => self.advance().await?,
                 None | Some(Err(ReadError::Closed(_))) => return self.catch_up().await,
                 Some(Err(error)) => return Err(error.into()),
@@ -114,7 +136,14 @@ impl Follower {
 
     /// Applies one read of the log.
     async fn advance(&mut self) -> Result<(), FollowError> {
-        let read = self.log.read(self.partition, self.cursor().next_offset, self.max_batch_bytes).await?;
+        let read = self
+            .log
+            .read(
+                self.partition,
+                self.cursor().next_offset,
+                self.max_batch_bytes,
+            )
+            .await?;
         let behind = read.durable_end - self.cursor().next_offset;
         metrics::gauge!("flare_storage_writer_lag_records").set(behind as f64);
         let mut output = self.fold.step(Input::Records(read.records))?;
@@ -137,8 +166,10 @@ impl Follower {
         let begun = Instant::now();
         retried(|| self.store.commit(Arc::clone(&step.batch))).await?;
         self.listener.committed(step);
-        metrics::histogram!("flare_storage_writer_commit_seconds").record(begun.elapsed().as_secs_f64());
-        metrics::counter!("flare_storage_writer_events_total").increment(step.batch.events.len() as u64);
+        metrics::histogram!("flare_storage_writer_commit_seconds")
+            .record(begun.elapsed().as_secs_f64());
+        metrics::counter!("flare_storage_writer_events_total")
+            .increment(step.batch.events.len() as u64);
         if let Some(last) = step.batch.events.last() {
             let late_ms = (self.clock.now_ms() - last.header().time_ms).max(0);
             metrics::gauge!("flare_storage_writer_lag_seconds").set(late_ms as f64 / 1_000.0);

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use flare_storage_model::{
-    Applied, BrokenInvariant, ConversationKey, Cursor, Head, LogRecord, LoggedEvent, RecordError, SkipReason,
-    StoreBatch, apply, record,
+    Applied, BrokenInvariant, ConversationKey, Cursor, Head, LogRecord, LoggedEvent, RecordError,
+    SkipReason, StoreBatch, apply, record,
 };
 
 /// Heads that are kept between batches; beyond it all are dropped and read again from the store.
@@ -96,7 +96,10 @@ pub struct WriterFold {
 enum State {
     Idle,
     /// Heads are being read for these records.
-    Reading { records: Vec<(u64, LogRecord)>, keys: Vec<ConversationKey> },
+    Reading {
+        records: Vec<(u64, LogRecord)>,
+        keys: Vec<ConversationKey>,
+    },
     Committing(Arc<StoreBatch>),
 }
 
@@ -113,7 +116,12 @@ impl State {
 impl WriterFold {
     /// Goes on from what the store has committed.
     pub fn new(partition: u32, cursor: Cursor) -> Self {
-        Self { partition, cursor, heads: HashMap::new(), state: State::Idle }
+        Self {
+            partition,
+            cursor,
+            heads: HashMap::new(),
+            state: State::Idle,
+        }
     }
 
     /// What is committed; `next_offset` is where the next records begin.
@@ -126,7 +134,11 @@ impl WriterFold {
         match (std::mem::replace(&mut self.state, State::Idle), input) {
             (State::Idle, Input::Records(records)) => self.take(records),
             (State::Reading { records, keys }, Input::Heads(heads)) => {
-                self.heads.extend(keys.into_iter().zip(heads).map(|(key, head)| (key, head.unwrap_or_default())));
+                self.heads.extend(
+                    keys.into_iter()
+                        .zip(heads)
+                        .map(|(key, head)| (key, head.unwrap_or_default())),
+                );
                 self.gather(&records)
             }
             (State::Committing(batch), Input::Committed) => {
@@ -143,7 +155,10 @@ impl WriterFold {
                     Input::Heads(_) => "heads",
                     Input::Committed => "committed",
                 };
-                Err(FoldError::OutOfTurn { input, state: state.name() })
+                Err(FoldError::OutOfTurn {
+                    input,
+                    state: state.name(),
+                })
             }
         }
     }
@@ -151,7 +166,8 @@ impl WriterFold {
     fn take(&mut self, records: Vec<(u64, Bytes)>) -> Result<Output, FoldError> {
         let mut decoded = Vec::with_capacity(records.len());
         for (offset, bytes) in records {
-            let record = record::decode(bytes).map_err(|source| FoldError::Undecodable { offset, source })?;
+            let record = record::decode(bytes)
+                .map_err(|source| FoldError::Undecodable { offset, source })?;
             decoded.push((offset, record));
         }
         if decoded.is_empty() {
@@ -161,7 +177,10 @@ impl WriterFold {
         if keys.is_empty() {
             return self.gather(&decoded);
         }
-        self.state = State::Reading { records: decoded, keys: keys.clone() };
+        self.state = State::Reading {
+            records: decoded,
+            keys: keys.clone(),
+        };
         Ok(Output::ReadHeads(keys))
     }
 
@@ -202,11 +221,12 @@ impl WriterFold {
                             touched.len() - 1
                         });
                         if let Some((key, head)) = touched.get_mut(place) {
-                            head.apply(event.header()).map_err(|source| FoldError::Broken {
-                                offset: *offset,
-                                key: key.clone(),
-                                source,
-                            })?;
+                            head.apply(event.header())
+                                .map_err(|source| FoldError::Broken {
+                                    offset: *offset,
+                                    key: key.clone(),
+                                    source,
+                                })?;
                         }
                         positions.push(offset * POSITIONS_PER_RECORD + index);
                         events.push(event.clone());
@@ -214,9 +234,18 @@ impl WriterFold {
                 }
             }
         }
-        let batch =
-            Arc::new(StoreBatch { partition: self.partition, from: self.cursor, to, events, heads: touched });
+        let batch = Arc::new(StoreBatch {
+            partition: self.partition,
+            from: self.cursor,
+            to,
+            events,
+            heads: touched,
+        });
         self.state = State::Committing(Arc::clone(&batch));
-        Ok(Output::Commit(Step { batch, positions, skipped }))
+        Ok(Output::Commit(Step {
+            batch,
+            positions,
+            skipped,
+        }))
     }
 }

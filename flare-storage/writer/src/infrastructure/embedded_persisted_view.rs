@@ -50,21 +50,32 @@ struct Recent {
 
 impl EmbeddedPersistedView {
     /// Shows what is below `cursor`, of a log that begins at offset `floor`.
-    pub fn new(partition: u32, log: Arc<dyn MessageLog>, floor: u64, cursor: Cursor, memory_bytes: usize) -> Self {
+    pub fn new(
+        partition: u32,
+        log: Arc<dyn MessageLog>,
+        floor: u64,
+        cursor: Cursor,
+        memory_bytes: usize,
+    ) -> Self {
         let end = cursor.next_offset * POSITIONS_PER_RECORD;
         Self {
             partition,
             log,
             floor: AtomicU64::new(floor * POSITIONS_PER_RECORD),
             end: watch::Sender::new(end),
-            recent: Mutex::new(Recent { from: end, records: VecDeque::new(), bytes: 0 }),
+            recent: Mutex::new(Recent {
+                from: end,
+                records: VecDeque::new(),
+                bytes: 0,
+            }),
             memory_bytes,
         }
     }
 
     /// Says that the log was trimmed up to this offset.
     pub fn trimmed(&self, floor: u64) {
-        self.floor.fetch_max(floor * POSITIONS_PER_RECORD, Ordering::Relaxed);
+        self.floor
+            .fetch_max(floor * POSITIONS_PER_RECORD, Ordering::Relaxed);
     }
 
     /// The first offset of the log that a consumer at `position` still needs.
@@ -78,10 +89,18 @@ impl EmbeddedPersistedView {
             return None;
         }
         let start = recent.records.partition_point(|it| it.position < from);
-        let records: Vec<_> = recent.records.range(start..).take(max_records).cloned().collect();
+        let records: Vec<_> = recent
+            .records
+            .range(start..)
+            .take(max_records)
+            .cloned()
+            .collect();
         let next = if start + records.len() == recent.records.len() {
             // Nothing more is there. Records without events move the end too; the end follows the events of a commit.
-            records.last().map_or(from, |it| it.position + 1).max(*self.end.borrow())
+            records
+                .last()
+                .map_or(from, |it| it.position + 1)
+                .max(*self.end.borrow())
         } else {
             records.last().map_or(from, |it| it.position + 1)
         };
@@ -91,11 +110,17 @@ impl EmbeddedPersistedView {
     async fn read_log(&self, from: u64, max_records: usize) -> Result<ViewRead, ViewError> {
         let offset = Self::offset_of(from);
         let end = *self.end.borrow();
-        let read = self.log.read(self.partition, offset, READ_BYTES).await.map_err(|error| match error {
-            ReadError::Trimmed { floor, .. } => ViewError::Trimmed { floor: floor * POSITIONS_PER_RECORD },
-            ReadError::Closed(_) => ViewError::Closed,
-            other => ViewError::Unavailable(other.to_string()),
-        })?;
+        let read = self
+            .log
+            .read(self.partition, offset, READ_BYTES)
+            .await
+            .map_err(|error| match error {
+                ReadError::Trimmed { floor, .. } => ViewError::Trimmed {
+                    floor: floor * POSITIONS_PER_RECORD,
+                },
+                ReadError::Closed(_) => ViewError::Closed,
+                other => ViewError::Unavailable(other.to_string()),
+            })?;
         let mut state: Option<LogState> = None;
         let mut records = Vec::new();
         let mut next = from;
@@ -104,12 +129,16 @@ impl EmbeddedPersistedView {
             if first >= end || records.len() >= max_records {
                 break;
             }
-            let decoded = record::decode(bytes)
-                .map_err(|error| ViewError::Unavailable(format!("record at offset {offset}: {error}")))?;
+            let decoded = record::decode(bytes).map_err(|error| {
+                ViewError::Unavailable(format!("record at offset {offset}: {error}"))
+            })?;
             let state = state.get_or_insert_with(|| starting_at(offset, &decoded));
             if let Applied::Group(events) = apply(state, offset, &decoded) {
                 records.extend(
-                    (first..).zip(events).filter(|(position, _)| *position >= from).map(|(at, event)| show(at, event)),
+                    (first..)
+                        .zip(events)
+                        .filter(|(position, _)| *position >= from)
+                        .map(|(at, event)| show(at, event)),
                 );
             }
             next = first + POSITIONS_PER_RECORD;
@@ -124,7 +153,10 @@ impl EmbeddedPersistedView {
 
 /// The state in which the record at `offset` counts.
 fn starting_at(offset: u64, record: &LogRecord) -> LogState {
-    let mut state = LogState { next_offset: offset, ..LogState::default() };
+    let mut state = LogState {
+        next_offset: offset,
+        ..LogState::default()
+    };
     if let LogRecord::Group { epoch, n, .. } = record {
         state.epoch = *epoch;
         state.n = *n;
@@ -133,7 +165,11 @@ fn starting_at(offset: u64, record: &LogRecord) -> LogState {
 }
 
 fn show(position: u64, event: &LoggedEvent) -> BusRecord {
-    BusRecord { key: Bytes::from(event.key().to_string()), payload: event.event().clone(), position }
+    BusRecord {
+        key: Bytes::from(event.key().to_string()),
+        payload: event.event().clone(),
+        position,
+    }
 }
 
 impl CommitListener for EmbeddedPersistedView {
@@ -145,12 +181,15 @@ impl CommitListener for EmbeddedPersistedView {
                 recent.records.push_back(show(*position, event));
             }
             while recent.bytes > self.memory_bytes {
-                let Some(oldest) = recent.records.pop_front() else { break };
+                let Some(oldest) = recent.records.pop_front() else {
+                    break;
+                };
                 recent.bytes -= oldest.payload.len();
                 recent.from = oldest.position + 1;
             }
         }
-        self.end.send_replace(step.batch.to.next_offset * POSITIONS_PER_RECORD);
+        self.end
+            .send_replace(step.batch.to.next_offset * POSITIONS_PER_RECORD);
     }
 }
 
@@ -173,6 +212,9 @@ impl TopicView for EmbeddedPersistedView {
 
     async fn wait_beyond(&self, position: u64) -> Result<(), ViewError> {
         let mut end = self.end.subscribe();
-        end.wait_for(|end| *end > position).await.map(|_| ()).map_err(|_| ViewError::Closed)
+        end.wait_for(|end| *end > position)
+            .await
+            .map(|_| ())
+            .map_err(|_| ViewError::Closed)
     }
 }

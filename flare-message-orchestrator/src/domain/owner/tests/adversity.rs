@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::super::testing::*;
 use crate::domain::owner::*;
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 4000;
 const STEPS: usize = 600;
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
@@ -409,32 +409,4 @@ fn every_ack_is_kept_once_and_in_order_whatever_the_log_does() {
         acks > 8_000 && duplicates > 200 && epochs > 600,
         "{acks} acks, {duplicates} duplicates, {epochs} epochs"
     );
-}
-
-#[test]
-fn zz_find() {
-    for seed in 200..4000 {
-        let result = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed);
-            (0..STEPS).for_each(|_| world.adversity());
-            world.calm();
-            world.judge();
-        });
-        if result.is_err() {
-            let mut world = World::new(seed);
-            (0..STEPS).for_each(|_| world.adversity());
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.calm()));
-            eprintln!("seed {seed} clock {} as_of {} open {:#?}", world.clock_ms, world.as_of, world.open);
-            eprintln!("changing {:?} log {:?} pending {} owning {} inputs {:?}", world.changing, world.nodes[0].owner.log_state(), world.nodes[0].owner.pending(), world.nodes[0].owner.is_owning(), world.nodes[0].inputs);
-            for _ in 0..10 { 
-                let n = world.next; let _ = n;
-                if world.nodes[0].inputs.is_empty() { let c: Vec<_> = world.open.values().cloned().collect(); 
-                   let out = world.nodes[0].owner.step(world.clock_ms, Input::Commands(c)); eprintln!("OUT {out:?}");
-                   for o in out { if let Some(i) = world.perform(o) { eprintln!("IN {i:?}"); world.nodes[0].inputs.push(i); } } }
-                else { let i = world.nodes[0].inputs.remove(0); let out = world.nodes[0].owner.step(world.clock_ms, i); eprintln!("OUT {out:?}");
-                   for o in out { if let Some(i) = world.perform(o) { eprintln!("IN {i:?}"); world.nodes[0].inputs.push(i); } } }
-            }
-            break;
-        }
-    }
 }

@@ -1,5 +1,7 @@
 use flare_proto::common::ErrorCode;
 
+use flare_storage_model::{LogRecord, record};
+
 use crate::domain::owner::{testing::*, *};
 
 fn minted(at_ms: i64, random: u128) -> String {
@@ -168,4 +170,50 @@ fn an_id_that_the_clock_has_fallen_behind_while_it_waited_is_refused() {
         (refusal.code, refusal.server_time_ms),
         (ErrorCode::ClientIdInFuture, Some(NOW_MS - 1))
     );
+}
+
+#[test]
+fn a_repetition_whose_first_one_did_not_come_through_is_decided_for_itself() {
+    let mut world = World::with_group();
+    world.hold = |it| matches!(it, Output::Read { .. } | Output::Append { events: 1.., .. });
+    world.submit([say("alice", "general", "1")]);
+    // Its id is to be read next; but it is decided as a repetition, together with the first.
+    world.submit([say("alice", "general", "1")]);
+    let Some(Output::Read { read, request }) = world.held.pop() else {
+        panic!("nothing is read")
+    };
+    let answer = ReadAnswer {
+        receipts: vec![None; request.ids.len()],
+        ..ReadAnswer::default()
+    };
+    world.step(Input::ReadAnswered {
+        read,
+        answer: Some(answer),
+    });
+    let Some(Output::Append { append, .. }) = world.held.pop() else {
+        panic!("no group")
+    };
+    // The epoch ends, and alice's first command is refused: the second has nothing to rest on.
+    world.join("alice", Standing::Former, 2);
+    let removed = LogRecord::Group {
+        epoch: world.owner.log_state().epoch,
+        n: 1,
+        events: vec![event_of(
+            &change("general", EventKind::MemberRemoved, "2"),
+            2,
+        )],
+    };
+    world.log.push(record::encode(&removed).expect("a record"));
+    world.hold = |_| false;
+    world.step(Input::Appended {
+        append,
+        report: AppendReport::Unknown,
+    });
+    let codes: Vec<_> = world
+        .answered
+        .iter()
+        .skip(1)
+        .map(|it| it.1.as_ref().expect_err("refused").code)
+        .collect();
+    assert_eq!(codes, [ErrorCode::NotAMember; 2]);
 }
