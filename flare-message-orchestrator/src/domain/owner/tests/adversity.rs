@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::super::testing::*;
 use crate::domain::owner::*;
 
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 200;
 const STEPS: usize = 600;
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
