@@ -55,6 +55,8 @@ pub fn dead_letter_topic(topic: &str) -> String {
 ///   again. They need not be dense.
 /// - **Released.** [`lowest_cursor`](Self::lowest_cursor) never exceeds the position of a record that
 ///   some group may still be given, and follows when all groups have handled theirs.
+/// - **Caught up.** When [`caught_up`](Self::caught_up) returns, the group has handled every record that was
+///   published before the call, and every one that any group's handler had been given by then.
 /// - **Names are checked**, and nothing is made for a bad one.
 /// - **Views.** A topic given to [`register_view`](Self::register_view) is delivered like any other, and
 ///   takes no records.
@@ -111,6 +113,13 @@ pub trait EventBus: Send + Sync + 'static {
     /// # Errors
     /// [`SubscribeError::BadName`], [`SubscribeError::Failed`].
     async fn lowest_cursor(&self, topic: &str) -> Result<Option<u64>, SubscribeError>;
+
+    /// Waits until a group has handled what is in the topic now; what is published meanwhile is not
+    /// waited for. Bound it by a time: a handler may be stuck.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; [`SubscribeError::Failed`] also if the group never subscribed.
+    async fn caught_up(&self, topic: &str, group: &str) -> Result<(), SubscribeError>;
 }
 
 /// A record of a topic.

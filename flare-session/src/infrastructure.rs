@@ -1,5 +1,6 @@
 //! Adapters of the ports.
 
+pub mod bus_stream_progress;
 pub mod cached_rosters;
 mod change_codec;
 pub mod grpc_orchestrator;

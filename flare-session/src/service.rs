@@ -21,7 +21,7 @@ use crate::{
         outbox::Outbox,
         ports::{
             ConversationStore, InboxStore, MessageOrchestrator, PositionStore, RosterStore,
-            SignalSink, StorageReader,
+            SignalSink, StorageReader, StreamProgress,
         },
         positions::Positions,
         queries::Queries,
@@ -37,9 +37,9 @@ use crate::{
         grpc::SessionHandler,
     },
     infrastructure::{
-        cached_rosters::CachedRosters, grpc_orchestrator::GrpcOrchestrator,
-        grpc_signal_sink::GrpcSignalSink, grpc_storage_reader::GrpcStorageReader,
-        sqlite::SqliteSession,
+        bus_stream_progress::BusStreamProgress, cached_rosters::CachedRosters,
+        grpc_orchestrator::GrpcOrchestrator, grpc_signal_sink::GrpcSignalSink,
+        grpc_storage_reader::GrpcStorageReader, sqlite::SqliteSession,
     },
 };
 
@@ -57,6 +57,8 @@ pub struct Adapters {
     pub orchestrator: Arc<dyn MessageOrchestrator>,
     /// Committed events.
     pub reader: Arc<dyn StorageReader>,
+    /// How far the stream is taken in.
+    pub progress: Arc<dyn StreamProgress>,
     /// The way to devices.
     pub signals: Arc<dyn SignalSink>,
     /// Wall time.
@@ -138,6 +140,7 @@ impl Session {
                 heads: Arc::clone(&heads),
                 reader: Arc::clone(&adapters.reader),
                 positions: Arc::clone(&positions),
+                progress: adapters.progress,
                 max_page_bytes: config.max_inbox_page_bytes as usize,
             }),
             reads: Arc::new(Reads {
@@ -179,6 +182,7 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
     let file = platform.data_folder("session")?.join("session.sqlite");
     let store = Arc::new(SqliteSession::open(&file, config.database_readers).await?);
     let shutdown = platform.shutdown.clone();
+    let bus = platform.event_bus().await?;
     let adapters = Adapters {
         conversations: Arc::clone(&store) as _,
         rosters: Arc::new(CachedRosters::new(
@@ -194,6 +198,7 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         reader: Arc::new(GrpcStorageReader::new(
             platform.channels.get(service::STORAGE_READER),
         )),
+        progress: Arc::new(BusStreamProgress::new(&bus, TOPIC, GROUP)),
         signals: Arc::new(GrpcSignalSink::new(
             platform.channels.get(service::PUSH_SERVER),
         )),
@@ -208,7 +213,6 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         positions,
         signals,
     } = Session::new(config, adapters).await?;
-    let bus = platform.event_bus().await?;
     let ready = platform.readiness.register("session");
     platform.at_end(Task::new("session.database", async move {
         store.close().await;

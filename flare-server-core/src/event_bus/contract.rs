@@ -4,6 +4,7 @@
 
 mod props;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub fn event_bus_obligations() -> Vec<Obligation<dyn EventBusSite>> {
         stopped,
         ascending,
         released,
+        caught_up,
         names_are_checked,
         views,
     ]
@@ -452,6 +454,39 @@ fn texts(records: &[BusRecord]) -> Vec<Bytes> {
 
 fn violated(error: impl std::fmt::Display) -> Violation {
     Violation(error.to_string())
+}
+
+async fn caught_up(site: Site) -> Verdict {
+    let bus = site.open().await;
+    let stuck = Recorder::stuck();
+    let _subscription = bus
+        .subscribe(TOPIC, "group", stuck.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 0..3).await?;
+    stuck.batch(0).await;
+    let mut waiting = pin!(bus.caught_up(TOPIC, "group"));
+    ensure(futures::poll!(waiting.as_mut()).is_pending(), || {
+        "a group with a batch in hand has caught up".to_owned()
+    })?;
+    stuck.release();
+    for published in [3, 6] {
+        let reached = match published {
+            3 => tokio::time::timeout(PATIENCE, waiting.as_mut()).await,
+            _ => tokio::time::timeout(PATIENCE, bus.caught_up(TOPIC, "group")).await,
+        };
+        reached
+            .map_err(|_| violated("a group that handled everything has not caught up"))?
+            .map_err(violated)?;
+        let handled = stuck.batches().concat().len();
+        ensure(handled >= published, || {
+            format!("caught up with {handled} of {published} records")
+        })?;
+        if published == 3 {
+            publish(&*bus, 3..6).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Publishes one by one.

@@ -266,6 +266,25 @@ impl EventBus for EmbeddedEventBus {
             .await?
             .lowest_cursor())
     }
+
+    async fn caught_up(&self, topic: &str, group: &str) -> Result<(), SubscribeError> {
+        if !is_name(group) {
+            return Err(SubscribeError::BadName(group.to_owned()));
+        }
+        let opened = self.bus.topic(topic, Kind::AsConfigured).await?;
+        let known = opened
+            .known_group(group)
+            .ok_or_else(|| SubscribeError::Failed {
+                topic: topic.to_owned(),
+                reason: format!("no group {group} ever subscribed"),
+            })?;
+        let reached = async {
+            let end = opened.content().await.end();
+            known.reaches(end).await;
+        };
+        let reached = self.bus.stop.run_until_cancelled(reached).await;
+        reached.ok_or_else(|| SubscribeError::Closed(topic.to_owned()))
+    }
 }
 
 impl Bus {

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use tokio::sync::watch;
+
 use super::cursor_file::CursorFile;
 use crate::log_file::LogError;
 
@@ -14,7 +16,7 @@ pub(super) struct Group {
     pub(super) turn: tokio::sync::Mutex<()>,
     file: CursorFile,
     /// The position after the last record handled; not below `kept`.
-    reached: AtomicU64,
+    reached: watch::Sender<u64>,
     /// The position in the file: where the group goes on after a crash.
     kept: AtomicU64,
 }
@@ -26,7 +28,7 @@ impl Group {
             name: name.to_owned(),
             turn: tokio::sync::Mutex::default(),
             file,
-            reached: AtomicU64::new(NONE),
+            reached: watch::Sender::new(NONE),
             kept: AtomicU64::new(NONE),
         }
     }
@@ -35,14 +37,14 @@ impl Group {
     pub(super) fn load(name: &str, file: CursorFile) -> Result<Self, LogError> {
         let cursor = file.load()?;
         let group = Self::new(name, file);
-        group.reached.store(cursor, SeqCst);
+        group.advance(cursor);
         group.kept.store(cursor, SeqCst);
         Ok(group)
     }
 
     /// Where to go on; none if it never read.
     pub(super) fn reached(&self) -> Option<u64> {
-        Some(self.reached.load(SeqCst)).filter(|position| *position != NONE)
+        Some(*self.reached.borrow()).filter(|position| *position != NONE)
     }
 
     /// Where it would go on after a crash; none if it never read.
@@ -52,7 +54,15 @@ impl Group {
 
     /// Takes note that everything below `position` is handled.
     pub(super) fn advance(&self, position: u64) {
-        self.reached.store(position, SeqCst);
+        self.reached.send_replace(position);
+    }
+
+    /// Waits until everything below `position` is handled. Safe to cancel.
+    pub(super) async fn reaches(&self, position: u64) {
+        let mut reached = self.reached.subscribe();
+        let is_there = |reached: &u64| *reached != NONE && *reached >= position;
+        // The sender lives as long as `self`.
+        drop(reached.wait_for(is_there).await);
     }
 
     pub(super) fn is_kept(&self) -> bool {
@@ -90,7 +100,7 @@ impl Group {
             "a lazily synced topic lost its latest records; the group goes back to its end",
         );
         self.file.store(end)?;
-        self.reached.store(end, SeqCst);
+        self.advance(end);
         self.kept.store(end, SeqCst);
         Ok(())
     }

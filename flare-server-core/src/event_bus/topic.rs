@@ -128,6 +128,11 @@ impl Topic {
         group.clone()
     }
 
+    /// The group of this name, if it ever subscribed.
+    pub(super) fn known_group(&self, name: &str) -> Option<Arc<Group>> {
+        self.groups().get(name).cloned()
+    }
+
     /// Forgets a group, which then holds nothing back any more. Blocks on the disk.
     pub(super) fn forget(&self, group: &str) -> Result<(), LogError> {
         match self.groups().remove(group) {

@@ -11,7 +11,7 @@ use flare_storage_model::ConversationKey;
 
 use super::{
     heads::Heads,
-    ports::{InboxStore, RosterStore, StorageReader},
+    ports::{InboxStore, RosterStore, StorageReader, StreamProgress},
     positions::Positions,
     reads::recalled_above,
     refusals::bad_token,
@@ -36,6 +36,8 @@ const ENTRY_BYTES: usize = 512;
 /// A [`Mark`] (position, version) claims: whoever holds it was handed every entry in a state at least as new as that position
 /// and that version. By induction over the answers:
 ///
+/// - *What stands is in it.* push-server may have been given an event before this service has taken it in, and found the caller's device offline; so
+///   the answer waits until the stream is taken in as far as it stood when the request came ([`StreamProgress`]).
 /// - *One answer.* The mark is read first, the position before the version, and only then rows and heads. Both only get newer, so the
 ///   answer is at least as new as the mark. A change in between is above the mark: it comes again, which is harmless.
 /// - *Changes since a mark* (p, v) are the rows with a version above v, and the heads with a position above p. Memory names all the latter as
@@ -55,6 +57,7 @@ pub struct Inbox {
     pub(crate) heads: Arc<Heads>,
     pub(crate) reader: Arc<dyn StorageReader>,
     pub(crate) positions: Arc<Positions>,
+    pub(crate) progress: Arc<dyn StreamProgress>,
     /// A page ends where its entries would take more than this.
     pub(crate) max_page_bytes: usize,
 }
@@ -101,6 +104,7 @@ impl Inbox {
                 InboxToken::decode(text, &user.tenant, &user.user).map_err(bad_token("token"))?,
             ),
         };
+        self.progress.caught_up().await?;
         let (epoch, position, horizon) = self.heads.stream();
         let version = self.inboxes.version(user).await?;
         let now = Mark {

@@ -409,3 +409,13 @@ pub trait SignalSink: Send + Sync + 'static {
     /// Hands signals over.
     async fn send(&self, signals: &[Signal]) -> Result<(), Refusal>;
 }
+
+/// How far the stream of events has been taken in.
+#[async_trait]
+pub trait StreamProgress: Send + Sync + 'static {
+    /// Waits until what stands in the stream now is taken in. What any consumer of the stream had been given before the call is part of it.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if that takes too long.
+    async fn caught_up(&self) -> Result<(), Refusal>;
+}

@@ -25,7 +25,7 @@ use flare_server_core::{
 };
 use flare_session::{
     SessionConfig,
-    application::ports::{Signal, SignalSink},
+    application::ports::{Signal, SignalSink, StreamProgress},
     handler::{events::PersistedEvents, grpc::SessionHandler},
     infrastructure::{cached_rosters::CachedRosters, sqlite::SqliteSession},
     service::{Adapters, Session},
@@ -347,6 +347,16 @@ impl World {
     }
 }
 
+/// Events are handed to the stream by hand: nothing waits in it.
+struct AlwaysCaughtUp;
+
+#[async_trait]
+impl StreamProgress for AlwaysCaughtUp {
+    async fn caught_up(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 async fn start(
     folder: &TempDir,
     config: &SessionConfig,
@@ -370,6 +380,7 @@ async fn start(
         positions: Arc::clone(&store) as _,
         orchestrator: Arc::clone(log) as _,
         reader: Arc::clone(log) as _,
+        progress: Arc::new(AlwaysCaughtUp),
         signals: Arc::clone(heard) as _,
         clock: Arc::new(ManualClock::at(1_000_000)),
         ids: Arc::new(IdSource::seeded(seed)),

@@ -207,7 +207,7 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         conversations: 4,
         acks: cycles * WRITERS as u64 * BETWEEN,
         retries: cycles,
-        duplicates: cycles / 5,
+        duplicates: cycles / 10,
         restarts: cycles,
         syncs: cycles,
         disconnections: cycles * 3,

@@ -54,7 +54,6 @@ pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyho
         conversations: 2,
         acks: acked,
         retries: 4,
-        duplicates: 1,
         restarts,
         syncs: restarts,
         disconnections: restarts,

@@ -174,20 +174,19 @@ fn show(position: u64, event: &LoggedEvent) -> BusRecord {
 
 impl CommitListener for EmbeddedPersistedView {
     fn committed(&self, step: &Step) {
-        {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            for (position, event) in step.positions.iter().zip(&step.batch.events) {
-                recent.bytes += event.event().len();
-                recent.records.push_back(show(*position, event));
-            }
-            while recent.bytes > self.memory_bytes {
-                let Some(oldest) = recent.records.pop_front() else {
-                    break;
-                };
-                recent.bytes -= oldest.payload.len();
-                recent.from = oldest.position + 1;
-            }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (position, event) in step.positions.iter().zip(&step.batch.events) {
+            recent.bytes += event.event().len();
+            recent.records.push_back(show(*position, event));
         }
+        while recent.bytes > self.memory_bytes {
+            let Some(oldest) = recent.records.pop_front() else {
+                break;
+            };
+            recent.bytes -= oldest.payload.len();
+            recent.from = oldest.position + 1;
+        }
+        // Under the lock: what was given to somebody is below the end.
         self.end
             .send_replace(step.batch.to.next_offset * POSITIONS_PER_RECORD);
     }
