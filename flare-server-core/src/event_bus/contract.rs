@@ -2,6 +2,8 @@
 //!
 //! An adapter gives an [`EventBusSite`] for each test: see `tests/event_bus_contract.rs`.
 
+// tidy: long because it holds a test for each obligation of the port.
+
 mod props;
 
 use std::pin::pin;
