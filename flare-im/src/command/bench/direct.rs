@@ -320,46 +320,51 @@ async fn send(
         if under_way.is_empty() {
             break;
         }
-        match link.next().await? {
-            ServerFrame::SendAck(ack) => {
-                let (client_id, at) = under_way
-                    .remove(&ack.id)
-                    .context("an ack that nobody waits for")?;
-                if shared.measuring.load(Ordering::Relaxed) {
-                    latency_us.record(u64::try_from(at.elapsed().as_micros())?.max(1))?;
+        let mut next = Some(link.next().await?);
+        // All that is there, so that what it gives rise to goes out in one write.
+        while let Some(frame) = next.take() {
+            match frame {
+                ServerFrame::SendAck(ack) => {
+                    let (client_id, at) = under_way
+                        .remove(&ack.id)
+                        .context("an ack that nobody waits for")?;
+                    if shared.measuring.load(Ordering::Relaxed) {
+                        latency_us.record(u64::try_from(at.elapsed().as_micros())?.max(1))?;
+                    }
+                    ensure!(
+                        ack.client_id == client_id,
+                        "the ack of {client_id} names {}",
+                        ack.client_id
+                    );
+                    ensure!(
+                        ack.seq == last + 1,
+                        "{} has seq {}, after {last}",
+                        ack.conversation_id,
+                        ack.seq
+                    );
+                    last = ack.seq;
+                    acked += 1;
+                    shared.acked.fetch_add(1, Ordering::Relaxed);
+                    conversation.clone_from(&ack.conversation_id);
+                    notes.add(|| {
+                        ClientEvent::Acked(Acked {
+                            client_id,
+                            conversation: ack.conversation_id,
+                            seq: ack.seq,
+                            message_id: ack.message_id,
+                            duplicate: ack.duplicate,
+                            body_hash: None,
+                        })
+                    });
                 }
-                ensure!(
-                    ack.client_id == client_id,
-                    "the ack of {client_id} names {}",
-                    ack.client_id
-                );
-                ensure!(
-                    ack.seq == last + 1,
-                    "{} has seq {}, after {last}",
-                    ack.conversation_id,
-                    ack.seq
-                );
-                last = ack.seq;
-                acked += 1;
-                shared.acked.fetch_add(1, Ordering::Relaxed);
-                conversation.clone_from(&ack.conversation_id);
-                notes.add(|| {
-                    ClientEvent::Acked(Acked {
-                        client_id,
-                        conversation: ack.conversation_id,
-                        seq: ack.seq,
-                        message_id: ack.message_id,
-                        duplicate: ack.duplicate,
-                        body_hash: None,
-                    })
-                });
+                ServerFrame::Error(refused) => {
+                    shared.refused.fetch_add(1, Ordering::Relaxed);
+                    bail!("refused: {:?}", refused.error);
+                }
+                ServerFrame::Kicked(kicked) => bail!("kicked: {}", kicked.message),
+                _ => {}
             }
-            ServerFrame::Error(refused) => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-                bail!("refused: {:?}", refused.error);
-            }
-            ServerFrame::Kicked(kicked) => bail!("kicked: {}", kicked.message),
-            _ => {}
+            next = link.ready()?;
         }
     }
     notes.add(|| ClientEvent::End {
@@ -397,55 +402,61 @@ async fn receive(
             }
             frame = link.next() => frame?,
         };
-        match frame {
-            ServerFrame::Deliver(deliver) => {
-                for event in deliver.events {
-                    let event = Event::decode(event)?;
-                    let header = event.header.unwrap_or_default();
-                    ensure!(
-                        header.seq == last + 1,
-                        "{} brings seq {}, after {last}",
-                        header.conversation_id,
-                        header.seq
-                    );
-                    last = header.seq;
-                    count += 1;
-                    shared.delivered.fetch_add(1, Ordering::Relaxed);
-                    let content = match EventBody::decode(event.body)?.body {
-                        Some(Body::MessageCreated(created)) => created.content,
-                        other => bail!("not a message: {other:?}"),
-                    };
-                    if shared.measuring.load(Ordering::Relaxed) {
-                        let at_us = stamp(&content)?;
-                        let now_us = u64::try_from(shared.start.elapsed().as_micros())?;
-                        latency_us.record(now_us.saturating_sub(at_us).max(1))?;
+        let mut next = Some(frame);
+        while let Some(frame) = next.take() {
+            match frame {
+                ServerFrame::Deliver(deliver) => {
+                    for event in deliver.events {
+                        let event = Event::decode(event)?;
+                        let header = event.header.unwrap_or_default();
+                        ensure!(
+                            header.seq == last + 1,
+                            "{} brings seq {}, after {last}",
+                            header.conversation_id,
+                            header.seq
+                        );
+                        last = header.seq;
+                        count += 1;
+                        shared.delivered.fetch_add(1, Ordering::Relaxed);
+                        let content = match EventBody::decode(event.body)?.body {
+                            Some(Body::MessageCreated(created)) => created.content,
+                            other => bail!("not a message: {other:?}"),
+                        };
+                        if shared.measuring.load(Ordering::Relaxed) {
+                            let at_us = stamp(&content)?;
+                            let now_us = u64::try_from(shared.start.elapsed().as_micros())?;
+                            latency_us.record(now_us.saturating_sub(at_us).max(1))?;
+                        }
+                        notes.add(|| {
+                            let hash = body_hash(&content);
+                            let id = &header.conversation_id;
+                            ClientEvent::Delivered(Delivered::message(
+                                id,
+                                header.seq,
+                                &header.message_id,
+                                &header.sender_id,
+                                hash,
+                                Via::Deliver,
+                            ))
+                        });
+                        conversation = header.conversation_id;
                     }
-                    notes.add(|| {
-                        let hash = body_hash(&content);
-                        let id = &header.conversation_id;
-                        ClientEvent::Delivered(Delivered::message(
-                            id,
-                            header.seq,
-                            &header.message_id,
-                            &header.sender_id,
-                            hash,
-                            Via::Deliver,
-                        ))
-                    });
-                    conversation = header.conversation_id;
                 }
-                let positions = vec![Position {
-                    conversation_id: conversation.clone(),
-                    seq: last,
-                }];
-                link.feed(&ClientFrame::Ack(Ack { positions })).await?;
-                link.socket.start_flush().await?;
+                ServerFrame::SyncHint(_) => {
+                    bail!("the server could not deliver in time and asks to sync")
+                }
+                ServerFrame::Kicked(kicked) => bail!("kicked: {}", kicked.message),
+                _ => {}
             }
-            ServerFrame::SyncHint(_) => {
-                bail!("the server could not deliver in time and asks to sync")
-            }
-            ServerFrame::Kicked(kicked) => bail!("kicked: {}", kicked.message),
-            _ => {}
+            next = link.ready()?;
+        }
+        if last > 0 {
+            let positions = vec![Position {
+                conversation_id: conversation.clone(),
+                seq: last,
+            }];
+            link.feed(&ClientFrame::Ack(Ack { positions })).await?;
+            link.socket.start_flush().await?;
         }
     }
     notes.add(|| ClientEvent::End {

@@ -15,6 +15,7 @@ use flare_server_core::{
     clock::{Clock, IdSource, SystemClock},
     identity::{IdentityConfig, LocalJwt},
 };
+use futures::FutureExt;
 use tokio::net::TcpStream;
 
 /// The largest frame that a server sends.
@@ -94,7 +95,12 @@ impl Link {
         Ok(self.socket.feed(encode_client(Codec::Proto, frame)?)?)
     }
 
-    /// The next frame.
+    /// The next frame, if it is there already.
+    pub(super) fn ready(&mut self) -> anyhow::Result<Option<ServerFrame>> {
+        self.next().now_or_never().transpose()
+    }
+
+    /// The next frame. Safe to cancel.
     pub(super) async fn next(&mut self) -> anyhow::Result<ServerFrame> {
         loop {
             match self.socket.recv().await {
