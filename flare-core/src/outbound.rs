@@ -148,6 +148,11 @@ impl OutboundQueue {
         self.waiting.is_empty() && self.hint.is_none()
     }
 
+    /// Whether a `SyncHint` waits that names no conversation: too many were cleared, or something of the inbox.
+    pub fn hints_at_inbox(&self) -> bool {
+        matches!(self.hint, Some(Hint(None)))
+    }
+
     /// The bytes that wait, as they count against the bound.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -29,8 +29,17 @@ pub struct Limit {
     pub beyond: &'static str,
     /// The code of the refusal.
     pub code: Option<ErrorCode>,
-    /// The metric that rises when it is reached, with the label that tells.
-    pub metric: Option<&'static str>,
+    /// How an operator sees that it is reached; never empty.
+    pub signs: &'static [Sign],
+}
+
+/// How an operator sees that a limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// A counter rises; the label that tells stands in braces.
+    Metric(&'static str),
+    /// The process ends in failure, and says this on standard error.
+    LastWords(&'static str),
 }
 
 /// Limits of one surface.
@@ -48,7 +57,7 @@ const fn key(what: &'static str, key: &'static str, beyond: &'static str) -> Lim
         source: Source::Key(key),
         beyond,
         code: None,
-        metric: None,
+        signs: &[],
     }
 }
 
@@ -58,7 +67,7 @@ const fn fixed(what: &'static str, number: u64, beyond: &'static str) -> Limit {
         source: Source::Fixed(number),
         beyond,
         code: None,
-        metric: None,
+        signs: &[],
     }
 }
 
@@ -70,108 +79,120 @@ impl Limit {
         }
     }
 
-    const fn metric(self, metric: &'static str) -> Self {
-        Self {
-            metric: Some(metric),
-            ..self
-        }
+    const fn shown_by(self, signs: &'static [Sign]) -> Self {
+        Self { signs, ..self }
     }
 }
 
-const LINK_REFUSALS: &str = "flare_access_gateway_refusals_total{code}";
-const LINK_CLOSES: &str = "flare_access_gateway_closes_total{reason}";
-const HANDSHAKES: &str = "flare_access_gateway_handshakes_refused_total{status}";
-const API_REQUESTS: &str = "flare_core_gateway_requests_total{code}";
-const ORCHESTRATOR_REFUSALS: &str = "flare_orchestrator_refusals_total{code}";
-const SESSION_LIMITS: &str = "flare_session_limit_reached_total{limit}";
+const LINK_REFUSALS: &[Sign] = &[Sign::Metric("flare_access_gateway_refusals_total{code}")];
+const LINK_CLOSES: &[Sign] = &[Sign::Metric("flare_access_gateway_closes_total{reason}")];
+const HANDSHAKES: &[Sign] = &[Sign::Metric(
+    "flare_access_gateway_handshakes_refused_total{status}",
+)];
+const OVERFLOWS: &[Sign] = &[Sign::Metric(
+    "flare_access_gateway_outbound_overflows_total{hint}",
+)];
+const READS_PAUSED: &[Sign] = &[Sign::Metric("flare_access_gateway_reads_paused_total")];
+const COMMANDS_EXPIRED: &[Sign] = &[Sign::Metric("flare_access_gateway_commands_expired_total")];
+const API_REQUESTS: &[Sign] = &[Sign::Metric("flare_core_gateway_requests_total{code}")];
+const API_RATES: &[Sign] = &[Sign::Metric("flare_core_gateway_rate_limited_total{by}")];
+const API_CONNECTIONS: &[Sign] = &[Sign::Metric("flare_core_gateway_connection_limit_total")];
+/// Whichever way it came in.
+const EDGES: &[Sign] = &[LINK_REFUSALS[0], API_REQUESTS[0]];
+const ORCHESTRATOR_REFUSALS: &[Sign] = &[Sign::Metric("flare_orchestrator_refusals_total{code}")];
+const ORCHESTRATOR_RATES: &[Sign] = &[Sign::Metric("flare_orchestrator_rate_limited_total{limit}")];
+const SESSION_LIMITS: &[Sign] = &[Sign::Metric("flare_session_limit_reached_total{limit}")];
+const INBOX_PAGES: &[Sign] = &[Sign::Metric("flare_session_inbox_pages_cut_total")];
+const READER_ANSWERS: &[Sign] = &[Sign::Metric("flare_storage_reader_answers_cut_total{kind}")];
+const DRAIN: &[Sign] = &[Sign::LastWords("drain was not done after")];
 
 /// Every limit that a client, a backend or an operator meets.
 pub const GROUPS: &[Group] = &[
     Group {
         heading: "Connections",
         limits: &[
-            key("Open connections", "access_gateway.max_connections", "the handshake is answered 503").metric(HANDSHAKES),
-            key("Open connections from one address", "access_gateway.max_connections_per_ip", "the handshake is answered 429").metric(HANDSHAKES),
-            key("Time of a handshake", "access_gateway.handshake_ms", "the connection is dropped").metric(HANDSHAKES),
-            key("Time until Connect", "access_gateway.connect_ms", "closed with `CONNECT_TIMEOUT`").metric(LINK_CLOSES),
-            fixed("Silence of a client, in heartbeats", 2, "closed with `IDLE`").metric(LINK_CLOSES),
-            key("Time after a token's expiry", "access_gateway.token_grace_ms", "closed with `UNAUTHENTICATED`").metric(LINK_CLOSES),
-            key("Devices of one user at once", "signaling_online.max_devices_per_user", "closed with `TOO_MANY_CONNECTIONS`").code(ErrorCode::LimitExceeded).metric(LINK_REFUSALS),
-            key("Bytes of a frame", "access_gateway.max_frame_bytes", "closed with `PROTOCOL_ERROR`").code(ErrorCode::FrameTooLarge).metric(LINK_REFUSALS),
-            fixed("Bytes of a token", check::MAX_TOKEN_BYTES as u64, "closed with `UNAUTHENTICATED`").code(ErrorCode::Unauthenticated).metric(LINK_REFUSALS),
-            fixed("Bytes of platform and SDK version", check::MAX_LABEL_BYTES as u64, "closed with `PROTOCOL_ERROR`").code(ErrorCode::InvalidArgument).metric(LINK_REFUSALS),
-            key("Bytes that wait to be written to one connection", "access_gateway.outbound_bytes", "events and signals are cleared, and a `SyncHint` goes out; a second time within 30 s, or for answers alone: closed with `SLOW_READER`").metric("flare_access_gateway_outbound_overflows_total"),
-            fixed("Conversations that a `SyncHint` names", MAX_HINTED as u64, "it names none: sync the inbox"),
+            key("Open connections", "access_gateway.max_connections", "the handshake is answered 503").shown_by(HANDSHAKES),
+            key("Open connections from one address", "access_gateway.max_connections_per_ip", "the handshake is answered 429").shown_by(HANDSHAKES),
+            key("Time of a handshake", "access_gateway.handshake_ms", "the connection is dropped").shown_by(HANDSHAKES),
+            key("Time until Connect", "access_gateway.connect_ms", "closed with `CONNECT_TIMEOUT`").shown_by(LINK_CLOSES),
+            fixed("Silence of a client, in heartbeats", 2, "closed with `IDLE`").shown_by(LINK_CLOSES),
+            key("Time after a token's expiry", "access_gateway.token_grace_ms", "closed with `UNAUTHENTICATED`").shown_by(LINK_CLOSES),
+            key("Devices of one user at once", "signaling_online.max_devices_per_user", "closed with `TOO_MANY_CONNECTIONS`").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
+            key("Bytes of a frame", "access_gateway.max_frame_bytes", "closed with `PROTOCOL_ERROR`").code(ErrorCode::FrameTooLarge).shown_by(LINK_REFUSALS),
+            fixed("Bytes of a token", check::MAX_TOKEN_BYTES as u64, "closed with `UNAUTHENTICATED`").code(ErrorCode::Unauthenticated).shown_by(LINK_REFUSALS),
+            fixed("Bytes of platform and SDK version", check::MAX_LABEL_BYTES as u64, "closed with `PROTOCOL_ERROR`").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
+            key("Bytes that wait to be written to one connection", "access_gateway.outbound_bytes", "events and signals are cleared, and a `SyncHint` goes out; a second time within 30 s, or for answers alone: closed with `SLOW_READER`").shown_by(OVERFLOWS),
+            fixed("Conversations that a `SyncHint` names", MAX_HINTED as u64, "it names none: sync the inbox").shown_by(OVERFLOWS),
         ],
     },
     Group {
         heading: "What one connection asks for",
         limits: &[
-            key("Frames a second, in the long run", "access_gateway.frames_per_s", "refused, above `access_gateway.frame_burst` at once").code(ErrorCode::RateLimited).metric(LINK_REFUSALS),
-            key("Frames above that rate", "access_gateway.max_excess_frames", "closed with `TOO_FAST`").metric(LINK_CLOSES),
-            key("Sends and Operates without an answer", "access_gateway.max_unacked_sends", "the connection is not read until one is answered"),
-            key("Time of a Send or Operate", "access_gateway.command_ms", "refused; whether it was kept is unknown, so send it again with the same client id").code(ErrorCode::Unavailable).metric("flare_access_gateway_commands_expired_total"),
-            key("Conversations with commands outstanding or refused", "access_gateway.max_lanes", "refused").code(ErrorCode::ResourceExhausted).metric(LINK_REFUSALS),
-            key("Calls, Syncs and Refreshes at once", "access_gateway.max_calls", "refused").code(ErrorCode::ResourceExhausted).metric(LINK_REFUSALS),
-            key("Time of a Call or Sync", "access_gateway.call_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).metric(LINK_REFUSALS),
-            key("Bytes of a Reply", "access_gateway.max_reply_bytes", "refused: ask for less").code(ErrorCode::LimitExceeded).metric(LINK_REFUSALS),
-            fixed("Ranges in one Sync", check::MAX_SYNC_RANGES as u64, "refused").code(ErrorCode::InvalidArgument).metric(LINK_REFUSALS),
-            fixed("Positions in one Ack", check::MAX_ACK_POSITIONS as u64, "refused").code(ErrorCode::InvalidArgument).metric(LINK_REFUSALS),
-            key("Signals a second", "access_gateway.signals_per_s", "refused").code(ErrorCode::RateLimited).metric(LINK_REFUSALS),
+            key("Frames a second, in the long run", "access_gateway.frames_per_s", "refused, above `access_gateway.frame_burst` at once").code(ErrorCode::RateLimited).shown_by(LINK_REFUSALS),
+            key("Frames above that rate", "access_gateway.max_excess_frames", "closed with `TOO_FAST`").shown_by(LINK_CLOSES),
+            key("Sends and Operates without an answer", "access_gateway.max_unacked_sends", "the connection is not read until one is answered").shown_by(READS_PAUSED),
+            key("Time of a Send or Operate", "access_gateway.command_ms", "refused; whether it was kept is unknown, so send it again with the same client id").code(ErrorCode::Unavailable).shown_by(COMMANDS_EXPIRED),
+            key("Conversations with commands outstanding or refused", "access_gateway.max_lanes", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Calls, Syncs and Refreshes at once", "access_gateway.max_calls", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Time of a Call or Sync", "access_gateway.call_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).shown_by(LINK_REFUSALS),
+            key("Bytes of a Reply", "access_gateway.max_reply_bytes", "refused: ask for less").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
+            fixed("Ranges in one Sync", check::MAX_SYNC_RANGES as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
+            fixed("Positions in one Ack", check::MAX_ACK_POSITIONS as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
+            key("Signals a second", "access_gateway.signals_per_s", "refused").code(ErrorCode::RateLimited).shown_by(LINK_REFUSALS),
         ],
     },
     Group {
         heading: "Messages",
         limits: &[
-            key("Bytes of a content, over the client link", "access_gateway.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).metric(LINK_REFUSALS),
-            key("Bytes of a content, over gRPC and HTTP", "core_gateway.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).metric(API_REQUESTS),
-            key("Bytes of a content, whatever the way", "message_orchestrator.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).metric(ORCHESTRATOR_REFUSALS),
-            key("Mentions, over the client link", "access_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).metric(LINK_REFUSALS),
-            key("Mentions, over gRPC and HTTP", "core_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).metric(API_REQUESTS),
-            fixed("Forwards within forwards", MAX_FORWARD_DEPTH as u64, "refused").code(ErrorCode::InvalidArgument).metric(LINK_REFUSALS),
-            key("Time in which a sender may recall, in seconds", "message_orchestrator.recall_window_s", "refused; owners and admins of a group may at any time").code(ErrorCode::RecallWindowPassed).metric(ORCHESTRATOR_REFUSALS),
-            fixed("Time that a client id may be ahead of the server, in ms", 30_000, "refused, with the server's time").code(ErrorCode::ClientIdInFuture).metric(ORCHESTRATOR_REFUSALS),
-            key("Commands of one user a second", "message_orchestrator.rate.user_per_s", "refused, above `message_orchestrator.rate.user_burst` at once").code(ErrorCode::RateLimited).metric("flare_orchestrator_rate_limited_total{limit}"),
-            key("Commands to one conversation a second", "message_orchestrator.rate.conversation_per_s", "refused, above `message_orchestrator.rate.conversation_burst` at once").code(ErrorCode::RateLimited).metric("flare_orchestrator_rate_limited_total{limit}"),
-            fixed("Bytes of a tenant id", ids::MAX_TENANT_ID_BYTES as u64, "refused"),
-            fixed("Bytes of any other id", ids::MAX_ID_BYTES as u64, "refused").code(ErrorCode::InvalidArgument),
+            key("Bytes of a content, over the client link", "access_gateway.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).shown_by(LINK_REFUSALS),
+            key("Bytes of a content, over gRPC and HTTP", "core_gateway.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).shown_by(API_REQUESTS),
+            key("Bytes of a content, whatever the way", "message_orchestrator.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).shown_by(ORCHESTRATOR_REFUSALS),
+            key("Mentions, over the client link", "access_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
+            key("Mentions, over gRPC and HTTP", "core_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(API_REQUESTS),
+            fixed("Forwards within forwards", MAX_FORWARD_DEPTH as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
+            key("Time in which a sender may recall, in seconds", "message_orchestrator.recall_window_s", "refused; owners and admins of a group may at any time").code(ErrorCode::RecallWindowPassed).shown_by(ORCHESTRATOR_REFUSALS),
+            fixed("Time that a client id may be ahead of the server, in ms", 30_000, "refused, with the server's time").code(ErrorCode::ClientIdInFuture).shown_by(ORCHESTRATOR_REFUSALS),
+            key("Commands of one user a second", "message_orchestrator.rate.user_per_s", "refused, above `message_orchestrator.rate.user_burst` at once").code(ErrorCode::RateLimited).shown_by(ORCHESTRATOR_RATES),
+            key("Commands to one conversation a second", "message_orchestrator.rate.conversation_per_s", "refused, above `message_orchestrator.rate.conversation_burst` at once").code(ErrorCode::RateLimited).shown_by(ORCHESTRATOR_RATES),
+            fixed("Bytes of a tenant id", ids::MAX_TENANT_ID_BYTES as u64, "a token with a longer one is refused; a configuration with one is a mistake").code(ErrorCode::Unauthenticated).shown_by(LINK_REFUSALS),
+            fixed("Bytes of any other id", ids::MAX_ID_BYTES as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(EDGES),
         ],
     },
     Group {
         heading: "Conversations and reading",
         limits: &[
-            key("Members of a group", "session.max_group_members", "refused").code(ErrorCode::LimitExceeded).metric(SESSION_LIMITS),
-            key("Groups of one user", "session.max_conversations_per_user", "refused").code(ErrorCode::LimitExceeded).metric(SESSION_LIMITS),
-            key("Characters of a title", "session.max_title_chars", "refused").code(ErrorCode::InvalidArgument).metric(SESSION_LIMITS),
-            fixed("Items of a page", 200, "refused, and so is 0; absent: 50").code(ErrorCode::InvalidArgument),
-            key("Bytes of one answer of history or sync", "storage_reader.max_answer_bytes", "the answer is cut and says that there is more"),
-            key("Bytes of one page of an inbox", "session.max_inbox_page_bytes", "the page ends and says that there is more"),
+            key("Members of a group", "session.max_group_members", "refused").code(ErrorCode::LimitExceeded).shown_by(SESSION_LIMITS),
+            key("Groups of one user", "session.max_conversations_per_user", "refused").code(ErrorCode::LimitExceeded).shown_by(SESSION_LIMITS),
+            key("Characters of a title", "session.max_title_chars", "refused").code(ErrorCode::InvalidArgument).shown_by(SESSION_LIMITS),
+            fixed("Items of a page", 200, "refused, and so is 0; absent: 50").code(ErrorCode::InvalidArgument).shown_by(EDGES),
+            key("Bytes of one answer of history or sync", "storage_reader.max_answer_bytes", "the answer is cut and says that there is more").shown_by(READER_ANSWERS),
+            key("Bytes of one page of an inbox", "session.max_inbox_page_bytes", "the page ends and says that there is more").shown_by(INBOX_PAGES),
         ],
     },
     Group {
         heading: "gRPC and HTTP",
         limits: &[
-            key("Connections at once", "core_gateway.max_connections", "further ones wait to be accepted").metric("flare_core_gateway_connection_limit_total"),
-            key("Bytes of a request", "core_gateway.max_body_bytes", "refused").code(ErrorCode::FrameTooLarge).metric(API_REQUESTS),
-            key("Time of a request", "core_gateway.timeout_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).metric(API_REQUESTS),
-            key("Requests of one user a second", "core_gateway.user_requests_per_s", "refused, above `core_gateway.user_burst` at once").code(ErrorCode::RateLimited).metric("flare_core_gateway_rate_limited_total{by}"),
-            key("Requests by one API key a second", "core_gateway.api_key_requests_per_s", "refused, above `core_gateway.api_key_burst` at once").code(ErrorCode::RateLimited).metric("flare_core_gateway_rate_limited_total{by}"),
-            fixed("Messages of one batch", 200, "refused").code(ErrorCode::InvalidArgument).metric(API_REQUESTS),
-            fixed("Users of one presence query", 200, "refused").code(ErrorCode::InvalidArgument).metric(API_REQUESTS),
-            fixed("Good API keys of a tenant", MAX_KEYS as u64, "refused").code(ErrorCode::LimitExceeded).metric(API_REQUESTS),
+            key("Connections at once", "core_gateway.max_connections", "further ones wait to be accepted").shown_by(API_CONNECTIONS),
+            key("Bytes of a request", "core_gateway.max_body_bytes", "refused").code(ErrorCode::FrameTooLarge).shown_by(API_REQUESTS),
+            key("Time of a request", "core_gateway.timeout_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).shown_by(API_REQUESTS),
+            key("Requests of one user a second", "core_gateway.user_requests_per_s", "refused, above `core_gateway.user_burst` at once").code(ErrorCode::RateLimited).shown_by(API_RATES),
+            key("Requests by one API key a second", "core_gateway.api_key_requests_per_s", "refused, above `core_gateway.api_key_burst` at once").code(ErrorCode::RateLimited).shown_by(API_RATES),
+            fixed("Messages of one batch", 200, "refused").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
+            fixed("Users of one presence query", 200, "refused").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
+            fixed("Good API keys of a tenant", MAX_KEYS as u64, "refused").code(ErrorCode::LimitExceeded).shown_by(API_REQUESTS),
         ],
     },
     Group {
         heading: "The server as a whole",
         limits: &[
-            key("Commands in a gateway that wait to be submitted", "access_gateway.command_queue", "refused").code(ErrorCode::ResourceExhausted).metric(LINK_REFUSALS),
-            key("Commands that a partition holds", "message_orchestrator.max_pending_commands", "refused").code(ErrorCode::ResourceExhausted).metric(ORCHESTRATOR_REFUSALS),
-            key("Bytes of commands that a partition holds", "message_orchestrator.max_pending_bytes", "refused").code(ErrorCode::ResourceExhausted).metric(ORCHESTRATOR_REFUSALS),
-            key("Events by which the store is behind the log", "message_orchestrator.max_store_lag_events", "commands are refused, reads go on").code(ErrorCode::ResourceExhausted).metric(ORCHESTRATOR_REFUSALS),
-            key("Free bytes of the disk", "log.min_free_bytes", "commands are refused until twice as much is free; reads go on").code(ErrorCode::ResourceExhausted).metric(ORCHESTRATOR_REFUSALS),
-            key("Acknowledged positions that wait in a gateway", "access_gateway.max_positions", "refused").code(ErrorCode::ResourceExhausted).metric(LINK_REFUSALS),
-            key("Signals on their way in a gateway", "access_gateway.signal_queue", "refused").code(ErrorCode::ResourceExhausted).metric(LINK_REFUSALS),
-            key("Time of a drain", "process.drain_ms", "the process ends all the same, and says what still ran"),
+            key("Commands in a gateway that wait to be submitted", "access_gateway.command_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Commands that a partition holds", "message_orchestrator.max_pending_commands", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
+            key("Bytes of commands that a partition holds", "message_orchestrator.max_pending_bytes", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
+            key("Events by which the store is behind the log", "message_orchestrator.max_store_lag_events", "commands are refused, reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
+            key("Free bytes of the disk", "log.min_free_bytes", "commands are refused until twice as much is free; reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
+            key("Acknowledged positions that wait in a gateway", "access_gateway.max_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Signals on their way in a gateway", "access_gateway.signal_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Time of a drain", "process.drain_ms", "the process ends all the same, and says what still ran").shown_by(DRAIN),
         ],
     },
 ];
@@ -183,6 +204,7 @@ const HEAD: &str = "\
 
 Every queue, frame, page, cache and retry has a limit. Beyond it a request is refused with a reason, before it is acknowledged; nothing is dropped in silence.
 What the codes mean is in [errors.md](errors.md), what the keys are in [configuration.md](configuration.md). `Connected` tells a client those that concern it.
+`cargo test -p flare-im --test limits` reaches each of them on a running server, and sees what the last column names.
 
 ";
 
@@ -194,7 +216,7 @@ pub fn page() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             page,
-            "## {heading}\n\n| limit | key | default | beyond it | code | metric |\n|---|---|---|---|---|---|"
+            "## {heading}\n\n| limit | key | default | beyond it | code | seen by |\n|---|---|---|---|---|---|"
         );
         for limit in *limits {
             let (key, number) = match limit.source {
@@ -212,11 +234,20 @@ pub fn page() -> String {
                 .code
                 .map(|it| ticked(it.as_str_name()))
                 .unwrap_or_default();
-            let metric = limit.metric.map(ticked).unwrap_or_default();
+            let signs: Vec<_> = limit
+                .signs
+                .iter()
+                .map(|it| match it {
+                    Sign::Metric(metric) => ticked(metric),
+                    Sign::LastWords(words) => format!("standard error: {}", ticked(words)),
+                })
+                .collect();
             let _ = writeln!(
                 page,
-                "| {} | {key} | {number} | {} | {code} | {metric} |",
-                limit.what, limit.beyond
+                "| {} | {key} | {number} | {} | {code} | {} |",
+                limit.what,
+                limit.beyond,
+                signs.join(", ")
             );
         }
         page.push('\n');
@@ -242,6 +273,13 @@ mod tests {
                     "{key}: {default:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn every_limit_is_seen_by_something() {
+        for limit in GROUPS.iter().flat_map(|it| it.limits) {
+            assert!(!limit.signs.is_empty(), "{}", limit.what);
         }
     }
 

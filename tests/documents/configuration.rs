@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use flare_im::{limits, reference};
+use flare_im::{
+    limits::{self, Sign},
+    reference,
+};
 
 use crate::{markdown, server::flare};
 
@@ -45,11 +48,12 @@ pub(crate) fn every_metric_is_one_that_is_set() -> anyhow::Result<()> {
             collect(&folder, &mut sources)?;
         }
     }
-    for metric in limits::GROUPS
+    let signs = limits::GROUPS
         .iter()
         .flat_map(|it| it.limits)
-        .filter_map(|it| it.metric)
-    {
+        .flat_map(|it| it.signs);
+    for sign in signs {
+        let Sign::Metric(metric) = sign else { continue };
         let name = metric.split('{').next().unwrap_or_default();
         ensure!(
             sources.contains(&format!("{name:?}")),

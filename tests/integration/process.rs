@@ -115,32 +115,35 @@ impl Process {
     }
 
     /// Asks it to end (SIGTERM), and demands that it does so cleanly.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.terminate().await?;
+        let name = self.name.clone();
+        let (status, said) = self.ended().await?;
+        ensure!(status.success(), "{name} stopped with {status}:\n{said}");
+        Ok(())
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
         let pid = self
             .child
             .id()
             .with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))?;
-        terminate(pid).await?;
-        let ended = timeout(STOPPED_WITHIN, self.child.wait()).await;
-        let status: ExitStatus = ended
-            .with_context(|| format!("{} did not stop within {STOPPED_WITHIN:?}", self.name))??;
-        ensure!(
-            status.success(),
-            "{} stopped with {status}:\n{}",
-            self.name,
-            tail(&self.log)
-        );
+        let status = Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .await?;
+        ensure!(status.success(), "kill -TERM {pid}: {status}");
         Ok(())
     }
-}
 
-async fn terminate(pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("kill")
-        .args(["-TERM", &pid.to_string()])
-        .status()
-        .await?;
-    ensure!(status.success(), "kill -TERM {pid}: {status}");
-    Ok(())
+    /// Waits for the end of one that was asked to: how it ended, and the last lines that it logged.
+    pub(crate) async fn ended(mut self) -> anyhow::Result<(ExitStatus, String)> {
+        let ended = timeout(STOPPED_WITHIN, self.child.wait()).await;
+        let status = ended
+            .with_context(|| format!("{} did not stop within {STOPPED_WITHIN:?}", self.name))??;
+        Ok((status, tail(&self.log)))
+    }
 }
 
 /// Runs a command of the binary to its end and gives what it printed.

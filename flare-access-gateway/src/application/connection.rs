@@ -312,7 +312,13 @@ impl Inbox {
         match self.queue.push(item, now_ms) {
             Pushed::Queued => {}
             Pushed::Overflowed => {
-                metrics::counter!("flare_access_gateway_outbound_overflows_total").increment(1)
+                let hint = if self.queue.hints_at_inbox() {
+                    "inbox"
+                } else {
+                    "conversations"
+                };
+                metrics::counter!("flare_access_gateway_outbound_overflows_total", "hint" => hint)
+                    .increment(1);
             }
             Pushed::SlowReader => {
                 let message = "what goes out is not read fast enough: sync after reconnecting";

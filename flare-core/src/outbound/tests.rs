@@ -93,6 +93,7 @@ fn an_overflow_clears_events_and_hints_at_their_conversations() {
         }
     };
     assert_eq!(overflowed, Pushed::Overflowed);
+    assert!(!queue.hints_at_inbox());
     assert_eq!(queue.push(event("team", 100), 1), Pushed::Queued);
     assert_eq!(
         hinted(queue.pop(MAX_FRAME).expect("a hint")),
@@ -158,7 +159,9 @@ fn a_lost_inbox_signal_makes_the_hint_name_none() {
         queue.push(Outbound::Inbox(payload(400)), 0),
         Pushed::Overflowed
     );
+    assert!(queue.hints_at_inbox());
     assert!(hinted(queue.pop(MAX_FRAME).expect("a hint")).is_empty());
+    assert!(!queue.hints_at_inbox());
 }
 
 #[test]

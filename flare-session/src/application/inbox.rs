@@ -281,6 +281,7 @@ impl Inbox {
             let entry = row.entry(head, read, recalled);
             bytes += ENTRY_BYTES + entry.last_message.len();
             if bytes > self.max_page_bytes && !entries.is_empty() {
+                metrics::counter!("flare_session_inbox_pages_cut_total").increment(1);
                 return Ok((entries, index));
             }
             entries.push(entry);

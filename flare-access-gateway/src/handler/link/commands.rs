@@ -161,6 +161,9 @@ impl Session {
             }),
         };
         self.unacked.submitted(self.next_ticket, pending);
+        if self.unacked.is_full() {
+            metrics::counter!("flare_access_gateway_reads_paused_total").increment(1);
+        }
     }
 
     /// A Send or Operate that is wrong in itself. It is refused for good, so nothing waits for it.

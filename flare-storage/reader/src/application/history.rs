@@ -219,7 +219,10 @@ impl History {
             match room.checked_sub(row.event.len()) {
                 Some(left) => room = left,
                 None if fit == 0 => room = 0,
-                None => break,
+                None => {
+                    metrics::counter!("flare_storage_reader_answers_cut_total", "kind" => "history").increment(1);
+                    break;
+                }
             }
             fit += 1;
         }

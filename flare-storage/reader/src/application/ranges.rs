@@ -77,6 +77,7 @@ impl Ranges {
             return Ok(range);
         };
         if room == 0 {
+            count_cut();
             range.has_more = true;
             return Ok(range);
         }
@@ -86,7 +87,15 @@ impl Ranges {
             .range(&opened.key, first - 1, limit, room)
             .await
             .map_err(|error| store_refusal(&error))?;
+        if range.events.len() < limit {
+            count_cut();
+        }
         range.has_more = first - 1 + (range.events.len() as u64) < view.head;
         Ok(range)
     }
+}
+
+/// An answer has fewer events than were asked for and are there.
+fn count_cut() {
+    metrics::counter!("flare_storage_reader_answers_cut_total", "kind" => "ranges").increment(1);
 }

@@ -1,0 +1,151 @@
+//! Conversations and reading.
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use super::metric::{API, LINK, SESSION};
+use crate::{case::Case, ground::Ground, http::Proof, link::Link, until::until};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        // The demo group has three.
+        Case::new("Members of a group", |it| Box::pin(many_members(it)))
+            .set(&["session.max_group_members=3"])
+            .seen(SESSION, "members"),
+        Case::new("Groups of one user", |it| Box::pin(many_groups(it)))
+            .set(&["session.max_conversations_per_user=1"])
+            .seen(SESSION, "conversations"),
+        // The demo group's has seven.
+        Case::new("Characters of a title", |it| Box::pin(long_title(it)))
+            .set(&["session.max_title_chars=7"])
+            .seen(SESSION, "title_chars"),
+        Case::new("Items of a page", |it| Box::pin(wrong_page(it)))
+            .seen(LINK, "INVALID_ARGUMENT")
+            .seen(API, "400"),
+        Case::new("Bytes of one answer of history or sync", |it| {
+            Box::pin(long_answer(it))
+        })
+        .set(&["storage_reader.max_answer_bytes=65536"])
+        .seen("flare_storage_reader_answers_cut_total", "history")
+        .seen("flare_storage_reader_answers_cut_total", "ranges"),
+        Case::new("Bytes of one page of an inbox", |it| {
+            Box::pin(long_inbox(it))
+        })
+        .set(&["session.max_inbox_page_bytes=1"])
+        .seen("flare_session_inbox_pages_cut_total", ""),
+    ]
+}
+
+fn group(id: &str, title: &str, members: &[&str]) -> Value {
+    json!({"clientId": format!("makes-{id}"), "conversationId": id, "title": title, "memberIds": members})
+}
+
+async fn many_members(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let group = group("team", "Team", &["bob", "carl", "dora"]);
+    let answer = ground
+        .post(Proof::Token(&token), "/conversations", &group)
+        .await?;
+    answer.refused(ground.code()?)?;
+    Ok(())
+}
+
+async fn many_groups(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let proof = Proof::Token(&token);
+    let first = group("first", "First", &[]);
+    ground.post(proof, "/conversations", &first).await?.done()?;
+    let second = group("second", "Second", &[]);
+    let answer = ground.post(proof, "/conversations", &second).await?;
+    answer.refused(ground.code()?)?;
+    Ok(())
+}
+
+async fn long_title(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let group = group("team", "The team", &[]);
+    let answer = ground
+        .post(Proof::Token(&token), "/conversations", &group)
+        .await?;
+    let error = answer.refused(ground.code()?)?;
+    ensure!(error.field == "title", "{error:?}");
+    Ok(())
+}
+
+async fn wrong_page(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("alice")?;
+    let mut link = Link::of(ground, "alice").await?;
+    for (id, size) in [(2, 0), (3, 201)] {
+        let range = json!({"conversationId": "welcome", "limit": size});
+        link.send(&json!({"sync": {"id": id, "ranges": [range]}}))
+            .await?;
+        let error = link.refused(id, ground.code()?).await?;
+        ensure!(error.field == "ranges.limit", "{error:?}");
+        for path in [
+            "/inbox",
+            "/conversations/welcome/messages",
+            "/conversations/welcome/members",
+        ] {
+            let path = format!("{path}?page_size={size}");
+            let answer = ground.get(Proof::Token(&token), &path).await?;
+            let error = answer.refused(ground.code()?)?;
+            ensure!(error.field == "page_size", "{path}: {error:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Three messages, of which two fit.
+async fn long_answer(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let proof = Proof::Token(&token);
+    let mut conversation = String::new();
+    for number in 1..=3 {
+        let message = json!({
+            "userId": "bob",
+            "clientId": format!("message-{number}"),
+            "content": {"text": {"text": "x".repeat(30_000)}},
+        });
+        let sent = ground.post(proof, "/messages", &message).await?.done()?;
+        let placed = sent["placed"]["conversationId"].as_str();
+        placed.context("no place")?.clone_into(&mut conversation);
+    }
+    let path = format!("/conversations/{conversation}");
+    // The store may lag.
+    let history = until("the store has three", async || {
+        let page = ground
+            .get(proof, &format!("{path}/messages"))
+            .await?
+            .done()?;
+        Ok((page["headSeq"] == "3").then_some(page))
+    })
+    .await?;
+    let messages = history["messages"].as_array().context("no messages")?;
+    ensure!(messages.len() == 2, "{} messages", messages.len());
+    ensure!(history["nextPageToken"] != "", "nothing more");
+
+    let range = ground.get(proof, &format!("{path}/events")).await?.done()?;
+    let events = range["events"].as_array().context("no events")?;
+    ensure!(
+        events.len() == 2 && range["hasMore"] == true,
+        "{} events",
+        events.len()
+    );
+    Ok(())
+}
+
+/// Two conversations, one on a page.
+async fn long_inbox(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let proof = Proof::Token(&token);
+    for id in ["first", "second"] {
+        ground
+            .post(proof, "/conversations", &group(id, id, &[]))
+            .await?
+            .done()?;
+    }
+    let page = ground.get(proof, "/inbox").await?.done()?;
+    let entries = page["entries"].as_array().context("no entries")?;
+    ensure!(entries.len() == 1 && page["hasMore"] == true, "{page}");
+    Ok(())
+}
