@@ -77,9 +77,11 @@ pub struct Up {
         env = "FLARE_DATA"
     )]
     pub data: PathBuf,
-    /// Address to listen on. A port given here is core-gateway's; the others follow (+1; +10000), or are free ones if it is 0.
-    #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:8080")]
-    pub listen: String,
+    /// Address to listen on, whatever files, variables and --set say; not given: they decide, and 127.0.0.1:8080 if they are silent.
+    ///
+    /// A port given here is core-gateway's; the others follow (+1; +10000), or are free ones if it is 0.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub listen: Option<String>,
     /// Keep the data in a temporary folder that goes with the process.
     #[arg(long, conflicts_with = "data")]
     pub ephemeral: bool,

@@ -1,4 +1,4 @@
-//! What `flare up` sets below the configuration: its listeners.
+//! What `flare up --listen` sets above the configuration: the listeners.
 
 use anyhow::{Context, bail};
 
@@ -48,8 +48,8 @@ impl Listen {
         })
     }
 
-    /// The preset: below every file and variable, above the defaults. Empty secrets and other processes stay as they are.
-    pub fn preset(&self) -> String {
+    /// The keys that it stands for.
+    pub fn toml(&self) -> String {
         format!(
             "[process]\nops_listen = {:?}\n\n[core_gateway]\nlisten = {:?}\n\n[access_gateway]\nlisten = {:?}\n",
             self.ops, self.core_gateway, self.access_gateway

@@ -33,7 +33,7 @@ Every setting has a default, so that no file is needed. What is set comes, from 
 
 A key that is not known is a mistake, and so is a value out of its range; a start reports all mistakes at once, with file and key.
 `flare config check` does so without starting, and `flare config print` shows every value with where it comes from, secrets masked.
-`flare up --listen` stands for three keys, between 1 and 2: `core_gateway.listen`, `access_gateway.listen` and `process.ops_listen`.
+`flare up --listen` stands for three keys, above all of these: `core_gateway.listen`, `access_gateway.listen` and `process.ops_listen`.
 
 ";
 

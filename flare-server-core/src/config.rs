@@ -2,12 +2,12 @@
 //!
 //! From the bottom up, each layer over the one before:
 //!
-//! 1. the defaults in the types, then a preset, if the process has one (`flare up`)
+//! 1. the defaults in the types
 //! 2. `base.toml`
 //! 3. `services/<service>.toml` of each role that runs
 //! 4. `environments/<environment>.toml`
 //! 5. environment variables: `FLARE__TELEMETRY__LEVEL=debug` sets `telemetry.level`; names in tables that the user names are lower-case there
-//! 6. arguments: `telemetry.level=debug`
+//! 6. arguments: `telemetry.level=debug`, and above them one that stands for several keys (`--listen`)
 //!
 //! A section is a struct made by [`section!`](crate::section); sections nest. All mistakes of all layers are reported at once,
 //! each with its file, variable or argument, and its key. Units are part of a key's name: `_ms`, `_s`, `_bytes`.

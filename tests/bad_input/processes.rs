@@ -26,20 +26,25 @@ fn a_port_in_use_is_named_and_nothing_starts() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
-    for listener in ["core_gateway", "access_gateway"] {
-        let set = format!("{listener}.listen={address}");
-        let said = refused(
-            &[
-                "up",
-                "--json",
-                "--ephemeral",
-                "--listen",
-                "127.0.0.1:0",
-                "--set",
-                &set,
-            ],
-            folder.path(),
-        );
+    let listeners = [
+        "core_gateway.listen",
+        "access_gateway.listen",
+        "process.ops_listen",
+    ];
+    for listener in listeners {
+        let settings = listeners.map(|it| {
+            if it == listener {
+                format!("{it}={address}")
+            } else {
+                format!("{it}=127.0.0.1:0")
+            }
+        });
+        let set = settings.iter().flat_map(|it| ["--set", it.as_str()]);
+        let arguments: Vec<_> = ["up", "--json", "--ephemeral"]
+            .into_iter()
+            .chain(set)
+            .collect();
+        let said = refused(&arguments, folder.path());
         let port = format!("port {} is in use by another process", address.port());
         assert!(
             said.contains(&port) && said.contains(&address.to_string()),

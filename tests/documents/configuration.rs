@@ -8,7 +8,10 @@ use flare_im::{
     reference,
 };
 
-use crate::{markdown, server::flare};
+use crate::{
+    markdown,
+    server::{Server, flare},
+};
 
 /// The page is made, never written.
 pub(crate) fn the_page_is_what_the_command_prints() -> anyhow::Result<()> {
@@ -88,6 +91,36 @@ pub(crate) fn samples_load_with_every_environment() -> anyhow::Result<()> {
             .context("a name")?
             .to_owned();
         check(&folder, Some(&name))?;
+    }
+    Ok(())
+}
+
+/// Above files and arguments: whoever says it on the command line means it.
+pub(crate) fn listen_stands_above_all() -> anyhow::Result<()> {
+    const ELSEWHERE: &str = "0.0.0.0";
+    let folder = tempfile::tempdir()?;
+    std::fs::write(
+        folder.path().join("base.toml"),
+        format!(
+            "[process]\nops_listen = \"{ELSEWHERE}:0\"\n[core_gateway]\nlisten = \"{ELSEWHERE}:0\"\n"
+        ),
+    )?;
+    let config = folder.path().to_str().context("UTF-8")?;
+    let set = format!("access_gateway.listen={ELSEWHERE}:0");
+    let told = ["--config", config, "--set", &set];
+    let named = Server::start_with(&[&told[..], &["--listen", "127.0.0.1:0"]].concat())?;
+    for address in named.addresses() {
+        ensure!(
+            address.starts_with("127.0.0.1:"),
+            "--listen 127.0.0.1:0 does not count: {address}"
+        );
+    }
+    let silent = Server::start_with(&told)?;
+    for address in silent.addresses() {
+        ensure!(
+            address.starts_with(ELSEWHERE),
+            "without --listen the configuration does not count: {address}"
+        );
     }
     Ok(())
 }

@@ -63,6 +63,10 @@ fn main() -> ExitCode {
             configuration::commented_keys_are_keys,
         ),
         trial(
+            "configuration::listen_stands_above_all",
+            configuration::listen_stands_above_all,
+        ),
+        trial(
             "limits::the_page_is_what_the_command_prints",
             configuration::the_limits_are_what_the_command_prints,
         ),

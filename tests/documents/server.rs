@@ -32,12 +32,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one in a folder of its own, on free ports.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_with(&["--listen", "127.0.0.1:0"])
+    }
+
+    /// The same, with these arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = std::fs::File::create(folder.path().join("server.log"))?;
         let data = folder.path().join("flare-data");
         let mut child = flare(folder.path())
-            .args(["up", "--listen", "127.0.0.1:0", "--json", "--data"])
+            .args(["up", "--json", "--data"])
             .arg(&data)
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
@@ -87,6 +93,16 @@ impl Server {
     /// Where clients connect.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.started.access_gateway)
+    }
+
+    /// Where it answers: clients, backends, health and metrics.
+    pub(crate) fn addresses(&self) -> [&str; 3] {
+        let Started {
+            access_gateway,
+            core_gateway,
+            ops,
+        } = &self.started;
+        [access_gateway, core_gateway, ops]
     }
 
     /// What the examples take from the environment.

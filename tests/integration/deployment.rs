@@ -274,7 +274,7 @@ async fn start(
         (Kind::Split, Part::Edge) => "edge",
     };
     let mut arguments = match (kind, part) {
-        (Kind::Embedded, _) => vec!["up".to_owned(), "--listen".to_owned(), ANY_PORT.to_owned()],
+        (Kind::Embedded, _) => vec!["up".to_owned()],
         (Kind::Split, Part::Core) => {
             vec!["run".to_owned(), "--role".to_owned(), CORE_ROLES.to_owned()]
         }

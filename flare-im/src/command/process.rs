@@ -14,16 +14,13 @@ use crate::{cli::ConfigArgs, compose::Process, config::Config, role::Role};
 /// The folder of the configuration files, if none is named.
 const CONFIG_FOLDER: &str = "config";
 
-/// Loads the configuration of a process that runs these roles. `preset` stands below every file.
+/// Loads the configuration of a process that runs these roles. `argument` is one that stands for TOML, above every other layer.
 pub fn load(
     args: &ConfigArgs,
     roles: &[Role],
-    preset: Option<(&str, String)>,
+    argument: Option<(&str, String)>,
 ) -> anyhow::Result<Loaded<Config>> {
     let mut loader = ConfigLoader::new();
-    if let Some((name, toml)) = preset {
-        loader = loader.preset(name, toml);
-    }
     loader = match &args.config {
         Some(folder) => loader.folder(folder),
         None => loader.folder_if_present(CONFIG_FOLDER),
@@ -31,10 +28,13 @@ pub fn load(
     if let Some(environment) = &args.environment {
         loader = loader.environment(environment);
     }
-    let loader = loader
+    loader = loader
         .services(roles.iter().map(|role| role.service()))
         .process_variables()
         .overrides(args.set.iter().cloned());
+    if let Some((name, toml)) = argument {
+        loader = loader.argument(name, toml);
+    }
     Ok(loader.load()?)
 }
 

@@ -46,12 +46,9 @@ struct Link {
 
 /// Starts every role, and serves until a signal.
 pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
-    let listen = Listen::parse(&args.listen)?;
-    let loaded = process::load(
-        &args.config,
-        &Role::ALL,
-        Some(("flare up", listen.preset())),
-    )?;
+    let listen = args.listen.as_deref().map(Listen::parse).transpose()?;
+    let listen = listen.map(|it| ("argument --listen", it.toml()));
+    let loaded = process::load(&args.config, &Role::ALL, listen)?;
     let telemetry = process::begin(&loaded.config, "flare")?;
     let ephemeral = args
         .ephemeral

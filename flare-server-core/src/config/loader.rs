@@ -22,12 +22,12 @@ const SEPARATOR: &str = "__";
 /// Where a configuration comes from. See the [module](super) for the layers' order.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigLoader {
-    preset: Option<(String, String)>,
     folder: Option<(PathBuf, bool)>,
     services: Vec<String>,
     environment: Option<String>,
     variables: Vec<(String, OsString)>,
     overrides: Vec<String>,
+    argument: Option<(String, String)>,
     elsewhere: Vec<String>,
 }
 
@@ -44,13 +44,6 @@ impl ConfigLoader {
     /// No layer but the defaults.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// TOML just above the defaults. `name` is what mistakes and origins call it.
-    #[must_use]
-    pub fn preset(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
-        self.preset = Some((name.into(), toml.into()));
-        self
     }
 
     /// The folder of the files, which must be there.
@@ -114,6 +107,13 @@ impl ConfigLoader {
         self
     }
 
+    /// The TOML that an argument of its own stands for (`--listen`), above everything. `name` is what mistakes and origins call it.
+    #[must_use]
+    pub fn argument(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
+        self.argument = Some((name.into(), toml.into()));
+        self
+    }
+
     /// Top-level sections that belong to services which do not run here: their keys are not looked at.
     #[must_use]
     pub fn elsewhere(mut self, sections: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -162,9 +162,6 @@ impl ConfigLoader {
     fn layers(&self, shape: &Shape) -> Vec<Read> {
         let elsewhere = &self.elsewhere;
         let mut layers = Vec::new();
-        if let Some((name, text)) = &self.preset {
-            layers.push(source::toml(shape, elsewhere, name.clone(), text));
-        }
         if let Some((folder, required)) = &self.folder {
             layers.extend(self.files(shape, folder, *required));
         }
@@ -201,6 +198,9 @@ impl ConfigLoader {
                     )
                 }
             });
+        }
+        if let Some((name, text)) = &self.argument {
+            layers.push(source::toml(shape, elsewhere, name.clone(), text));
         }
         layers
     }

@@ -32,10 +32,6 @@ fn each_layer_goes_over_the_one_before() {
         ),
     ]);
     let loader = ConfigLoader::new()
-        .preset(
-            "preset up",
-            "sample_ratio = 0.05\npeer_secret = \"preset\"\n",
-        )
         .folder(files.path())
         .services(["gateway", "session"])
         .environment("production")
@@ -46,14 +42,19 @@ fn each_layer_goes_over_the_one_before() {
         ]);
     let loaded = loader
         .clone()
-        .overrides(["origins=[\"g\"]", "otlp_endpoint=http://c:4317"])
+        .overrides([
+            "origins=[\"g\"]",
+            "otlp_endpoint=http://c:4317",
+            "peer_secret=set",
+        ])
+        .argument("--secret", "peer_secret = \"argument\"\n")
         .load::<Everything>()
         .unwrap();
     let config = &loaded.config;
     assert_eq!(config.gateway.idle_ms, 1_000, "base over default");
     assert_eq!(
         config.sample_ratio, 0.25,
-        "the later service over the earlier, over base, over the preset"
+        "the later service over the earlier, over base"
     );
     assert!(!config.dev, "environment over service");
     assert_eq!(
@@ -63,7 +64,12 @@ fn each_layer_goes_over_the_one_before() {
     );
     assert_eq!(config.origins, ["g"], "argument over variable");
     assert_eq!(config.otlp_endpoint.as_deref(), Some("http://c:4317"));
-    assert_eq!(config.peer_secret.expose(), "preset");
+    assert_eq!(
+        config.peer_secret.expose(),
+        "argument",
+        "an argument of its own over everything"
+    );
+    assert_eq!(loaded.origin("peer_secret").as_deref(), Some("--secret"));
     assert_eq!(
         loader.load::<Everything>().unwrap().config.origins,
         ["e", "f"],
@@ -128,7 +134,7 @@ fn variables_and_arguments_are_read_as_their_key_says() {
 #[test]
 fn sections_of_services_that_run_elsewhere_are_passed_over() {
     let loader = ConfigLoader::new()
-        .preset("p", "[push]\nworkers = 3\n")
+        .argument("p", "[push]\nworkers = 3\n")
         .variables([("FLARE__PUSH__WORKERS", "4")])
         .elsewhere(["push"]);
     assert!(loader.load::<Everything>().is_ok());

@@ -82,7 +82,7 @@ fn every_kind_of_value_is_checked() {
         session = \"a:1\"
     ";
     let mistakes = ConfigLoader::new()
-        .preset("p", text)
+        .argument("p", text)
         .load::<Everything>()
         .unwrap_err();
     let mut found = lines(&mistakes, Path::new("-"));
@@ -109,7 +109,7 @@ fn every_kind_of_value_is_checked() {
 fn rules_of_nested_sections_name_the_whole_key() {
     let text = "store = \"postgres\"\n[gateway]\nidle_ms = 5\n[postgres.main]\npool = 0\n";
     let mistakes = ConfigLoader::new()
-        .preset("p", text)
+        .argument("p", text)
         .load::<Everything>()
         .unwrap_err();
     assert_eq!(

@@ -35,7 +35,7 @@ fn print_masks_secrets_names_origins_and_is_toml() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     let again = ConfigLoader::new()
-        .preset("printed", text)
+        .argument("printed", text)
         .load::<Everything>()
         .unwrap();
     assert_eq!(again.config.postgres["main"].pool, 4);
@@ -87,7 +87,7 @@ section! {
 fn tables_in_a_list_are_checked_printed_and_described_like_any_other() {
     let wrong = "[[peers]]\npool = 1\n[[peers]]\nsize = 1\n[[peers]]\npool = 0\n";
     let mistakes = ConfigLoader::new()
-        .preset("p", wrong)
+        .argument("p", wrong)
         .load::<Peers>()
         .unwrap_err();
     assert_eq!(
@@ -98,7 +98,7 @@ fn tables_in_a_list_are_checked_printed_and_described_like_any_other() {
         ]
     );
     let loaded = ConfigLoader::new()
-        .preset("p", "[[peers]]\nurl = \"hunter2\"\npool = 1\n")
+        .argument("p", "[[peers]]\nurl = \"hunter2\"\npool = 1\n")
         .load::<Peers>()
         .unwrap();
     assert_eq!(loaded.config.peers[0].url.expose(), "hunter2");
