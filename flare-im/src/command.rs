@@ -6,6 +6,7 @@ pub mod chat;
 pub mod config;
 pub mod explain;
 pub mod process;
+mod progress;
 pub mod run;
 pub mod send;
 pub mod sign_in;

@@ -1,6 +1,9 @@
 //! One process: listeners, platform, services, and its life from the first task to the last.
 
-use std::{collections::HashMap, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap, convert::Infallible, future::Future, net::SocketAddr, path::PathBuf,
+    time::Duration,
+};
 
 use flare_core_gateway::ClientLink;
 use flare_server_core::{
@@ -19,6 +22,9 @@ use crate::{
     role::Role,
     services,
 };
+
+/// A start that takes longer says what it waits for, and again after as long.
+const EXPLAINED_EVERY: Duration = Duration::from_secs(3);
 
 /// The names under which listeners are bound and reported.
 pub mod listener {
@@ -296,7 +302,7 @@ fn merge(routes: Vec<Routes>) -> Routes {
         .unwrap_or_default()
 }
 
-/// Waits until every part is ready, or for whatever prevents it.
+/// Waits until every part is ready, or for whatever prevents it. A wait that is long is explained.
 async fn ready(platform: &Platform, work: &mut Work) -> Result<(), RunError> {
     tokio::select! {
         ready = platform.readiness.all_ready() => {
@@ -304,6 +310,21 @@ async fn ready(platform: &Platform, work: &mut Work) -> Result<(), RunError> {
         }
         ended = work.failed() => Err(ended),
         reason = platform.shutdown.failed() => Err(RunError::Fatal(reason)),
+        never = explain(platform) => match never {},
+    }
+}
+
+/// Says now and then what the start waits for.
+async fn explain(platform: &Platform) -> Infallible {
+    loop {
+        tokio::time::sleep(EXPLAINED_EVERY).await;
+        let parts = platform.readiness.report();
+        let waits_for: Vec<_> = parts
+            .iter()
+            .filter(|(_, is_ready)| !is_ready)
+            .map(|(part, _)| part.as_str())
+            .collect();
+        tracing::info!(waits_for = waits_for.join(", "), "still starting");
     }
 }
 

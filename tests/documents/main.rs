@@ -9,6 +9,7 @@ mod configuration;
 mod errors;
 mod examples;
 mod markdown;
+mod output;
 mod server;
 mod shell;
 mod tools;
@@ -75,6 +76,24 @@ fn main() -> ExitCode {
             configuration::every_metric_is_one_that_is_set,
         ),
     ];
+    trials.push(trial(
+        "output::nothing_but_answers_goes_to_a_pipe",
+        output::nothing_but_answers_goes_to_a_pipe,
+    ));
+    let has_no_terminal = !tools::runs("script");
+    trials.extend(
+        [
+            trial(
+                "output::a_terminal_is_shown_how_far_it_is",
+                output::a_terminal_is_shown_how_far_it_is,
+            ),
+            trial(
+                "output::colours_are_for_terminals_without_no_color",
+                output::colours_are_for_terminals_without_no_color,
+            ),
+        ]
+        .map(|it| it.with_ignored_flag(has_no_terminal)),
+    );
     // The same page with a client that nobody here wrote.
     let websocat = trial(
         "client_protocol::websocat_sees_the_same",

@@ -159,7 +159,7 @@ pub(crate) fn flare(folder: &Path) -> Command {
     clippy::disallowed_methods,
     reason = "what is taken away is no setting of ours"
 )]
-pub(crate) fn clean(command: &mut Command) {
+pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         if name
             .to_str()
@@ -168,6 +168,7 @@ pub(crate) fn clean(command: &mut Command) {
             command.env_remove(name);
         }
     }
+    command
 }
 
 /// The folder of the command under test.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Which there are.
-const OPTIONAL: [&str; 2] = ["websocat", "grpcurl"];
+const OPTIONAL: [&str; 3] = ["websocat", "grpcurl", "script"];
 /// If it is set, none may be missing.
 const DEMANDED: &str = "FLARE_DOCUMENT_TOOLS";
 

@@ -17,9 +17,9 @@ use flare_storage_model::{
     Applied, ConversationKey, EmbeddedMessageStore, EmbeddedStoreOptions, LogRecord, LogState,
     MessageStore, apply, record,
 };
-use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::progress;
 use crate::{cli, history::Translator};
 
 const PARTITION: u32 = 0;
@@ -50,12 +50,15 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
         "{} holds no log",
         folder.display()
     );
+    let opening = progress::uncounted("opening the log and the store")?;
     let (log, store) = tokio::task::spawn_blocking(move || open(folder)).await??;
+    opening.finish_and_clear();
     let walked = walk(&log, &store).await?;
 
     let mut conversations = walked.conversations;
     let mut checker = Checker::new();
     checker.declare_store_known();
+    let reading = progress::uncounted("reading histories")?;
     for record in read_histories(&args.history) {
         let record = record?;
         if let Some(conversation) = conversation_of(&record.event) {
@@ -66,6 +69,8 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
         }
         checker.add(&record);
     }
+    reading.finish_and_clear();
+    let judging = progress::counted("conversations", conversations.len() as u64)?;
     let mut translator = Translator::default();
     for key in &conversations {
         checker.add_server_floor(&key.tenant, &key.conversation, store.floor(key).await?);
@@ -73,8 +78,10 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
         for event in stored(&store, key).await?.into_iter().chain(above) {
             checker.add_server_event(&translator.event(event)?);
         }
+        judging.inc(1);
     }
     let verdict = checker.verdict();
+    judging.finish_and_clear();
     let report = Report {
         log_records: walked.records,
         log_events: walked.events,
@@ -136,13 +143,13 @@ async fn walk(log: &dyn MessageLog, store: &dyn MessageStore) -> anyhow::Result<
         cursor.next_offset
     );
     let mut next = log.floor(PARTITION).await?;
-    let progress = ProgressBar::new(end - next);
+    let walking = progress::counted("records of the log", end - next)?;
     let mut state: Option<LogState> = None;
     while next < end {
         for (offset, bytes) in log.read(PARTITION, next, READ_BYTES).await?.records {
             next = offset + 1;
             walked.records += 1;
-            progress.inc(1);
+            walking.inc(1);
             let decoded =
                 record::decode(bytes).with_context(|| format!("record at offset {offset}"))?;
             let state = state.get_or_insert_with(|| beginning_with(offset, &decoded));
@@ -182,7 +189,7 @@ async fn walk(log: &dyn MessageLog, store: &dyn MessageStore) -> anyhow::Result<
             }
         }
     }
-    progress.finish_and_clear();
+    walking.finish_and_clear();
     Ok(walked)
 }
 

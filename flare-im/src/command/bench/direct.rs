@@ -24,14 +24,13 @@ use flare_proto::{
 };
 use flare_server_core::clock::{Clock, IdSource, SystemClock};
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
 use prost::Message;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use ulid::Ulid;
 
 use super::link::{Link, Tokens};
-use crate::cli::BenchServer;
+use crate::{cli::BenchServer, command::progress};
 
 const WARM_UP: Duration = Duration::from_secs(1);
 /// What is on its way at the end has this long to arrive.
@@ -117,6 +116,7 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
     });
     let mut senders = JoinSet::new();
     let mut receivers = JoinSet::new();
+    let connecting = progress::counted("connecting pairs", load.pairs.into())?;
     for pair in 0..load.pairs {
         let checked = pair < load.checked_pairs;
         let (writer, reader) = (
@@ -134,11 +134,10 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
         ));
         let client = checked.then(|| Client::new("default", &writer, "bench"));
         senders.spawn(send(out, Arc::clone(&shared), load, reader, sent, client));
+        connecting.inc(1);
     }
+    connecting.finish_and_clear();
 
-    let progress = ProgressBar::new(load.seconds).with_style(ProgressStyle::with_template(
-        "measuring {pos}/{len} s {wide_bar}",
-    )?);
     tokio::time::sleep(WARM_UP).await;
     shared.measuring.store(true, Ordering::Relaxed);
     let (acked, delivered, begun) = (
@@ -146,17 +145,14 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
         shared.delivered.load(Ordering::Relaxed),
         Instant::now(),
     );
-    for _ in 0..load.seconds {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        progress.inc(1);
-    }
+    progress::seconds("measuring, in seconds", load.seconds).await?;
     shared.measuring.store(false, Ordering::Relaxed);
     let took = begun.elapsed().as_secs_f64();
     let acked = shared.acked.load(Ordering::Relaxed) - acked;
     let delivered = shared.delivered.load(Ordering::Relaxed) - delivered;
     shared.stop.store(true, Ordering::Relaxed);
-    progress.finish_and_clear();
 
+    let settling = progress::uncounted("waiting for what is on its way, and judging it")?;
     let mut ack_us = histogram()?;
     let mut delivery_us = histogram()?;
     let mut checker = Checker::new();
@@ -180,6 +176,7 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
         "{total_acked} messages were acked, {total_delivered} delivered"
     );
     let verdict = checker.verdict();
+    settling.finish_and_clear();
     let enough = Counts {
         acks: u64::from(load.checked_pairs),
         deliveries: u64::from(load.checked_pairs),

@@ -1,14 +1,13 @@
 //! Connections that do nothing.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::link::{Link, Tokens};
-use crate::cli::BenchServer;
+use crate::{cli::BenchServer, command::progress};
 
 /// Connects at once.
 const CONNECTING: usize = 64;
@@ -39,26 +38,24 @@ pub(super) async fn run(
     );
     let tokens = Tokens::open(&server.data)?;
     let before = pid.map(resident_bytes).transpose()?;
-    let progress = ProgressBar::new(u64::from(count)).with_style(ProgressStyle::with_template(
-        "connecting {pos}/{len} {wide_bar} {eta}",
-    )?);
+    let connecting = progress::counted("connecting", count.into())?;
     let links: Vec<Link> = stream::iter(0..count)
         .map(|number| {
-            let (tokens, progress) = (&tokens, &progress);
+            let (tokens, connecting) = (&tokens, &connecting);
             async move {
                 // Ten devices a user at most.
                 let token = tokens.mint(&format!("bench-idle-{}", number / 10))?;
                 let link =
                     Link::open(&server.url, token, &format!("device-{}", number % 10)).await?;
-                progress.inc(1);
+                connecting.inc(1);
                 anyhow::Ok(link)
             }
         })
         .buffer_unordered(CONNECTING)
         .try_collect()
         .await?;
-    progress.finish_and_clear();
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    connecting.finish_and_clear();
+    progress::seconds("holding, in seconds", seconds).await?;
     let with = pid.map(resident_bytes).transpose()?;
     let per_connection = before
         .zip(with)

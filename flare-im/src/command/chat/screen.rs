@@ -1,6 +1,9 @@
-//! What is printed, line by line; colours only on a terminal.
+//! What is printed, line by line; colours only on a terminal, and not where `NO_COLOR` is set.
 
-use std::io::{IsTerminal as _, stdout};
+use std::{
+    ffi::OsStr,
+    io::{IsTerminal as _, stdout},
+};
 
 use flare_core_sdk::{
     ConversationEvent, Sent, Via,
@@ -23,9 +26,14 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// Standard output.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR is read by convention, under a name that is not ours"
+    )]
     pub(crate) fn of_terminal() -> Self {
+        let no_color = std::env::var_os("NO_COLOR");
         Self {
-            has_colours: stdout().is_terminal(),
+            has_colours: has_colours(stdout().is_terminal(), no_color.as_deref()),
             greeted: false,
         }
     }
@@ -172,6 +180,11 @@ fn words(content: Content) -> String {
     }
 }
 
+/// By the convention of no-color.org: an empty value says nothing.
+fn has_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
 /// Without what would command the terminal. Line breaks stay, set in.
 pub(crate) fn plain(text: &str) -> String {
     text.replace('\n', "\n    ")
@@ -189,6 +202,14 @@ pub(crate) fn time_of_day(unix_ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_of_those_who_want_them() {
+        assert!(has_colours(true, None));
+        assert!(has_colours(true, Some(OsStr::new(""))));
+        assert!(!has_colours(true, Some(OsStr::new("1"))));
+        assert!(!has_colours(false, None));
+    }
 
     #[test]
     fn texts_cannot_command_the_terminal() {
