@@ -145,7 +145,7 @@ impl Series {
             })
         });
         lines
-            .map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?))
-            .sum()
+            .map(|it| it.rsplit(' ').next().unwrap_or_default())
+            .try_fold(0.0, |sum, it| Ok(sum + it.parse::<f64>()?))
     }
 }

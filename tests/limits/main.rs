@@ -22,6 +22,7 @@ mod answer;
     dead_code,
     reason = "its requests of all surfaces are for bad_input's table"
 )]
+#[expect(clippy::expect_used, reason = "a broken test ends there")]
 mod ask;
 #[path = "../integration/process.rs"]
 #[expect(dead_code, reason = "killing is for the integration scenarios")]

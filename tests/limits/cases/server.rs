@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::metric::{LINK, ORCHESTRATOR};
+use super::metric::{LINK, ORCHESTRATOR, SESSION};
 use crate::{
     answer::Answer,
     case::Case,
@@ -46,6 +46,12 @@ pub(super) fn cases() -> Vec<Case> {
         .on(Shape::NoWriter)
         .set(&["message_orchestrator.max_store_lag_events=2"])
         .seen(ORCHESTRATOR, "RESOURCE_EXHAUSTED"),
+        Case::new("Seconds by which the store is behind the log", |it| {
+            Box::pin(old_store_lag(it))
+        })
+        .on(Shape::NoWriter)
+        .set(&["message_orchestrator.max_store_lag_s=1"])
+        .seen(ORCHESTRATOR, "RESOURCE_EXHAUSTED"),
         Case::new("Free bytes of the disk", |it| Box::pin(full_disk(it)))
             .on(Shape::SmallDisk)
             .seen(ORCHESTRATOR, "RESOURCE_EXHAUSTED"),
@@ -57,6 +63,14 @@ pub(super) fn cases() -> Vec<Case> {
             "access_gateway.positions_ms=10000",
         ])
         .seen(LINK, "RESOURCE_EXHAUSTED"),
+        Case::new("Read positions that wait to be written", |it| {
+            Box::pin(many_read_positions(it))
+        })
+        .set(&[
+            "session.max_waiting_positions=1",
+            "session.position_interval_ms=60000",
+        ])
+        .seen(SESSION, "waiting_positions"),
         Case::new("Signals on their way in a gateway", |it| {
             Box::pin(many_signals(it))
         })
@@ -166,6 +180,29 @@ async fn store_lag(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nothing reaches the store: what was sent first gets old.
+async fn old_store_lag(ground: &Ground) -> anyhow::Result<()> {
+    let mut link = Link::of(ground, "ann").await?;
+    link.send(&text(2, "bob", "hello")).await?;
+    link.placed(2).await?;
+    let mut id = 2;
+    let error = until("the first is a second old", async || {
+        id += 1;
+        link.send(&text(id, "bob", "hello")).await?;
+        loop {
+            match link.next().await? {
+                ServerFrame::SendAck(ack) if ack.id == id => return Ok(None),
+                ServerFrame::Error(refused) => return Ok(refused.error),
+                _ => {}
+            }
+        }
+    })
+    .await?;
+    ensure!(error.code() == ground.code()?, "{error:?}");
+    ensure!(error.message.contains("1 s behind"), "{error:?}");
+    Ok(())
+}
+
 /// As the backend, which no membership concerns.
 async fn read(ground: &Ground, conversation: &str) -> anyhow::Result<Answer> {
     let key = ground.key().await?;
@@ -223,6 +260,32 @@ async fn many_positions(ground: &Ground) -> anyhow::Result<()> {
         error.field == "positions" && error.retry_after_ms > 0,
         "{error:?}"
     );
+    Ok(())
+}
+
+/// Alice has read two conversations, and one position may wait.
+async fn many_read_positions(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("alice")?;
+    let proof = Proof::Token(&token);
+    let team = json!({"clientId": "makes-team", "conversationId": "team", "title": "Team"});
+    ground.post(proof, "/conversations", &team).await?.done()?;
+    let key = ground.key().await?;
+    for id in ["welcome", "team"] {
+        let notice = json!({"conversationId": id, "clientId": "notice", "content": {"notice": {"text": "hear"}}});
+        ground
+            .post(Proof::Key(&key), "/messages", &notice)
+            .await?
+            .done()?;
+    }
+    // The session has taken both in, when it answers this.
+    ground.get(proof, "/inbox").await?.done()?;
+    let read = json!({"seq": "2"});
+    let first = ground.put(proof, "/conversations/welcome/read-position", &read);
+    // Of her making the team, a position may wait already.
+    first.await?;
+    let second = ground.put(proof, "/conversations/team/read-position", &read);
+    let error = second.await?.refused(ground.code()?)?;
+    ensure!(error.retry_after_ms > 0, "{error:?}");
     Ok(())
 }
 
