@@ -170,7 +170,7 @@ export class Chat {
   }
 
   #placed(item, ack) {
-    this.outbox.placed(item.clientId);
+    this.outbox.placed(item.clientId, Number(ack.seq));
     const of = this.conversations.get(item.lane) ?? { isGroup: false, participants: [] };
     this.#take(eventOfAck(item, ack, of, this.me), PATIENCE_MS);
   }
@@ -191,11 +191,12 @@ export class Chat {
 
   #apply(it, events) {
     for (const event of events) {
-      if (event.sender === this.me && event.clientId) this.outbox.placed(event.clientId);
+      if (event.sender === this.me && event.clientId) this.outbox.arrived(event.clientId);
       this.conversations.apply(it, event);
       if (event.changesMembers || event.kind === 'CONVERSATION_RENAMED') this.#membersChanged(it);
       if (event.isCountable && event.sender !== this.me) this.#on.news(it, event);
     }
+    this.outbox.reached(it.id, it.sequence.cursor);
     if (events.length > 0) this.receipts.received(it);
     this.#on.changed();
   }

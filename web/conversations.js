@@ -32,10 +32,16 @@ class Conversation {
 
   constructor(id, { isGroup, participants, me, cursor }) {
     this.id = id;
+    this.identify({ isGroup, participants, me });
+    this.restart(cursor);
+  }
+
+  /** Whose it is. One's own ack, which may come before the inbox, does not say; then there are no participants. */
+  identify({ isGroup, participants, me }) {
     this.isGroup = isGroup;
     this.participants = participants;
-    this.peer = isGroup ? '' : (participants.find((user) => user !== me) ?? me);
-    this.restart(cursor);
+    /** The other one of a direct conversation; in one with oneself that is oneself. */
+    this.peer = isGroup ? '' : (participants.find((user) => user !== me) ?? participants[0] ?? '');
   }
 
   /** Begins anew from a seq; older events are left to history. */
@@ -82,7 +88,7 @@ export class Conversations {
   /** Pinned ones first, then by their last event; without drafts and, unless asked for, hidden ones. */
   list(withHidden) {
     return this.all()
-      .filter((it) => !it.isDraft && (withHidden || !it.settings.hidden))
+      .filter((it) => !it.isDraft && it.name && (withHidden || !it.settings.hidden))
       .sort((a, b) => b.settings.pinned - a.settings.pinned || b.headTimeMs - a.headTimeMs || (a.id < b.id ? -1 : 1));
   }
 
@@ -109,9 +115,9 @@ export class Conversations {
   merge(entry, lastEvent) {
     const told = entry.conversation;
     const headSeq = Number(entry.headSeq ?? 0);
-    const it =
-      this.#byId.get(told.conversationId) ??
-      this.#make(told.conversationId, { isGroup: told.class === 'GROUP', participants: told.participants ?? [], cursor: headSeq });
+    const identity = { isGroup: told.class === 'GROUP', participants: told.participants ?? [], me: this.#me };
+    const it = this.#byId.get(told.conversationId) ?? this.#make(told.conversationId, { ...identity, cursor: headSeq });
+    if (!it.isKnown) it.identify(identity);
     const settings = entry.settings ?? {};
     Object.assign(it, {
       isKnown: true,

@@ -3,14 +3,14 @@ const FIRST_DELAY_MS = 500;
 const MOST_DELAY_MS = 30_000;
 
 /**
- * What was said and is not acked yet, in the order in which it was said. An item keeps its client id and its target through every resend, so
- * that the server takes it once.
+ * What was said and is not shown as an event yet, in the order in which it was said. An item keeps its client id and its target through every
+ * resend, so that the server takes it once. Its ack may overtake the events before it; until these have come, the item stays and stands for it.
  *
  * Items of one conversation form a lane. After a refusal that may be retried the server refuses whatever follows in the lane
  * (RETRY_IN_ORDER) until the refused one comes again; so the lane stands still until nothing of it is in flight and the delay is over, then
  * goes on from its first item.
  *
- * An item: `{clientId, lane, to, content | recallSeq, timeMs, state: 'queued' | 'sent' | 'failed', attempts, reason}`.
+ * An item: `{clientId, lane, to, content | recallSeq, timeMs, state: 'queued' | 'sent' | 'placed' | 'failed', seq, attempts, reason}`.
  */
 export class Outbox {
   #store;
@@ -22,7 +22,7 @@ export class Outbox {
   /** @param store `{load(): items, save(items)}` */
   constructor(store) {
     this.#store = store;
-    this.items = store.load();
+    this.items = store.load().filter((item) => item.state !== 'placed');
     for (const item of this.items) if (item.state === 'sent') item.state = 'queued';
   }
 
@@ -59,9 +59,22 @@ export class Outbox {
     return this.#abandoned.get(lane)?.shift() ?? '';
   }
 
-  /** It has its place: by an ack, or because its event came. */
-  placed(clientId) {
-    return this.#remove(clientId);
+  /** It is acked. */
+  placed(clientId, seq) {
+    const item = this.#find(clientId);
+    if (!item) return;
+    Object.assign(item, { state: 'placed', seq, reason: '' });
+    this.#save();
+  }
+
+  /** Its event came. */
+  arrived(clientId) {
+    this.#remove(clientId);
+  }
+
+  /** All events of a lane up to `seq` came, or are left to history. */
+  reached(lane, seq) {
+    for (const item of this.of(lane)) if (item.state === 'placed' && item.seq <= seq) this.#remove(item.clientId);
   }
 
   /** Takes a refusal; true if the item will be sent again by itself. */
@@ -94,7 +107,7 @@ export class Outbox {
   /** Gives an item up that is not in flight. */
   discard(clientId) {
     const item = this.#find(clientId);
-    if (!item || item.state === 'sent') return;
+    if (!item || item.state === 'sent' || item.state === 'placed') return;
     this.#remove(clientId);
     if (item.state === 'queued' && item.attempts > 0) {
       this.#abandoned.set(item.lane, [...(this.#abandoned.get(item.lane) ?? []), clientId]);

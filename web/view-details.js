@@ -16,6 +16,8 @@ export class DetailsView {
     this.onLeft = onLeft;
     const set = (isWanted) => {
       this.#isWanted = isWanted;
+      // At once: what is hidden cannot take the focus.
+      this.#pane.hidden = !isWanted;
       onChange();
       (isWanted ? document.getElementById('close-details') : this.#toggle).focus();
     };

@@ -30,7 +30,7 @@ export class ListView {
       const isMuted = it.isMuted(nowMs);
       const look = {
         name: it.name,
-        line: typing(it) || preview(it.last, chat.me, it.isGroup) || (it.isDisbanded ? 'disbanded' : ''),
+        line: typing(it) || preview(it.last, chat.me, it.isGroup) || (it.isDisbanded ? 'disbanded' : 'No messages yet'),
         time: brief(it.headTimeMs, nowMs),
         unread: it.unread,
         mentions: it.mentions,

@@ -41,14 +41,14 @@ export class ThreadView {
     }
     this.#name.textContent = it.name;
     this.#about.textContent = typing(it) || about(it);
-    this.#renderOlder(it);
     const isNew = this.#shown !== it;
     if (isNew) this.#list.replaceChildren();
-    const first = this.#list.firstElementChild;
-    const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;
+    const staysAtEnd = isNew || this.#isAtEnd;
+    const reading = staysAtEnd ? null : this.#firstInView();
+    this.#renderOlder(it);
     reconcile(this.#list, rows(chat, it, nowMs));
-    if (isNew || this.#isAtEnd) this.#toEnd();
-    else if (this.#list.firstElementChild !== first) this.#scroller.scrollTop = this.#scroller.scrollHeight - fromEnd;
+    if (staysAtEnd) this.#toEnd();
+    else if (reading) this.#keepInPlace(reading);
     this.#shown = it;
     this.#scrolled();
   }
@@ -71,6 +71,20 @@ export class ThreadView {
             : '';
     const again = it.trouble && !it.isLoading ? button('Try again', () => this.#chat.loadOlder(it)) : '';
     if (this.#older.textContent !== text + (again && 'Try again')) this.#older.replaceChildren(text, again);
+  }
+
+  /** The message that is read, and where it is. */
+  #firstInView() {
+    const { top } = this.#scroller.getBoundingClientRect();
+    const messages = [...this.#list.children].filter((row) => row.matches('.mine, .theirs'));
+    const first = messages.find((row) => row.getBoundingClientRect().bottom > top);
+    return first && { key: first.rowKey, top: first.getBoundingClientRect().top };
+  }
+
+  /** Rows may have come or gone above it. */
+  #keepInPlace({ key, top }) {
+    const row = [...this.#list.children].find((it) => it.rowKey === key);
+    if (row) this.#scroller.scrollTop += row.getBoundingClientRect().top - top;
   }
 
   #toEnd() {
@@ -132,10 +146,12 @@ function rows(chat, it, nowMs) {
   }
   for (const item of waiting.filter((it) => it.content)) {
     const event = { seq: NaN, sender: chat.me, timeMs: item.timeMs, kind: 'MESSAGE_CREATED', body: { content: item.content } };
-    const failed = item.state === 'failed' && item.reason;
-    const state = failed ? `Not sent: ${failed}` : item.reason ? `Waiting: ${item.reason}` : 'Sending…';
+    const isPending = item.state !== 'placed';
+    const isFailed = item.state === 'failed';
+    const waits = item.reason ? `Waiting: ${item.reason}` : item.state === 'sent' ? 'Sending…' : 'Waiting…';
+    const state = isFailed ? `Not sent: ${item.reason}` : isPending ? waits : 'Sent';
     put(event, (goesOn) => {
-      const look = { isMine: true, goesOn, state, isPending: true, isFailed: Boolean(failed), canDiscard: item.state !== 'sent' };
+      const look = { isMine: true, goesOn, state, isPending, isFailed, canDiscard: isPending && item.state !== 'sent' };
       return { key: item.clientId, look, build: () => message(chat, it, event, look, item) };
     });
   }

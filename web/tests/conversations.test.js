@@ -33,6 +33,17 @@ test('the inbox gives the counts, later messages raise them', () => {
   assert.deepEqual([team.unread, team.mentions, team.headSeq, team.last.event.seq], [5, 2, 7, 7]);
 });
 
+test('a conversation of which only one\'s own ack is known gets its name from the inbox', () => {
+  const conversations = new Conversations('alice');
+  const ofAck = { isGroup: false, participants: [] };
+  const [direct, group] = ['d_1', 'team'].map((conversationId) => conversations.ofEvent({ conversationId, seq: 5, ...ofAck }));
+  assert.deepEqual(conversations.list(false), []);
+  conversations.merge(entry({}, { conversationId: 'd_1', class: 'DIRECT', participants: ['alice', 'bob'] }), null);
+  conversations.merge(entry(), null);
+  assert.deepEqual([direct.name, group.name, group.isGroup], ['bob', 'Team', true]);
+  assert.deepEqual([conversations.get('d_1'), conversations.directWith('bob')], [direct, direct]);
+});
+
 test('a synced message that the inbox has counted is not counted again', () => {
   const [conversations, team] = withTeam();
   conversations.apply(team, message(5));

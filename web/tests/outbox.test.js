@@ -19,7 +19,7 @@ test('items go in the order in which they were said, no more than the window', (
   const outbox = outboxOf(item('a'), item('b'), item('c'));
   assert.deepEqual(ids(outbox.due(0, 2)), ['a', 'b']);
   assert.deepEqual(ids(outbox.due(0, 2)), []);
-  outbox.placed('a');
+  outbox.arrived('a');
   assert.deepEqual(ids(outbox.due(0, 2)), ['c']);
 });
 
@@ -79,10 +79,26 @@ test('a retry takes a fresh client id where the old one is what was wrong', () =
 test('after a lost connection everything unacked goes again, in order, at once', () => {
   const outbox = outboxOf(item('a'), item('b'), item('c'));
   outbox.due(0, 9);
-  outbox.placed('b');
+  outbox.placed('b', 7);
   outbox.refused('a', later(60_000), 0);
   outbox.disconnected();
   assert.deepEqual(ids(outbox.due(0, 9)), ['a', 'c']);
+});
+
+test('an acked item stays until the events before it are there, and is not sent again', () => {
+  const outbox = outboxOf(item('a'), item('b'), item('c'));
+  outbox.due(0, 9);
+  outbox.placed('a', 5);
+  outbox.placed('b', 7);
+  outbox.disconnected();
+  assert.deepEqual(ids(outbox.due(0, 9)), ['c']);
+  outbox.discard('b');
+  outbox.reached('other', 9);
+  assert.deepEqual(ids(outbox.items), ['a', 'b', 'c']);
+  outbox.reached('team', 6);
+  assert.deepEqual(ids(outbox.items), ['b', 'c']);
+  outbox.reached('team', 7);
+  assert.deepEqual(ids(outbox.items), ['c']);
 });
 
 test('giving up a refused item is told with the next of its lane, once', () => {
@@ -107,7 +123,7 @@ test('a draft keeps its order and its targets when its conversation gets an id',
   for (const id of ['a', 'b']) outbox.add({ ...item(id, 'user:bob'), to: { userId: 'bob' } });
   outbox.due(0, 1);
   outbox.rename('user:bob', 'd_x');
-  outbox.placed('a');
+  outbox.placed('a', 7);
   const [next] = outbox.due(0, 1);
   assert.deepEqual([next.lane, next.to], ['d_x', { userId: 'bob' }]);
 });
@@ -119,7 +135,7 @@ test('the outbox outlives the page', () => {
   outbox.add(item('a'));
   outbox.add(item('b'));
   outbox.due(0, 1);
-  outbox.placed('a');
+  outbox.placed('a', 7);
   assert.deepEqual(ids(new Outbox(sessionStore('outbox', storage)).due(0, 9)), ['b']);
 });
 
