@@ -86,7 +86,7 @@ pub async fn build(
         shutdown: platform.shutdown.clone(),
     });
 
-    let grpc = Grpc::new(connections, closed.clone());
+    let grpc = Grpc::new(connections, platform.spans.clone(), closed.clone());
     let tasks = vec![
         Task::new(
             "access-gateway.registrar",

@@ -11,7 +11,7 @@ use flare_server_core::{
     registry::StaticRegistry,
     service::{Parts, ServiceError, Task},
     shutdown::Shutdown,
-    telemetry::Telemetry,
+    telemetry::{CallSpans, Telemetry},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -155,9 +155,11 @@ pub(crate) fn peer(
 ) -> Task {
     let shutdown = platform.shutdown.clone();
     let guard = InterceptorLayer::new(secret.server());
+    let spans = CallSpans::new(platform.spans.clone());
     Task::new("peer.serve", async move {
         Server::builder()
             .layer(guard)
+            .layer(spans)
             .max_frame_size(MAX_FRAME_BYTES)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(1 << 22)

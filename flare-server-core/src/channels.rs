@@ -15,8 +15,9 @@ use tonic::{
     transport::{Channel, Endpoint, channel::Change},
 };
 use tower::Service;
+use tracing::Span;
 
-use crate::{identity::peer::PeerSecret, registry::Registry, shutdown::Shutdown};
+use crate::{identity::peer::PeerSecret, registry::Registry, shutdown::Shutdown, telemetry};
 
 /// A connection attempt to another process gives up after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -217,8 +218,16 @@ impl Service<http::Request<Body>> for ServiceChannel {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let route = self.shared.route(&self.target);
-        if let (Ok(Route::Remote(_)), Some(secret)) = (&route, &self.shared.peer_secret) {
-            secret.attach(&mut request);
+        let mut span = Span::none();
+        match (&route, &self.shared.peer_secret) {
+            (Ok(Route::Local(_)), _) => span = telemetry::served_here(&request),
+            (Ok(Route::Remote(_)), secret) => {
+                telemetry::attach(&mut request);
+                if let Some(secret) = secret {
+                    secret.attach(&mut request);
+                }
+            }
+            (Err(_), _) => {}
         }
         Box::pin(async move {
             match route {
@@ -227,7 +236,7 @@ impl Service<http::Request<Body>> for ServiceChannel {
                         <Routes as Service<http::Request<Body>>>::poll_ready(&mut routes, context)
                     })
                     .await?;
-                    Ok(routes.call(request).await?)
+                    Ok(telemetry::within(span, routes.call(request)).await?)
                 }
                 Ok(Route::Remote(mut channel)) => {
                     std::future::poll_fn(|context| channel.poll_ready(context)).await?;

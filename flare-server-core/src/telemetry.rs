@@ -3,6 +3,8 @@
 //! Log lines go to standard error: text on a terminal, JSON elsewhere, or as configured. Spans are made for the traces that are sampled,
 //! and for what failed or was slow, and go to an OTLP collector if one is configured. Metrics wait for Prometheus.
 
+mod batch;
+mod calls;
 mod metrics;
 mod section;
 mod spans;
@@ -24,10 +26,13 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt,
 };
 
+pub(crate) use self::calls::{attach, served_here, within};
 pub use self::{
+    batch::{Batch, EventPlace},
+    calls::{CallSpans, WithCallSpans, is_failure},
     metrics::{MetricsHandle, recorder},
     section::{LogFormat, TelemetryConfig},
-    spans::{Done, Spans},
+    spans::{About, Done, Spans, fail},
     trace_id::{TraceId, TraceIdError},
 };
 
@@ -258,10 +263,13 @@ mod tests {
             TraceId::mint(&IdSource::seeded(1)),
         );
         let done = Done {
-            trace,
+            trace: Some(trace),
             operation: "append",
-            started_ms: 0,
             took: Duration::from_millis(99),
+            about: &[
+                ("conversation", About::Text("c1")),
+                ("events", About::Number(3)),
+            ],
             error: None,
         };
         let slow = Done {
@@ -272,19 +280,29 @@ mod tests {
             error: Some(&"disk gone"),
             ..done
         };
-        assert_eq!(logged(LogFormat::Json, false, || spans.report(done)), "");
-        let line = logged(LogFormat::Json, false, || spans.report(slow));
+        assert_eq!(logged(LogFormat::Json, false, || spans.report(&done)), "");
+        let line = logged(LogFormat::Json, false, || spans.report(&slow));
         assert!(
             line.contains("WARN")
                 && line.contains(&trace.to_string())
-                && line.contains("\"took_ms\":100"),
+                && line.contains("\"took_ms\":100")
+                && line.contains("conversation=c1 events=3"),
             "{line}"
         );
-        let line = logged(LogFormat::Json, false, || spans.report(failed));
+        let line = logged(LogFormat::Json, false, || spans.report(&failed));
         assert!(
             line.contains("ERROR")
                 && line.contains(&trace.to_string())
                 && line.contains("disk gone"),
+            "{line}"
+        );
+        let nobodys = Done {
+            trace: None,
+            ..slow
+        };
+        let line = logged(LogFormat::Json, false, || spans.report(&nobodys));
+        assert!(
+            line.contains("WARN") && !line.contains("trace_id"),
             "{line}"
         );
     }
@@ -297,5 +315,6 @@ mod tests {
         );
         let span = spans.open(trace, || unreachable!("a span that nobody gets"));
         assert!(span.is_none());
+        assert_eq!(spans.sampled(trace.as_bytes()), None);
     }
 }

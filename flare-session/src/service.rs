@@ -234,10 +234,12 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         positions.run().await;
         Ok(())
     };
+    let persisted = PersistedEvents {
+        stream: Arc::clone(&stream),
+        spans: platform.spans.clone(),
+    };
     let reading = async move {
-        let subscription = bus
-            .subscribe(TOPIC, GROUP, Arc::new(PersistedEvents(Arc::clone(&stream))))
-            .await?;
+        let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(persisted)).await?;
         ready.set(true);
         shutdown.draining().await;
         subscription.shutdown().await;

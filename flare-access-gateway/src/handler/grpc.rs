@@ -17,8 +17,11 @@ use flare_proto::{
     },
     client::{CloseReason, Signal, SyncHint, signal},
 };
-use flare_server_core::error::Refusal;
-use tokio::sync::mpsc;
+use flare_server_core::{
+    error::Refusal,
+    telemetry::{Batch, EventPlace, Spans},
+};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -32,15 +35,17 @@ const OUTCOMES_AHEAD: usize = 16;
 /// The service's gRPC side.
 pub struct Grpc {
     connections: Arc<Connections>,
+    spans: Spans,
     closed: CancellationToken,
     had_a_stream: AtomicBool,
 }
 
 impl Grpc {
     /// Puts out to these connections; streams end when `closed`.
-    pub fn new(connections: Arc<Connections>, closed: CancellationToken) -> Self {
+    pub fn new(connections: Arc<Connections>, spans: Spans, closed: CancellationToken) -> Self {
         Self {
             connections,
+            spans,
             closed,
             had_a_stream: AtomicBool::new(false),
         }
@@ -62,11 +67,12 @@ impl AccessGatewayService for Grpc {
         let mut batches = request.into_inner();
         let (outcomes, answered) = mpsc::channel(OUTCOMES_AHEAD);
         let connections = Arc::clone(&self.connections);
+        let spans = self.spans.clone();
         let closed = self.closed.clone();
         tokio::spawn(closed.run_until_cancelled_owned(async move {
             loop {
                 let outcome = match batches.message().await {
-                    Ok(Some(batch)) => Ok(put_out(&connections, batch)),
+                    Ok(Some(batch)) => Ok(put_out(&connections, &spans, batch)),
                     Ok(None) => return,
                     Err(status) => Err(status),
                 };
@@ -115,7 +121,7 @@ fn hint_all(connections: &Connections) {
     }
 }
 
-fn put_out(connections: &Connections, batch: DeliverBatch) -> DeliverOutcome {
+fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> DeliverOutcome {
     let DeliverBatch {
         batch_id,
         incarnation,
@@ -123,10 +129,12 @@ fn put_out(connections: &Connections, batch: DeliverBatch) -> DeliverOutcome {
     } = batch;
     let mut gone = Vec::new();
     if incarnation == connections.incarnation {
-        let now_ms = connections.now_ms();
+        let (begun, now_ms) = (Instant::now(), connections.now_ms());
+        let mut told = Batch::new(spans);
         for delivery in deliveries {
-            put_out_one(connections, delivery, now_ms, &mut gone);
+            put_out_one(connections, delivery, now_ms, &mut gone, &mut told);
         }
+        told.step("access_gateway.deliver", begun.elapsed(), None);
     } else {
         gone.extend(deliveries.into_iter().flat_map(|it| it.connection_ids));
     }
@@ -138,10 +146,24 @@ fn put_out(connections: &Connections, batch: DeliverBatch) -> DeliverOutcome {
     }
 }
 
-fn put_out_one(connections: &Connections, delivery: Delivery, now_ms: u64, gone: &mut Vec<u64>) {
+fn put_out_one(
+    connections: &Connections,
+    delivery: Delivery,
+    now_ms: u64,
+    gone: &mut Vec<u64>,
+    told: &mut Batch<'_>,
+) {
     let prepared = match delivery.payload {
         Some(delivery::Payload::Event(event)) => match EncodedEvent::new(&event) {
-            Ok(event) => Prepared::Event(event),
+            Ok(event) => {
+                let header = event.header();
+                told.add(&header.trace_id, || EventPlace {
+                    conversation: header.conversation_id.clone(),
+                    seq: header.seq,
+                    message_id: header.message_id.clone(),
+                });
+                Prepared::Event(event)
+            }
             Err(error) => {
                 tracing::error!(%error, "an event does not decode; its readers see the gap and sync");
                 return;

@@ -35,6 +35,7 @@ pub mod frames;
 mod pace;
 mod requests;
 mod session;
+mod told_call;
 
 pub use connect::connect;
 pub use session::Session;

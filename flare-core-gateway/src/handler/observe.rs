@@ -14,7 +14,7 @@ use flare_server_core::{
     clock::{Clock, IdSource},
     error::Refusal,
     platform::Platform,
-    telemetry::{Done, Spans, TraceId},
+    telemetry::{About, Done, Spans, TraceId, is_failure},
 };
 use tonic::Code;
 use tracing::Instrument;
@@ -74,7 +74,6 @@ pub(crate) fn ids_of(request: &Request) -> Result<RequestIds, Refusal> {
 struct Target {
     surface: &'static str,
     route: String,
-    operation: &'static str,
 }
 
 fn target(request: &Request) -> Target {
@@ -87,14 +86,12 @@ fn target(request: &Request) -> Target {
         return Target {
             surface: "grpc",
             route: route.to_owned(),
-            operation: route,
         };
     }
     if is_grpc(request.headers()) {
         return Target {
             surface: "grpc",
             route: "other".to_owned(),
-            operation: "grpc",
         };
     }
     // Verbs are few, and a path is only matched with the verbs that it has.
@@ -108,7 +105,6 @@ fn target(request: &Request) -> Target {
     Target {
         surface: "http",
         route,
-        operation: "http",
     }
 }
 
@@ -142,15 +138,7 @@ fn outcome(surface: &str, response: &Response) -> (String, bool) {
         .headers()
         .get(GRPC_STATUS)
         .map_or(Code::Ok, |it| Code::from_bytes(it.as_bytes()));
-    let failed = matches!(
-        code,
-        Code::Internal
-            | Code::Unknown
-            | Code::Unavailable
-            | Code::DeadlineExceeded
-            | Code::DataLoss
-    );
-    (format!("{code:?}"), failed)
+    (format!("{code:?}"), is_failure(code))
 }
 
 /// Puts the outermost layer around a router.
@@ -174,21 +162,26 @@ async fn observe(
     let ids = observer.ids_of(request.headers());
     let target = target(&request);
     request.extensions_mut().insert(ids.clone());
-    let (started, started_ms) = (Instant::now(), observer.clock.now_ms());
+    let started = Instant::now();
     let span = observer.spans.open(ids.trace_id, || {
-        tracing::info_span!("request", surface = target.surface, route = %target.route, request_id = %ids.request_id)
+        tracing::info_span!("core_gateway.request", surface = target.surface, route = %target.route, request_id = %ids.request_id)
     });
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
     let took = started.elapsed();
     let (code, failed) = outcome(target.surface, &response);
-    let error = failed.then(|| format!("{} answered {code}", target.route));
-    observer.spans.report(Done {
-        trace: ids.trace_id,
-        operation: target.operation,
-        started_ms,
+    let error = failed.then(|| format!("answered {code}"));
+    let done = Done {
+        trace: Some(ids.trace_id),
+        operation: "core_gateway.request",
         took,
+        about: &[
+            ("surface", About::Text(target.surface)),
+            ("route", About::Text(&target.route)),
+            ("request_id", About::Text(&ids.request_id)),
+        ],
         error: error.as_ref().map(|it| it as &dyn std::fmt::Display),
-    });
+    };
+    observer.spans.end(span, &done);
     let (surface, route) = (target.surface, target.route);
     metrics::counter!("flare_core_gateway_requests_total", "surface" => surface, "route" => route.clone(), "code" => code)
         .increment(1);

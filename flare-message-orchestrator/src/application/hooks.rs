@@ -1,6 +1,12 @@
 //! Asks the PreSend hooks, one after the other. Only an explicit stop stops a message.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use flare_server_core::telemetry::{About, Done, Spans, TraceId};
 
 use super::ports::{ContentRules, HookContext, HookResult, MessageDraft, PreSendHook};
 use crate::domain::{
@@ -34,31 +40,43 @@ impl HookChain {
         self.hooks.is_empty()
     }
 
-    /// What they say of the command.
-    pub async fn ask(&self, command: &Command) -> HookVerdict {
+    /// What they say of the command. What fails is reported.
+    pub async fn ask(&self, command: &Command, spans: &Spans) -> HookVerdict {
         let Action::Send { content, .. } = &command.action else {
             return HookVerdict::Continue;
         };
         let context = HookContext::of(command);
+        let began = Instant::now();
+        let failed = |hook: &'static str, error: &dyn Display| {
+            spans.report(&Done {
+                trace: TraceId::from_slice(&context.trace_id),
+                operation: "orchestrator.hooks",
+                took: began.elapsed(),
+                about: &[
+                    ("hook", About::Text(hook)),
+                    ("key", About::Text(&context.idempotency_key)),
+                ],
+                error: Some(error),
+            });
+        };
         let mut draft = MessageDraft {
             content: content.clone(),
         };
         for hook in &self.hooks {
             let before = draft.clone();
-            let result = match tokio::time::timeout(self.timeout, hook.handle(&context, &mut draft))
-                .await
-            {
-                Ok(HookResult::Continue) => "continue",
-                Ok(HookResult::Stop { error }) => {
-                    count(hook.name(), "stop");
-                    return HookVerdict::Stop(error);
-                }
-                Err(_) => {
-                    tracing::warn!(hook = hook.name(), key = %context.idempotency_key, "hook gave no answer in time");
-                    draft = before;
-                    "timeout"
-                }
-            };
+            let result =
+                match tokio::time::timeout(self.timeout, hook.handle(&context, &mut draft)).await {
+                    Ok(HookResult::Continue) => "continue",
+                    Ok(HookResult::Stop { error }) => {
+                        count(hook.name(), "stop");
+                        return HookVerdict::Stop(error);
+                    }
+                    Err(_) => {
+                        failed(hook.name(), &"it gave no answer in time");
+                        draft = before;
+                        "timeout"
+                    }
+                };
             count(hook.name(), result);
         }
         if draft.content == *content {
@@ -72,7 +90,10 @@ impl HookChain {
                 mention_all: checked.mention_all,
             },
             Err(refusal) => {
-                tracing::error!(%refusal, key = %context.idempotency_key, "hooks made a content that cannot be sent");
+                failed(
+                    "all",
+                    &format!("they made a content that cannot be sent: {refusal}"),
+                );
                 HookVerdict::Stop(refusal)
             }
         }

@@ -1,5 +1,6 @@
 //! The shell around an owner: brings it what comes, does what it says.
 
+mod question;
 mod telemetry;
 mod work;
 
@@ -16,8 +17,8 @@ use flare_server_core::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
-use self::telemetry::Telemetry;
 pub use self::work::Surroundings;
+use self::{question::Question, telemetry::Telemetry};
 use super::streams::{Answer, Delivery, Receipt, ending};
 use crate::domain::owner::{Input, Output, Owner};
 
@@ -165,14 +166,17 @@ impl Partition {
                     .around
                     .shutdown
                     .fail(format!("partition {}: {reason}", self.number)),
-                Output::Append { events, .. } if events > 0 => {
-                    self.telemetry.decided(events, took);
+                asked => {
+                    if let Output::Append { append, events, .. } = asked
+                        && events > 0
+                    {
+                        let decided = self.owner.waiting_for(append);
+                        self.telemetry.decided(decided, events, took);
+                    }
+                    let question = Question::of(&asked, &self.owner, &self.telemetry, self.number);
                     self.work
-                        .push(work::perform(output, &self.around, self.number));
+                        .push(work::perform(asked, &self.around, self.number, question));
                 }
-                asked => self
-                    .work
-                    .push(work::perform(asked, &self.around, self.number)),
             }
         }
         for (stream, receipts) in receipts {

@@ -13,6 +13,7 @@ mod knowledge;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::RandomState},

@@ -45,6 +45,7 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
         presence: Arc::clone(&presence),
         gateways: Arc::clone(&gateways),
         rosters: rosters.clone(),
+        spans: platform.spans.clone(),
     };
     let pass_on = PassOn {
         presence,

@@ -23,6 +23,7 @@ use flare_push_server::{
         roster::Roster,
     },
 };
+use flare_server_core::telemetry::Spans;
 
 type Sent = (String, Bytes, Vec<u64>);
 
@@ -122,6 +123,7 @@ fn deliver(outside: &Arc<Outside>) -> Deliver {
         presence: outside.clone(),
         gateways: outside.clone(),
         rosters: Rosters::new(outside.clone(), 1_000),
+        spans: Spans::default(),
     }
 }
 
@@ -136,6 +138,8 @@ fn event(seq: u64, participants: &[&str], change: MemberChange) -> Event {
     Event {
         conversation: conversation(),
         seq,
+        message_id: format!("m{seq}"),
+        trace_id: Bytes::new(),
         sender: "alice".to_owned(),
         sender_device: "phone".to_owned(),
         participants: participants.iter().map(|it| (*it).to_owned()).collect(),

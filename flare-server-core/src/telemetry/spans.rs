@@ -1,8 +1,8 @@
 //! Which spans are made.
 
 use std::{
-    fmt::Display,
-    time::{Duration, UNIX_EPOCH},
+    fmt,
+    time::{Duration, SystemTime},
 };
 
 use opentelemetry::{
@@ -13,36 +13,45 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::trace_id::TraceId;
+use super::trace_id::{Share, TraceId};
 
 /// Opens spans for the traces that are sampled, and for nothing else: ten spans a message would cost more than the message.
 #[derive(Clone, Debug, Default)]
 pub struct Spans {
-    ratio: f64,
+    share: Share,
     slow: Duration,
     /// Takes the spans to the collector; None: there is none, and no span is made.
     tracer: Option<SdkTracer>,
 }
 
-/// An operation that has ended.
+/// An operation that has just ended.
 #[derive(Clone, Copy)]
 pub struct Done<'a> {
-    /// The trace it belongs to.
-    pub trace: TraceId,
+    /// The trace it belongs to; None: nobody's. Of a batch, the first that has one.
+    pub trace: Option<TraceId>,
     /// Its name, from a small set.
     pub operation: &'static str,
-    /// When it began, in Unix milliseconds.
-    pub started_ms: i64,
     /// How long it took.
     pub took: Duration,
+    /// On what. Sizes are bounded: ids and numbers.
+    pub about: &'a [(&'static str, About<'a>)],
     /// Why it failed: a failure of ours, not a refusal of what a caller asked.
-    pub error: Option<&'a dyn Display>,
+    pub error: Option<&'a dyn fmt::Display>,
+}
+
+/// An attribute of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About<'a> {
+    /// An id, or a name from a small set.
+    Text(&'a str),
+    /// A seq, or how many.
+    Number(u64),
 }
 
 impl Spans {
     pub(super) fn new(ratio: f64, slow: Duration, tracer: Option<SdkTracer>) -> Self {
         Self {
-            ratio,
+            share: Share::of(ratio),
             slow,
             tracer,
         }
@@ -50,7 +59,13 @@ impl Spans {
 
     /// Whether spans are made for this trace.
     pub fn is_sampled(&self, trace: TraceId) -> bool {
-        self.tracer.is_some() && trace.is_sampled(self.ratio)
+        self.tracer.is_some() && self.share.has(trace)
+    }
+
+    /// The trace with these bytes, if it is one and spans are made for it. Without a collector the bytes are not looked at.
+    pub fn sampled(&self, trace_id: &[u8]) -> Option<TraceId> {
+        self.tracer.as_ref()?;
+        TraceId::from_slice(trace_id).filter(|it| self.share.has(*it))
     }
 
     /// The span that `open` makes, such as `|| tracing::info_span!("send")`, as part of `trace`; a disabled one, and no call of `open`, if
@@ -60,43 +75,93 @@ impl Spans {
             return Span::none();
         }
         let span = open();
-        if let Err(error) = span.set_parent(parent(trace)) {
+        if let Err(error) = span.set_parent(origin(trace)) {
             tracing::debug!(%error, trace_id = %trace, "span without its trace");
         }
         span
     }
 
-    /// Records an operation that failed or was slow: a log line, and a span if the trace is not sampled (if it is, it has its own).
+    /// Ends a span that was opened for an operation, marks it if that failed, and reports it.
+    pub fn end(&self, span: Span, done: &Done<'_>) {
+        if let Some(error) = done.error {
+            fail(&span, error);
+        }
+        drop(span);
+        self.report(done);
+    }
+
+    /// Makes the span of an operation afterwards, if its trace is sampled: for one of the events, say, that went through a step together.
+    /// It is part of `within`, or if that is disabled of the trace itself.
+    pub fn record(&self, within: &Span, done: &Done<'_>) {
+        let Some(trace) = done.trace.filter(|it| self.is_sampled(*it)) else {
+            return;
+        };
+        let parent = if within.is_disabled() {
+            origin(trace)
+        } else {
+            within.context()
+        };
+        self.make(&parent, done);
+    }
+
+    /// Tells of an operation that failed or was slow: a log line, and a span if the trace is not sampled (if it is, it has its own).
     /// Anything else is passed over.
-    pub fn report(&self, done: Done<'_>) {
+    pub fn report(&self, done: &Done<'_>) {
         let took_ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX);
-        let (operation, trace_id) = (done.operation, done.trace);
+        let trace_id = done.trace.map(tracing::field::display);
+        let (operation, about) = (done.operation, Described(done.about));
         match done.error {
-            Some(error) => tracing::error!(%trace_id, operation, took_ms, %error, "failed"),
+            Some(error) => tracing::error!(trace_id, operation, took_ms, %about, %error, "failed"),
             None if done.took >= self.slow && !self.slow.is_zero() => {
-                tracing::warn!(%trace_id, operation, took_ms, "slow")
+                tracing::warn!(trace_id, operation, took_ms, %about, "slow");
             }
             None => return,
         }
-        let Some(tracer) = self.tracer.as_ref().filter(|_| !self.is_sampled(trace_id)) else {
+        if let Some(trace) = done.trace.filter(|it| !self.is_sampled(*it)) {
+            self.make(&origin(trace), done);
+        }
+    }
+
+    fn make(&self, parent: &Context, done: &Done<'_>) {
+        let Some(tracer) = &self.tracer else {
             return;
         };
-        let started =
-            UNIX_EPOCH + Duration::from_millis(u64::try_from(done.started_ms).unwrap_or_default());
+        let ended = now();
+        let attributes = done.about.iter().map(|(name, about)| match about {
+            About::Text(text) => KeyValue::new(*name, (*text).to_owned()),
+            About::Number(number) => {
+                KeyValue::new(*name, i64::try_from(*number).unwrap_or(i64::MAX))
+            }
+        });
         let mut span = tracer
-            .span_builder(operation)
-            .with_start_time(started)
-            .start_with_context(tracer, &parent(trace_id));
+            .span_builder(done.operation)
+            .with_start_time(ended.checked_sub(done.took).unwrap_or(ended))
+            .with_attributes(attributes)
+            .start_with_context(tracer, parent);
         if let Some(error) = done.error {
-            span.set_attribute(KeyValue::new("error.message", error.to_string()));
             span.set_status(Status::error(error.to_string()));
         }
-        span.end_with_timestamp(started + done.took);
+        span.end_with_timestamp(ended);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "spans that are opened are timed by the machine's clock, and so are those that are made afterwards"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Marks a span as that of an operation that failed.
+pub fn fail(span: &Span, error: &dyn fmt::Display) {
+    if !span.is_disabled() {
+        span.set_status(Status::error(error.to_string()));
     }
 }
 
 /// The client's span, of which only the trace is known: OpenTelemetry wants a span id too, and it is the same in every process.
-fn parent(trace: TraceId) -> Context {
+fn origin(trace: TraceId) -> Context {
     let [a, b, c, d, e, f, g, h, ..] = *trace.as_bytes();
     let span = u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1);
     Context::new().with_remote_span_context(SpanContext::new(
@@ -106,4 +171,20 @@ fn parent(trace: TraceId) -> Context {
         true,
         TraceState::NONE,
     ))
+}
+
+/// `conversation=c1 seq=7`
+struct Described<'a>(&'a [(&'static str, About<'a>)]);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, about)) in self.0.iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            match about {
+                About::Text(text) => write!(f, "{space}{name}={text}")?,
+                About::Number(number) => write!(f, "{space}{name}={number}")?,
+            }
+        }
+        Ok(())
+    }
 }

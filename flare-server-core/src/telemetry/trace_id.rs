@@ -55,12 +55,22 @@ impl TraceId {
         }
         trace.parse().ok()
     }
+}
 
-    /// Whether this trace is among the share `ratio` of traces, by OpenTelemetry's rule for ratios of trace ids: each process decides alike.
-    pub fn is_sampled(&self, ratio: f64) -> bool {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
-        let bound = (ratio.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < bound
+/// A share of all traces: those whose ids lie below a bound, by OpenTelemetry's rule for ratios of trace ids, so that each process decides alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share(u64);
+
+impl Share {
+    /// From 0, no trace, to 1, every one.
+    pub(super) fn of(ratio: f64) -> Self {
+        Self((ratio.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64)
+    }
+
+    /// Whether the trace is part of it.
+    pub(super) fn has(self, trace: TraceId) -> bool {
+        let [.., a, b, c, d, e, f, g, h] = trace.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.0
     }
 }
 
@@ -147,7 +157,7 @@ mod tests {
     fn one_in_a_hundred_is_one_in_a_hundred() {
         let ids = IdSource::seeded(7);
         let sampled = (0..100_000)
-            .filter(|_| TraceId::mint(&ids).is_sampled(0.01))
+            .filter(|_| Share::of(0.01).has(TraceId::mint(&ids)))
             .count();
         assert!((800..1_200).contains(&sampled), "{sampled}");
     }
@@ -174,7 +184,7 @@ mod tests {
                 &[],
                 &[],
             );
-            let ours = TraceId(bytes).is_sampled(ratio);
+            let ours = Share::of(ratio).has(TraceId(bytes));
             prop_assert_eq!(ours, theirs.decision == SamplingDecision::RecordAndSample);
         }
     }

@@ -1,11 +1,14 @@
 //! The stream of events.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flare_proto::message::{ConversationClass, Event, EventHeader, EventKind};
-use flare_server_core::event_bus::{BatchHandler, BusRecord, Handled};
+use flare_server_core::{
+    event_bus::{BatchHandler, BusRecord, Handled},
+    telemetry::{Batch, EventPlace, Spans},
+};
 use flare_storage_model::{ConversationKey, flags};
 use prost::Message;
 
@@ -20,37 +23,50 @@ pub const TOPIC: &str = "flare.im.message.persisted";
 pub const GROUP: &str = "session";
 
 /// Takes batches of `flare.im.message.persisted` in.
-pub struct PersistedEvents(pub Arc<Stream>);
+pub struct PersistedEvents {
+    /// The use case.
+    pub stream: Arc<Stream>,
+    /// Of sampled traces.
+    pub spans: Spans,
+}
 
 #[async_trait]
 impl BatchHandler for PersistedEvents {
     async fn handle(&self, batch: &[BusRecord]) -> Handled {
         let mut events = Vec::with_capacity(batch.len());
+        let mut told = Batch::new(&self.spans);
+        let mut rejected = None;
         for (index, record) in batch.iter().enumerate() {
-            match stream_event(&record.payload) {
-                Ok(event) => events.push(event),
+            match header(&record.payload) {
+                Ok(header) => {
+                    told.add(&header.trace_id, || EventPlace {
+                        conversation: header.conversation_id.clone(),
+                        seq: header.seq,
+                        message_id: header.message_id.clone(),
+                    });
+                    events.push(from_header(header, record.payload.clone()));
+                }
                 // Those before it count as handled, so they must be.
                 Err(reason) => {
-                    return match self.0.take(&events).await {
-                        Ok(()) => Handled::Reject { index, reason },
-                        Err(refusal) => again(&refusal),
-                    };
+                    rejected = Some(Handled::Reject { index, reason });
+                    break;
                 }
             }
         }
-        match self.0.take(&events).await {
-            Ok(()) => Handled::Ok,
-            Err(refusal) => again(&refusal),
+        let begun = Instant::now();
+        let taken = self.stream.take(&events).await;
+        let error = taken.as_ref().err().map(|it| it as &dyn Display);
+        told.step("session.stream", begun.elapsed(), error);
+        match (taken, rejected) {
+            (Ok(()), None) => Handled::Ok,
+            (Ok(()), Some(rejected)) => rejected,
+            // The batch comes again.
+            (Err(_), _) => Handled::Retry,
         }
     }
 }
 
-fn again(refusal: &flare_server_core::error::Refusal) -> Handled {
-    tracing::warn!(%refusal, "a batch of events was not taken in; it comes again");
-    Handled::Retry
-}
-
-fn stream_event(payload: &Bytes) -> Result<StreamEvent, String> {
+fn header(payload: &Bytes) -> Result<EventHeader, String> {
     let event = Event::decode(payload.clone()).map_err(|error| error.to_string())?;
     let header = event.header.ok_or("an event without a header")?;
     if header.seq == 0 || header.conversation_id.is_empty() {
@@ -59,7 +75,7 @@ fn stream_event(payload: &Bytes) -> Result<StreamEvent, String> {
             header.message_id
         ));
     }
-    Ok(from_header(header, payload.clone()))
+    Ok(header)
 }
 
 fn from_header(header: EventHeader, encoded: Bytes) -> StreamEvent {
@@ -113,7 +129,7 @@ mod tests {
             body: Bytes::from_static(b"not looked at"),
         };
         let payload = Bytes::from(event.encode_to_vec());
-        let read = stream_event(&payload).expect("an event");
+        let read = from_header(header(&payload).expect("an event"), payload.clone());
         assert_eq!(
             (read.class, read.recalls, read.from_device),
             (Class::Direct, Some(1), true)
@@ -127,12 +143,12 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_named() {
-        assert!(stream_event(&Bytes::from_static(&[0xff])).is_err());
-        assert!(stream_event(&Bytes::from(Event::default().encode_to_vec())).is_err());
+        assert!(header(&Bytes::from_static(&[0xff])).is_err());
+        assert!(header(&Bytes::from(Event::default().encode_to_vec())).is_err());
         let placeless = Event {
             header: Some(EventHeader::default()),
             body: Bytes::new(),
         };
-        assert!(stream_event(&Bytes::from(placeless.encode_to_vec())).is_err());
+        assert!(header(&Bytes::from(placeless.encode_to_vec())).is_err());
     }
 }

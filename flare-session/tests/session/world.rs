@@ -22,6 +22,7 @@ use flare_server_core::{
     error::Refusal,
     event_bus::{BatchHandler, BusRecord, Handled},
     shutdown::Shutdown,
+    telemetry::Spans,
 };
 use flare_session::{
     SessionConfig,
@@ -125,12 +126,11 @@ impl World {
     pub(crate) async fn feed_range(&self, from: usize, to: usize) {
         if from < to {
             let batch = records(&self.log, from, to);
-            assert_eq!(
-                PersistedEvents(Arc::clone(&self.session.stream))
-                    .handle(&batch)
-                    .await,
-                Handled::Ok
-            );
+            let persisted = PersistedEvents {
+                stream: Arc::clone(&self.session.stream),
+                spans: Spans::default(),
+            };
+            assert_eq!(persisted.handle(&batch).await, Handled::Ok);
         }
     }
 

@@ -61,6 +61,7 @@ pub async fn build(
         store,
         Arc::clone(&trimmer) as Arc<dyn CommitListener>,
         Arc::clone(&platform.clock),
+        platform.spans.clone(),
         config.max_batch_bytes,
     )
     .await?;

@@ -10,6 +10,7 @@ use flare_server_core::{
     event_bus::TopicView,
     log_file::{AsyncLogOptions, DiskLayer},
     message_log::{EmbeddedMessageLog, MessageLog},
+    telemetry::Spans,
 };
 use flare_storage_model::{
     ConversationKey, EmbeddedMessageStore, EmbeddedStoreOptions, LogRecord, LoggedEvent,
@@ -96,6 +97,7 @@ async fn open(folder: &Path, view_memory_bytes: usize) -> Place {
         store.clone(),
         view.clone(),
         Arc::new(ManualClock::at(2_000)),
+        Spans::default(),
         1 << 20,
     )
     .await
@@ -278,6 +280,7 @@ async fn a_log_that_ends_before_the_store_is_refused() {
         store,
         view,
         Arc::new(ManualClock::at(0)),
+        Spans::default(),
         1 << 20,
     )
     .await;

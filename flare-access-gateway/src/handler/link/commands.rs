@@ -1,6 +1,6 @@
 //! Sends and Operates, and their receipts.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use flare_core::{codec::ClientFrame, pending::Admit};
 use flare_proto::{
@@ -9,7 +9,7 @@ use flare_proto::{
 };
 use flare_server_core::{
     error::Refusal,
-    telemetry::{Done, TraceId},
+    telemetry::{About, Done, TraceId},
 };
 use flare_storage_model::direct_conversation_id;
 use tokio::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use tracing::Span;
 use super::{Session, frames::ServerFrame};
 use crate::application::{
     connection::Settled,
-    ports::{Action, Command, Placed, Target},
+    ports::{Action, Command, Target},
     submitter::Taken,
 };
 
@@ -138,6 +138,10 @@ impl Session {
             trace_id: *asked.trace_id.as_bytes(),
             action: asked.action.clone(),
         });
+        let span = self.link().spans.open(
+            asked.trace_id,
+            || tracing::info_span!("access_gateway.command", conversation = %asked.conversation),
+        );
         self.next_ticket += 1;
         let taken = Taken {
             command: Arc::clone(&command),
@@ -156,9 +160,7 @@ impl Session {
             command,
             conversation: asked.conversation.into(),
             at: Instant::now(),
-            span: self.link().spans.open(asked.trace_id, || {
-                tracing::info_span!("access_gateway.command")
-            }),
+            span,
         };
         self.unacked.submitted(self.next_ticket, pending);
         if self.unacked.is_full() {
@@ -186,12 +188,18 @@ impl Session {
             at,
             span,
         } = pending;
-        drop(span);
         let client_id = command.client_id.to_string();
         let trace = TraceId::from_bytes(command.trace_id);
-        if let Some(trace) = trace {
-            self.report(trace, at.elapsed(), &result);
-        }
+        self.link().spans.end(
+            span,
+            &Done {
+                trace,
+                operation: "access_gateway.command",
+                took: at.elapsed(),
+                about: &[("conversation", About::Text(&conversation))],
+                error: failure(&result).map(|it| it as &dyn Display),
+            },
+        );
         let trace_id = trace.map(|it| it.to_string()).unwrap_or_default();
         match result {
             Ok(placed) => {
@@ -223,26 +231,16 @@ impl Session {
         }
     }
 
-    fn report(&self, trace: TraceId, took: Duration, result: &Result<Placed, Refusal>) {
-        // Others are refusals of what was asked, or of everything at once, which whoever is away logs itself.
-        let failure = result
-            .as_ref()
-            .err()
-            .filter(|it| it.code == ErrorCode::Internal);
-        let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-        self.link().spans.report(Done {
-            trace,
-            operation: "access_gateway.command",
-            started_ms: self.link().clock.now_ms().saturating_sub(took_ms),
-            took,
-            error: failure.map(|it| it as &dyn std::fmt::Display),
-        });
-    }
-
     /// The client's, or a new one.
     pub(super) fn trace_id(&self, given: &str) -> TraceId {
         given
             .parse()
             .unwrap_or_else(|_| TraceId::mint(&self.link().ids))
     }
+}
+
+/// A failure of ours. Others are refusals of what was asked, or of everything at once, which whoever is away reports itself.
+fn failure<T>(result: &Result<T, Refusal>) -> Option<&Refusal> {
+    let refusal = result.as_ref().err();
+    refusal.filter(|it| it.code == ErrorCode::Internal)
 }

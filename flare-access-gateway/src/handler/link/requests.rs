@@ -26,6 +26,7 @@ use super::{
     Link, Session, context,
     frames::{self, ServerFrame},
     pace::{Judged, Pace},
+    told_call::ToldCall,
 };
 use crate::application::{
     connection::{Close, Connection, TokenTimes},
@@ -205,11 +206,12 @@ impl Session {
             return self.refuse(frames::error(id, refusal.with_field("method")));
         };
         let method = method.to_owned();
+        let told = ToldCall::begins(&link.spans, trace_id, &method);
         self.spawn(id, move |link, _| async move {
-            let value = link
+            let calling = link
                 .services
-                .call(&method, request, link.config.max_reply_bytes)
-                .await?;
+                .call(&method, request, link.config.max_reply_bytes);
+            let value = told.until(calling, &link.spans, &method).await?;
             Ok(Any {
                 type_url: format!("{TYPE_URL}{response}"),
                 value: value.into(),

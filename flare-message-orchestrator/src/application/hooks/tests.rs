@@ -90,7 +90,7 @@ async fn ask(hooks: &[Arc<Hook>], command: &Command) -> HookVerdict {
         .map(|it| Arc::clone(it) as Arc<dyn PreSendHook>)
         .collect();
     HookChain::new(hooks, Arc::new(Anything), Duration::from_millis(20))
-        .ask(command)
+        .ask(command, &Spans::default())
         .await
 }
 

@@ -1,8 +1,12 @@
 //! What a partition's task tells of its work.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use flare_server_core::telemetry::{Spans, TraceId};
+use flare_proto::common::ErrorCode;
+use flare_server_core::telemetry::{About, Done, Spans, TraceId, fail};
 use flare_storage_model::SkipReason;
 use metrics::{Gauge, counter, gauge, histogram};
 use tracing::Span;
@@ -14,9 +18,17 @@ use crate::{
 
 pub(super) struct Telemetry {
     spans: Spans,
-    /// Of commands in hand whose traces are sampled, by stream and correlation.
-    open: HashMap<(u64, u64), Span>,
+    /// Commands in hand whose traces are sampled, by stream and correlation.
+    open: HashMap<(u64, u64), InHand>,
     pending: Gauge,
+}
+
+/// A command in hand whose trace is sampled.
+#[derive(Clone)]
+pub(super) struct InHand {
+    pub(super) trace: TraceId,
+    /// From the command's coming to its answer.
+    pub(super) span: Span,
 }
 
 impl Telemetry {
@@ -33,22 +45,38 @@ impl Telemetry {
     /// Commands have come.
     pub(super) fn began(&mut self, commands: &[Command]) {
         for command in commands {
-            let Some(trace) =
-                TraceId::from_slice(&command.trace_id).filter(|it| self.spans.is_sampled(*it))
-            else {
+            let Some(trace) = self.spans.sampled(&command.trace_id) else {
                 continue;
             };
             let conversation = &command.conversation.conversation;
-            let span = self.spans.open(trace, || tracing::info_span!("orchestrate", %conversation, client_id = %command.client_id));
+            let span = self.spans.open(trace, || tracing::info_span!("orchestrator.command", %conversation, client_id = %command.client_id));
             self.open
-                .insert((command.origin.stream, command.origin.correlation), span);
+                .insert(place(command.origin), InHand { trace, span });
         }
+    }
+
+    /// Those of the commands whose traces are sampled, each once.
+    pub(super) fn in_hand<'a>(&self, commands: impl Iterator<Item = &'a Command>) -> Vec<InHand> {
+        if self.open.is_empty() {
+            return Vec::new();
+        }
+        let sampled = commands.filter(|it| self.spans.sampled(&it.trace_id).is_some());
+        let places: HashSet<_> = sampled.map(|it| place(it.origin)).collect();
+        places
+            .iter()
+            .filter_map(|it| self.open.get(it))
+            .cloned()
+            .collect()
     }
 
     /// A command has its answer.
     pub(super) fn answered(&mut self, origin: Origin, receipt: &Receipt) {
-        if !self.open.is_empty() {
-            self.open.remove(&(origin.stream, origin.correlation));
+        if !self.open.is_empty()
+            && let Some(InHand { span, .. }) = self.open.remove(&place(origin))
+            && let Err(refusal) = &receipt.result
+            && refusal.code == ErrorCode::Internal
+        {
+            fail(&span, refusal);
         }
         match &receipt.result {
             Ok(placement) if placement.duplicate => {
@@ -62,8 +90,23 @@ impl Telemetry {
         }
     }
 
-    /// A group was decided.
-    pub(super) fn decided(&self, events: usize, took: Duration) {
+    /// A group of these commands' events was decided.
+    pub(super) fn decided<'a>(
+        &self,
+        commands: impl Iterator<Item = &'a Command>,
+        events: usize,
+        took: Duration,
+    ) {
+        for InHand { trace, span } in self.in_hand(commands) {
+            let done = Done {
+                trace: Some(trace),
+                operation: "orchestrator.decide",
+                took,
+                about: &[("count", About::Number(events as u64))],
+                error: None,
+            };
+            self.spans.record(&span, &done);
+        }
         counter!("flare_orchestrator_groups_total").increment(1);
         histogram!("flare_orchestrator_group_events").record(events as f64);
         histogram!("flare_orchestrator_decide_seconds").record(took.as_secs_f64());
@@ -81,4 +124,8 @@ impl Telemetry {
     pub(super) fn pending(&self, commands: usize) {
         self.pending.set(commands as f64);
     }
+}
+
+fn place(origin: Origin) -> (u64, u64) {
+    (origin.stream, origin.correlation)
 }

@@ -1,6 +1,6 @@
 //! What an owner wants done, as futures that end in the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use flare_server_core::{
     clock::{Clock, IdSource},
@@ -11,7 +11,9 @@ use flare_server_core::{
 };
 use flare_storage_model::{MessageQuery, MessageStore, StoreError, decode_header};
 use futures::future::BoxFuture;
+use tracing::{Instrument, Span};
 
+use super::question::Question;
 use crate::application::{hooks::HookChain, ports::Authority};
 use crate::domain::owner::{AppendReport, Input, Output, ReadAnswer, ReadRequest, Target};
 
@@ -45,14 +47,21 @@ pub struct Surroundings {
     pub call_timeout: Duration,
 }
 
-/// Does it; the future ends in the owner's input.
+/// Does it; the future ends in the owner's input. `question`: how telemetry sees it.
 pub(super) fn perform(
     output: Output,
     around: &Arc<Surroundings>,
     partition: u32,
+    question: Option<Question>,
 ) -> BoxFuture<'static, Input> {
     let around = Arc::clone(around);
     Box::pin(async move {
+        let span = question.as_ref().map_or_else(Span::none, Question::span);
+        let answered = |error: Option<&dyn Display>| {
+            if let Some(question) = question {
+                question.answered(&around.spans, error);
+            }
+        };
         match output {
             Output::ReadCursor { fold } => {
                 match in_time(&around, around.store.cursor(partition)).await {
@@ -82,21 +91,17 @@ pub(super) fn perform(
                 Input::BackedOff { fold }
             }
             Output::Append { append, record, .. } => {
-                let report = match around.log.append(partition, record).await {
-                    Ok(offset) => AppendReport::At(offset),
-                    Err(AppendError::NoRoom { .. }) => AppendReport::NoRoom,
-                    Err(error) => {
-                        tracing::error!(partition, %error, "append failed");
-                        AppendReport::Unknown
-                    }
+                let (report, error) = match around.log.append(partition, record).await {
+                    Ok(offset) => (AppendReport::At(offset), None),
+                    Err(AppendError::NoRoom { .. }) => (AppendReport::NoRoom, None),
+                    Err(error) => (AppendReport::Unknown, Some(error)),
                 };
+                answered(error.as_ref().map(|it| it as _));
                 Input::Appended { append, report }
             }
             Output::Read { read, request } => {
                 let answer = in_time(&around, read_store(&around, partition, request)).await;
-                if let Err(error) = &answer {
-                    tracing::error!(partition, %error, "message store cannot be read");
-                }
+                answered(answer.as_ref().err().map(|it| it as _));
                 Input::ReadAnswered {
                     read,
                     answer: answer.ok(),
@@ -111,18 +116,18 @@ pub(super) fn perform(
                     tokio::time::sleep(grown(ASK_PAUSE, attempt - 1)).await;
                 }
                 let answers = around.authority.authorise(&items).await;
-                if let Err(refusal) = &answers {
-                    tracing::warn!(partition, %refusal, "no authorisation");
-                }
+                answered(answers.as_ref().err().map(|it| it as _));
                 Input::Authorised {
                     ask,
                     answers: answers.ok(),
                 }
             }
-            Output::AskHooks { hook, command } => Input::HooksAnswered {
-                hook,
-                verdict: around.hooks.ask(&command).await,
-            },
+            Output::AskHooks { hook, command } => {
+                let asking = around.hooks.ask(&command, &around.spans);
+                let verdict = asking.instrument(span).await;
+                answered(None);
+                Input::HooksAnswered { hook, verdict }
+            }
             // Done by the shell itself.
             Output::Reply { .. }
             | Output::EndStream(_)

@@ -20,10 +20,10 @@ const TURN: usize = 64;
 /// A group whose append is not reported.
 #[derive(Debug)]
 pub(super) struct Flight {
-    append: u64,
+    pub(super) append: u64,
     record: LogRecord,
     /// In the order of decisions. Nothing of it is told before the group counts, for each may rest on the one before it.
-    decided: Vec<Decided>,
+    pub(super) decided: Vec<Decided>,
 }
 
 impl Owner {

@@ -42,16 +42,16 @@ impl Wants {
 /// What the store is being asked.
 #[derive(Debug, Default)]
 pub(super) struct ReadBatch {
-    heads: Vec<ConversationKey>,
-    ids: Vec<(u64, u64)>,
-    targets: Vec<(u64, u64)>,
+    pub(super) heads: Vec<ConversationKey>,
+    pub(super) ids: Vec<(u64, u64)>,
+    pub(super) targets: Vec<(u64, u64)>,
 }
 
 /// What the session is being asked.
 #[derive(Debug)]
 pub(super) struct Ask {
     attempt: u32,
-    lines: Vec<u64>,
+    pub(super) lines: Vec<u64>,
 }
 
 /// What the command lacks, and whether its id is known.

@@ -1,10 +1,15 @@
 //! Events to devices.
 
+mod steps;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
+use flare_server_core::telemetry::Spans;
+
+use self::steps::Steps;
 use super::{
     ports::{Delivery, Gateways, Located, Payload, PortError, Presence},
     rosters::Rosters,
@@ -19,18 +24,22 @@ pub struct Deliver {
     pub gateways: Arc<dyn Gateways>,
     /// Groups' members.
     pub rosters: Rosters,
+    /// Of sampled traces.
+    pub spans: Spans,
 }
 
 impl Deliver {
     /// Delivers each event to every connected device of its audience but the one that it came from. Repeatable: devices drop what they have by its seq.
     pub async fn batch(&self, events: &[Event]) -> Result<(), PortError> {
+        let mut steps = Steps::begin(&self.spans, events);
         let mut users: Vec<(String, String)> = Vec::new();
         let mut indexes: HashMap<(String, String), usize> = HashMap::new();
         // Audiences by index into `users`, in the order of the events.
         let mut audiences = Vec::with_capacity(events.len());
         for event in events {
-            let audience = self.audience(event).await?;
-            let audience: Vec<usize> = audience
+            let audience = self.audience(event).await;
+            let audience: Vec<usize> = steps
+                .or_failed("push_server.audience", audience)?
                 .into_iter()
                 .map(|user| {
                     *indexes
@@ -43,11 +52,14 @@ impl Deliver {
                 .collect();
             audiences.push(audience);
         }
+        steps.done("push_server.audience");
         if users.is_empty() {
             return Ok(());
         }
         // After the events were read, so that whoever is not found registers later and syncs after that.
-        let located = self.presence.lookup(&users).await?;
+        let located = self.presence.lookup(&users).await;
+        let located = steps.or_failed("push_server.presence", located)?;
+        steps.done("push_server.presence");
         let outgoing = by_gateway(events, &audiences, &users, &located);
         let sending = outgoing.into_iter().filter_map(|(gateway, deliveries)| {
             located
@@ -56,6 +68,7 @@ impl Deliver {
                 .map(|gateway| self.gateways.deliver(gateway, deliveries))
         });
         futures::future::join_all(sending).await;
+        steps.done("push_server.hand_over");
         Ok(())
     }
 

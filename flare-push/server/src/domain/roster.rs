@@ -112,6 +112,8 @@ mod tests {
                 id: "g".to_owned(),
             },
             seq,
+            message_id: String::new(),
+            trace_id: Bytes::new(),
             sender: String::new(),
             sender_device: String::new(),
             participants: Vec::new(),

@@ -38,10 +38,8 @@ impl BatchHandler for Events {
         }
         match self.deliver.batch(&events).await {
             Ok(()) => Handled::Ok,
-            Err(error) => {
-                tracing::warn!(%error, events = events.len(), "events are not delivered yet; trying again");
-                Handled::Retry
-            }
+            // It is reported; they come again.
+            Err(_) => Handled::Retry,
         }
     }
 }
@@ -56,6 +54,8 @@ fn parse(payload: &Bytes) -> Result<Event, prost::DecodeError> {
             id: header.conversation_id,
         },
         seq: header.seq,
+        message_id: header.message_id,
+        trace_id: header.trace_id,
         sender: header.sender_id,
         sender_device: header.sender_device_id,
         participants: header.participants,

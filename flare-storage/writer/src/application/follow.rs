@@ -1,5 +1,7 @@
 //! Follows the log: reads what is there, folds it, commits it, shows it.
 
+mod telemetry;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -9,6 +11,7 @@ use flare_server_core::{
     clock::Clock,
     message_log::{MessageLog, ReadError},
     shutdown::Shutdown,
+    telemetry::Spans,
 };
 use flare_storage_model::{Cursor, MessageStore, StoreError};
 
@@ -58,6 +61,7 @@ pub struct Follower {
     store: Arc<dyn MessageStore>,
     listener: Arc<dyn CommitListener>,
     clock: Arc<dyn Clock>,
+    spans: Spans,
     fold: WriterFold,
     max_batch_bytes: usize,
 }
@@ -70,6 +74,7 @@ impl Follower {
         store: Arc<dyn MessageStore>,
         listener: Arc<dyn CommitListener>,
         clock: Arc<dyn Clock>,
+        spans: Spans,
         max_batch_bytes: usize,
     ) -> Result<Self, FollowError> {
         let cursor = store.cursor(partition).await?;
@@ -88,6 +93,7 @@ impl Follower {
             store,
             listener,
             clock,
+            spans,
             fold,
             max_batch_bytes,
         })
@@ -166,8 +172,9 @@ impl Follower {
         let begun = Instant::now();
         retried(|| self.store.commit(Arc::clone(&step.batch))).await?;
         self.listener.committed(step);
-        metrics::histogram!("flare_storage_writer_commit_seconds")
-            .record(begun.elapsed().as_secs_f64());
+        let took = begun.elapsed();
+        telemetry::committed(&self.spans, &step.batch.events, took);
+        metrics::histogram!("flare_storage_writer_commit_seconds").record(took.as_secs_f64());
         metrics::counter!("flare_storage_writer_events_total")
             .increment(step.batch.events.len() as u64);
         if let Some(last) = step.batch.events.last() {
