@@ -12,6 +12,8 @@ pub mod service {
     pub const ONLINE: &str = "flare-signaling-online";
     /// flare-message-orchestrator.
     pub const ORCHESTRATOR: &str = "flare-message-orchestrator";
+    /// flare-storage-writer.
+    pub const STORAGE_WRITER: &str = "flare-storage-writer";
     /// flare-storage-reader.
     pub const STORAGE_READER: &str = "flare-storage-reader";
     /// flare-session.

@@ -5,7 +5,7 @@ use flare_proto::{
     message::{Event, EventHeader},
     session::{ListPositionsRequest, ListPositionsResponse, MemberPosition},
     signaling::{KickRequest, KickResponse, RevokeRequest, RevokeResponse},
-    storage::{LocateRequest, LocateResponse},
+    storage::{LocateRequest, LocateResponse, LogPresence},
 };
 use prost::Message;
 
@@ -110,6 +110,7 @@ async fn an_explanation_has_the_place_and_all_positions() {
                 "default"
             }
             .to_owned();
+            let is_stored = !request.message_id.ends_with('1');
             let header = EventHeader {
                 tenant_id,
                 conversation_id: "team".to_owned(),
@@ -125,6 +126,8 @@ async fn an_explanation_has_the_place_and_all_positions() {
                 event: event.into(),
                 recalled: false,
                 log_offset: Some(77),
+                log: LogPresence::InLog.into(),
+                only_in_log: !is_stored,
             })
         });
     running.inner.answer(
@@ -158,8 +161,8 @@ async fn an_explanation_has_the_place_and_all_positions() {
         .await
         .json();
     assert_eq!(
-        (&json["logOffset"], &json["stored"]),
-        (&"77".into(), &true.into()),
+        (&json["logOffset"], &json["log"], &json["stored"]),
+        (&"77".into(), &"IN_LOG".into(), &true.into()),
         "{json}"
     );
     assert_eq!(json["event"]["header"]["seq"], "4");
@@ -170,6 +173,20 @@ async fn an_explanation_has_the_place_and_all_positions() {
         .map(|it| it["userId"].clone())
         .collect();
     assert_eq!(users, ["alice", "bob"]);
+    let not_stored = running
+        .call(
+            "GET",
+            "/api/v1/admin/messages/01ARZ3NDEKTSV4RRFFQ69G5FA1",
+            &headers,
+            None,
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&not_stored["logOffset"], not_stored.get("stored")),
+        (&"77".into(), None),
+        "{not_stored}"
+    );
     let error = running
         .grpc()
         .await

@@ -7,6 +7,7 @@ use flare_proto::{
         core_gateway_service_client::CoreGatewayServiceClient,
     },
     message::Event,
+    storage::LogPresence,
 };
 use flare_server_core::error::Refusal;
 use prost::Message;
@@ -46,7 +47,7 @@ pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
 }
 
 fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
-    let header = Event::decode(way.event)?
+    let header = Event::decode(way.event.clone())?
         .header
         .context("the answer bears no event")?;
     println!("message       {}", header.message_id);
@@ -64,9 +65,7 @@ fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
         or_dash(&header.sender_device_id)
     );
     println!("client id     {}", header.client_id);
-    if let Some(offset) = way.log_offset {
-        println!("log           offset {offset}");
-    }
+    println!("log           {}", log(&way));
     println!(
         "stored        {}{}",
         if way.stored { "yes" } else { "no" },
@@ -89,6 +88,18 @@ fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the log has it, or why nobody can say.
+fn log(way: &ExplainMessageResponse) -> String {
+    match (way.log_offset, way.log()) {
+        (Some(offset), _) => format!("offset {offset}"),
+        (None, LogPresence::Trimmed) => "trimmed: the store has what was there".to_owned(),
+        (None, LogPresence::LogUnreachable) => {
+            "not known: flare-storage-writer does not answer".to_owned()
+        }
+        (None, LogPresence::InLog | LogPresence::Unspecified) => "not known".to_owned(),
+    }
 }
 
 fn or_dash(text: &str) -> &str {

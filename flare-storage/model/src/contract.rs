@@ -4,6 +4,7 @@
 
 mod commits;
 mod crashes;
+mod endings;
 mod pages;
 mod reads;
 mod script;
@@ -94,11 +95,17 @@ obligations! {
         heads_that_are_not_the_events_ones_are_refused,
         the_cursor_never_moves_back,
         the_synced_cursor_is_never_ahead,
-        waiters_wait_for_their_offset;
+        waiters_wait_for_their_offset,
+        a_commit_that_is_given_up_can_be_repeated;
     crashes:
         what_a_crash_leaves_can_be_committed_on,
-        what_is_synced_survives_a_crash,
-        a_closed_store_has_kept_everything;
+        what_is_synced_survives_a_crash;
+    endings:
+        a_closed_store_has_kept_everything,
+        a_closed_store_takes_no_more,
+        a_closed_store_still_answers,
+        waiters_end_with_the_store,
+        a_store_may_be_closed_again;
     reads:
         heads_come_in_the_order_of_their_keys,
         receipts_come_in_the_order_of_their_keys,
@@ -118,5 +125,6 @@ obligations! {
         a_page_holds_messages_only,
         a_page_is_full_while_there_are_messages,
         a_recalled_message_says_by_what,
-        recalled_messages_above_a_seq_are_counted;
+        recalled_messages_above_a_seq_are_counted,
+        recalled_messages_of_a_run_are_named;
 }

@@ -213,6 +213,15 @@ pub trait MessageStore: Send + Sync {
         seq: u64,
     ) -> Result<u64, StoreError>;
 
+    /// Which messages from `first_seq` to `last_seq`, both included, were taken back, by rising seq. For runs of which a head with too many
+    /// of them does not tell.
+    async fn recalled_between(
+        &self,
+        key: &ConversationKey,
+        first_seq: u64,
+        last_seq: u64,
+    ) -> Result<Vec<u64>, StoreError>;
+
     /// Where the event went.
     async fn locate(&self, message_id: Ulid) -> Result<Option<(ConversationKey, u64)>, StoreError>;
 

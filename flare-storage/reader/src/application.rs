@@ -2,5 +2,6 @@
 
 pub mod access;
 pub mod history;
+pub mod locate;
 pub mod ports;
 pub mod ranges;

@@ -12,10 +12,10 @@ use flare_storage_model::open_store;
 use tonic::service::Routes;
 
 use crate::{
-    application::{access::Access, history::History, ranges::Ranges},
+    application::{access::Access, history::History, locate::Locate, ranges::Ranges},
     config::StorageReaderConfig,
     handler::grpc::Grpc,
-    infrastructure::grpc_visibility::GrpcVisibility,
+    infrastructure::{grpc_log_places::GrpcLogPlaces, grpc_visibility::GrpcVisibility},
 };
 
 /// Opens the store and offers the service.
@@ -32,8 +32,12 @@ pub async fn build(
             max_bytes: config.max_answer_bytes,
         },
         history: History {
-            access,
+            access: access.clone(),
             max_bytes: config.max_answer_bytes,
+        },
+        locate: Locate {
+            access,
+            log: Arc::new(GrpcLogPlaces::new(&platform.channels)),
         },
         max_ranges: config.max_ranges,
     };

@@ -1,3 +1,4 @@
-//! What the service does: follow the log.
+//! The use cases.
 
+pub mod find_in_log;
 pub mod follow;

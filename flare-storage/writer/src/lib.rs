@@ -3,6 +3,7 @@
 pub mod application;
 pub mod config;
 pub mod domain;
+pub mod handler;
 pub mod infrastructure;
 mod service;
 

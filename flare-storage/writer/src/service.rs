@@ -5,18 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flare_proto::storage::storage_writer_service_server::StorageWriterServiceServer;
 use flare_server_core::{
     event_bus::{EventBus, RegisterError},
     message_log::MessageLog,
     platform::Platform,
+    registry::service,
     service::{Parts, ServiceError, Task},
 };
 use flare_storage_model::{MessageStore, open_store};
+use tonic::service::Routes;
 
 use crate::{
-    application::follow::{CommitListener, Follower},
+    application::{
+        find_in_log::LogSearch,
+        follow::{CommitListener, Follower},
+    },
     config::StorageWriterConfig,
     domain::fold::Step,
+    handler::grpc::Grpc,
     infrastructure::embedded_persisted_view::EmbeddedPersistedView,
 };
 
@@ -26,7 +33,7 @@ const PERSISTED_TOPIC: &str = "flare.im.message.persisted";
 /// The embedded log has one partition.
 const PARTITION: u32 = 0;
 
-/// Opens log and store, applies to the store what it lacks, and offers the public stream. Returns when the store has reached the log's end.
+/// Opens log and store, applies to the store what it lacks, and offers the public stream and the service. Returns when the store has reached the log's end.
 pub async fn build(
     config: &StorageWriterConfig,
     platform: &Platform,
@@ -51,6 +58,7 @@ pub async fn build(
         moved: tokio::sync::Notify::new(),
         interval: Duration::from_millis(config.trim_interval_ms),
     });
+    let search = LogSearch::new(PARTITION, Arc::clone(&log), Arc::clone(&store));
     let ending = Arc::clone(&store);
     platform.at_end(Task::new("storage-writer.close", async move {
         Ok(ending.close().await?)
@@ -95,6 +103,10 @@ pub async fn build(
         Ok(())
     });
     Ok(Parts {
+        routes: vec![Routes::new(StorageWriterServiceServer::new(Grpc {
+            search,
+        }))],
+        services: vec![service::STORAGE_WRITER],
         tasks: vec![follow, trim],
         ..Parts::default()
     })

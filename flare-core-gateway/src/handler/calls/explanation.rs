@@ -64,7 +64,8 @@ impl Calls {
         Ok(ExplainMessageResponse {
             event: found.event,
             log_offset: found.log_offset,
-            stored: true,
+            stored: !found.only_in_log,
+            log: found.log,
             recalled: found.recalled,
             positions: self.positions(call, header.conversation_id).await?,
         })

@@ -296,3 +296,32 @@ pub(super) async fn waiters_wait_for_their_offset(
         .map_err(|_| "nobody woke who waited for offset 1".to_owned())?;
     same("what woke the waiter", answer(reached)?.next_offset, 2)
 }
+
+/// A writer that was interrupted begins again with the same batch, whether or not it was committed.
+pub(super) async fn a_commit_that_is_given_up_can_be_repeated(
+    subject: Arc<dyn Subject>,
+    mut script: Script,
+) -> Outcome {
+    let store = subject.store();
+    let mut ought = Vec::new();
+    for _ in 0..5 {
+        let events = script.messages("general", 2)?;
+        ought.extend(events.iter().map(|it| it.event().clone()));
+        let batch = script.batch(events);
+        {
+            let mut given_up = pin!(store.commit(Arc::clone(&batch)));
+            select! {
+                biased;
+                _ = &mut given_up => {}
+                () = ready(()) => {}
+            }
+        }
+        answer(store.commit(batch).await)?;
+    }
+    let run = answer(
+        store
+            .range(&script.key("general"), 0, 100, usize::MAX)
+            .await,
+    )?;
+    same("the range", run, ought)
+}

@@ -6,7 +6,6 @@ use super::{
     Outcome, Script, Subject,
     script::{answer, holds, same},
 };
-use crate::message_store::StoreError;
 
 /// After a crash the cursor covers exactly what is there, and the log from the cursor on brings back the rest.
 pub(super) async fn what_a_crash_leaves_can_be_committed_on(
@@ -73,26 +72,4 @@ pub(super) async fn what_is_synced_survives_a_crash(
         ),
         cursor.next_offset >= synced.next_offset,
     )
-}
-
-/// After `close` nothing is taken, and all that was is there when the store is opened again.
-pub(super) async fn a_closed_store_has_kept_everything(
-    subject: Arc<dyn Subject>,
-    mut script: Script,
-) -> Outcome {
-    let store = subject.store();
-    for _ in 0..5 {
-        let events = script.messages("general", 5)?;
-        answer(store.commit(script.batch(events)).await)?;
-    }
-    let ought = script.cursor;
-    answer(store.close().await)?;
-    let events = script.messages("general", 1)?;
-    let late = store.commit(script.batch(events)).await;
-    drop(store);
-    // Before any judgement: who comes next finds the store open.
-    let store = subject.crash().await;
-    same("a commit after close", late, Err(StoreError::Closed))?;
-    let cursor = answer(store.cursor(script.partition).await)?;
-    same("the next offset", cursor.next_offset, ought.next_offset)
 }

@@ -215,3 +215,30 @@ pub(super) async fn recalled_messages_above_a_seq_are_counted(
     }
     Ok(())
 }
+
+/// By rising seq, each once, from the first to the last seq and none beside them.
+pub(super) async fn recalled_messages_of_a_run_are_named(
+    subject: Arc<dyn Subject>,
+    mut script: Script,
+) -> Outcome {
+    let store = subject.store();
+    let events = script.messages("general", 12)?;
+    answer(store.commit(script.batch(events)).await)?;
+    for target in [9, 3, 7, 3] {
+        let events = vec![script.recall("general", target)?];
+        answer(store.commit(script.batch(events)).await)?;
+    }
+    let key = script.key("general");
+    for (first, last, ought) in [
+        (1, 16, vec![3, 7, 9]),
+        (3, 7, vec![3, 7]),
+        (4, 8, vec![7]),
+        (4, 6, vec![]),
+        (10, u64::MAX, vec![]),
+        (8, 2, vec![]),
+    ] {
+        let found = answer(store.recalled_between(&key, first, last).await)?;
+        same(&format!("recalled from {first} to {last}"), found, ought)?;
+    }
+    Ok(())
+}

@@ -347,18 +347,27 @@ impl MessageStore for EmbeddedMessageStore {
         key: &ConversationKey,
         seq: u64,
     ) -> Result<u64, StoreError> {
-        let in_tail = self.state.tail().recalled_above(key, seq);
-        if seq == u64::MAX {
+        let Some(first) = seq.checked_add(1) else {
             return Ok(0);
-        }
+        };
+        let recalled = self.recalled_between(key, first, u64::MAX).await?;
+        Ok(recalled.len() as u64)
+    }
+
+    async fn recalled_between(
+        &self,
+        key: &ConversationKey,
+        first_seq: u64,
+        last_seq: u64,
+    ) -> Result<Vec<u64>, StoreError> {
+        let mut recalled = self.state.tail().recalled_between(key, first_seq, last_seq);
         let key = key.clone();
         self.on_disk(move |disk| {
-            let on_disk = disk.recalls(&key, seq + 1, u64::MAX)?;
-            let more = on_disk
-                .iter()
-                .filter(|(target, _)| !in_tail.contains(target))
-                .count();
-            Ok((in_tail.len() + more) as u64)
+            let on_disk = disk.recalls(&key, first_seq, last_seq)?;
+            recalled.extend(on_disk.into_iter().map(|(target, _)| target));
+            recalled.sort_unstable();
+            recalled.dedup();
+            Ok(recalled)
         })
         .await
     }

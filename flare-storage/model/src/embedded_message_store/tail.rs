@@ -1,7 +1,7 @@
 //! What is committed and not yet in fjall, in memory.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -326,12 +326,18 @@ impl Tail {
         Some(TailView { first_seq, found })
     }
 
-    /// The messages above `seq` that recalls in the tail took back.
-    pub(super) fn recalled_above(&self, key: &ConversationKey, seq: u64) -> HashSet<u64> {
+    /// The messages from `first` to `last` that recalls in the tail took back.
+    pub(super) fn recalled_between(
+        &self,
+        key: &ConversationKey,
+        first: u64,
+        last: u64,
+    ) -> Vec<u64> {
         let recalls = self.conversations.get(key).map(|it| &it.recalls);
         recalls
+            .filter(|_| first <= last)
             .into_iter()
-            .flat_map(|it| it.range(seq.saturating_add(1)..))
+            .flat_map(|it| it.range(first..=last))
             .map(|(target, _)| *target)
             .collect()
     }

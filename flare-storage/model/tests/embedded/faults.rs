@@ -30,6 +30,10 @@ struct Memory {
     last: HashMap<u32, Cursor>,
     furthest: HashMap<u32, Cursor>,
     keys: Vec<ConversationKey>,
+    /// Handed over, whatever became of it.
+    begun: Vec<Arc<StoreBatch>>,
+    /// Since an obligation asked for the store.
+    closed: bool,
 }
 
 impl Faulty {
@@ -61,6 +65,10 @@ impl MessageStore for Faulty {
         let cursor = self.inner.cursor(partition).await?;
         let memory = self.memory();
         Ok(match self.broken {
+            "a_closed_store_has_kept_everything" if memory.closed => Cursor {
+                next_offset: cursor.next_offset.saturating_sub(1),
+                ..cursor
+            },
             "the_cursor_covers_what_is_committed" => Cursor {
                 n: cursor.n.saturating_sub(1),
                 ..cursor
@@ -86,6 +94,13 @@ impl MessageStore for Faulty {
     }
 
     async fn commit(&self, batch: Arc<StoreBatch>) -> Result<(), StoreError> {
+        if self.breaks("a_commit_that_is_given_up_can_be_repeated") {
+            let mut memory = self.memory();
+            if memory.begun.contains(&batch) && !memory.committed.contains(&batch) {
+                return Err(StoreError::Unavailable("it was given up".to_owned()));
+            }
+            memory.begun.push(Arc::clone(&batch));
+        }
         let cursor = self.inner.cursor(batch.partition).await?;
         if self.breaks("a_committed_batch_is_readable") && batch.heads.len() == 1 {
             // The batch of one event and no more: told of, never stored.
@@ -127,6 +142,7 @@ impl MessageStore for Faulty {
             Err(StoreError::Broken { .. }) => "an_event_that_leaves_a_hole_is_refused",
             Err(StoreError::Gap { .. }) => "a_batch_above_the_cursor_is_refused",
             Err(StoreError::Heads { .. }) => "heads_that_are_not_the_events_ones_are_refused",
+            Err(StoreError::Closed) => "a_closed_store_takes_no_more",
             _ => "",
         };
         let mut memory = self.memory();
@@ -152,7 +168,12 @@ impl MessageStore for Faulty {
         if self.breaks("waiters_wait_for_their_offset") {
             return self.inner.cursor(partition).await;
         }
-        self.inner.wait_beyond(partition, offset).await
+        match self.inner.wait_beyond(partition, offset).await {
+            Err(StoreError::Closed) if self.breaks("waiters_end_with_the_store") => {
+                self.inner.cursor(partition).await
+            }
+            reached => reached,
+        }
     }
 
     async fn heads(&self, keys: &[ConversationKey]) -> Result<Vec<Option<Head>>, StoreError> {
@@ -186,6 +207,9 @@ impl MessageStore for Faulty {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<Bytes>, StoreError> {
+        if self.breaks("a_closed_store_still_answers") && self.memory().closed {
+            return Err(StoreError::Closed);
+        }
         let cut = max_bytes < usize::MAX;
         let given = if cut && max_bytes > 1 && self.breaks("a_range_keeps_its_limits") {
             usize::MAX
@@ -279,6 +303,18 @@ impl MessageStore for Faulty {
             .await
     }
 
+    async fn recalled_between(
+        &self,
+        key: &ConversationKey,
+        first_seq: u64,
+        last_seq: u64,
+    ) -> Result<Vec<u64>, StoreError> {
+        let off = u64::from(self.breaks("recalled_messages_of_a_run_are_named"));
+        self.inner
+            .recalled_between(key, first_seq + off, last_seq)
+            .await
+    }
+
     async fn locate(&self, message_id: Ulid) -> Result<Option<(ConversationKey, u64)>, StoreError> {
         let off = u64::from(self.breaks("message_ids_are_located"));
         let place = self.inner.locate(message_id).await?;
@@ -286,8 +322,9 @@ impl MessageStore for Faulty {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        if self.breaks("a_closed_store_has_kept_everything") {
-            return Ok(());
+        let again = std::mem::replace(&mut self.memory().closed, true);
+        if again && self.breaks("a_store_may_be_closed_again") {
+            return Err(StoreError::Closed);
         }
         self.inner.close().await
     }
@@ -317,6 +354,7 @@ impl FaultySubject {
 #[async_trait]
 impl Subject for FaultySubject {
     fn store(&self) -> Arc<dyn MessageStore> {
+        self.memory.lock().expect("nobody panics with it").closed = false;
         self.wrap(self.inner.store())
     }
 

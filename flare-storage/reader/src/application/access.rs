@@ -7,7 +7,7 @@ use flare_server_core::error::Refusal;
 use flare_storage_model::{ConversationKey, Head, MessageStore};
 
 use super::ports::{Visibility, Visible, store_refusal};
-use crate::domain::view::View;
+use crate::domain::{recalled::Recalled, view::View};
 
 /// Who reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Open {
     pub key: ConversationKey,
     /// Its part that he sees.
     pub view: View,
+    /// What was taken back of it.
+    pub recalled: Recalled,
 }
 
 /// Decides who sees what.
@@ -87,12 +89,17 @@ impl Access {
                 .map_err(|error| store_refusal(&error))?;
             opened.push(match (visible, head) {
                 (Visible::Between { from, to }, head) if head.is_some() || !is_direct(&key) => {
-                    let committed = head.map_or(0, |head| head.seq);
+                    let head = head.unwrap_or_default();
+                    let committed = head.seq;
                     if committed == 0 && *reader == Reader::System {
                         Err(not_found(&key))
                     } else {
                         Ok(Open {
                             view: View::new(floor, committed, from, to),
+                            recalled: Recalled {
+                                seqs: head.recalled,
+                                complete_from: head.recalled_complete_from,
+                            },
                             key,
                         })
                     }

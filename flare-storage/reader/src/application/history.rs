@@ -1,6 +1,5 @@
-//! Pages of messages, snapshots, and where a message went.
+//! Pages of messages, and snapshots.
 
-use flare_proto::common::ErrorCode;
 use flare_server_core::error::Refusal;
 use flare_storage_model::{ConversationKey, MessageQuery, MessageRow};
 
@@ -71,58 +70,6 @@ impl History {
     ) -> Result<Page, Refusal> {
         let opened = self.access.open_one(reader, key).await?;
         self.older(&opened, u64::MAX, size).await
-    }
-
-    /// An event by its message id, for the tenant's administrators.
-    pub async fn locate(
-        &self,
-        reader: &Reader,
-        tenant: &str,
-        message_id: ulid::Ulid,
-    ) -> Result<MessageRow, Refusal> {
-        let not_found = || {
-            Refusal::new(
-                ErrorCode::MessageNotFound,
-                format!("no message {message_id}"),
-            )
-            .with_field("message_id")
-        };
-        let store = &self.access.store;
-        let refused = |error| store_refusal(&error);
-        let (key, seq) = store
-            .locate(message_id)
-            .await
-            .map_err(refused)?
-            .filter(|(key, _)| *key.tenant == *tenant)
-            .ok_or_else(not_found)?;
-        let opened = self
-            .access
-            .open_one(reader, key)
-            .await
-            .map_err(|_| not_found())?;
-        if !opened.view.shows(seq) {
-            return Err(not_found());
-        }
-        let row = store
-            .messages(&opened.key, MessageQuery::After(seq.saturating_sub(1)), 1)
-            .await
-            .map_err(refused)?;
-        match row.into_iter().find(|row| row.seq == seq) {
-            Some(row) => Ok(row),
-            // An event that is no message.
-            None => {
-                let event = store
-                    .event(&opened.key, seq)
-                    .await
-                    .map_err(refused)?
-                    .ok_or_else(not_found)?;
-                Ok(MessageRow {
-                    seq,
-                    event,
-                    recalled_by_seq: None,
-                })
-            }
-        }
     }
 
     async fn older(&self, opened: &Open, before: u64, size: usize) -> Result<Page, Refusal> {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use flare_server_core::error::Refusal;
 use flare_storage_model::{ConversationKey, StoreError};
+use ulid::Ulid;
 
 /// When a read that the store could not answer may be tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -25,15 +27,44 @@ pub enum Visible {
     Unknown,
 }
 
-/// Who may read what of groups.
+/// Who may read what of groups. What an adapter owes:
+///
+/// - **Each in its place.** One answer for each conversation, in their order.
+/// - **Not older than the question.** A change that was committed before the question is in the answer.
+/// - **No guess.** Who cannot be asked about is an error, neither a stranger nor a member.
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {
-    /// What each conversation shows the user, in their order.
+    /// What each conversation shows the user.
     async fn visible(
         &self,
         user: &str,
         conversations: &[ConversationKey],
     ) -> Result<Vec<Visible>, Refusal>;
+}
+
+/// Where the log has a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPlace {
+    /// In the record at this offset.
+    At {
+        /// The record's.
+        offset: u64,
+        /// The encoded event.
+        event: Bytes,
+    },
+    /// The store has it, the log has given its room back.
+    Trimmed,
+}
+
+/// Where messages stand in the log. What an adapter owes:
+///
+/// - **What counts.** A record without effect is no place.
+/// - **Nobody else's.** A message of another tenant is nowhere.
+/// - **No guess.** Nowhere means that neither log nor store has it; who does not know gives an error.
+#[async_trait]
+pub trait LogPlaces: Send + Sync + 'static {
+    /// Where the tenant's message is; None: nowhere.
+    async fn find(&self, tenant: &str, message_id: Ulid) -> Result<Option<LogPlace>, Refusal>;
 }
 
 /// The refusal that a store's error becomes.

@@ -1,5 +1,7 @@
 //! Runs of events.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
@@ -23,8 +25,12 @@ pub struct RangeQuery {
 /// A run of events.
 #[derive(Clone, Debug)]
 pub struct Range {
-    /// Encoded events, without a hole.
+    /// Encoded events as they were written, from `first_seq` on without a hole.
     pub events: Vec<Bytes>,
+    /// The seq of the first event.
+    pub first_seq: u64,
+    /// The seqs of those among them that were taken back: nobody is shown their bodies.
+    pub recalled: Vec<u64>,
     /// The reader's head.
     pub head_seq: u64,
     /// The oldest seq that he may see.
@@ -69,6 +75,8 @@ impl Ranges {
         let view = opened.view;
         let mut range = Range {
             events: Vec::new(),
+            first_seq: 0,
+            recalled: Vec::new(),
             head_seq: view.head,
             floor_seq: view.floor,
             has_more: false,
@@ -90,8 +98,28 @@ impl Ranges {
         if range.events.len() < limit {
             count_cut();
         }
-        range.has_more = first - 1 + (range.events.len() as u64) < view.head;
+        let last = first - 1 + range.events.len() as u64;
+        range.first_seq = first;
+        range.has_more = last < view.head;
+        if !range.events.is_empty() {
+            range.recalled = self.recalled(&opened, first..=last).await?;
+        }
         Ok(range)
+    }
+
+    /// Costs nothing while the head names all recalled messages of the run, which it does but for conversations with very many.
+    async fn recalled(&self, opened: &Open, run: RangeInclusive<u64>) -> Result<Vec<u64>, Refusal> {
+        match opened.recalled.within(&run) {
+            Some(seqs) => Ok(seqs.to_vec()),
+            None => {
+                let (first, last) = run.into_inner();
+                self.access
+                    .store
+                    .recalled_between(&opened.key, first, last)
+                    .await
+                    .map_err(|error| store_refusal(&error))
+            }
+        }
     }
 }
 

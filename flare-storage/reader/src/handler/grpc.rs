@@ -6,8 +6,9 @@ use flare_proto::{
     message,
     storage::{
         self, HeadsRequest, HeadsResponse, HistoryRequest, HistoryResponse, LocateRequest,
-        LocateResponse, RangeResult, ReadRangesRequest, ReadRangesResponse, SnapshotRequest,
-        SnapshotResponse, history_request, storage_reader_service_server::StorageReaderService,
+        LocateResponse, LogPresence, RangeResult, ReadRangesRequest, ReadRangesResponse,
+        SnapshotRequest, SnapshotResponse, history_request,
+        storage_reader_service_server::StorageReaderService,
     },
 };
 use flare_server_core::error::Refusal;
@@ -20,6 +21,7 @@ use crate::{
     application::{
         access::Reader,
         history::{History, Page},
+        locate::{InLog, Locate, Located},
         ports::store_refusal,
         ranges::{Range, RangeQuery, Ranges},
     },
@@ -35,6 +37,8 @@ pub struct Grpc {
     pub ranges: Ranges,
     /// Pages.
     pub history: History,
+    /// Where messages went.
+    pub locate: Locate,
     /// Conversations that one call may ask for.
     pub max_ranges: usize,
 }
@@ -63,10 +67,11 @@ fn key(tenant: &str, conversation: &str, field: &'static str) -> Result<Conversa
 }
 
 fn shown(conversation_id: String, range: Result<Range, Refusal>) -> RangeResult {
+    let range = range.and_then(|range| Ok((events(&range)?, range)));
     match range {
-        Ok(range) => RangeResult {
+        Ok((events, range)) => RangeResult {
             conversation_id,
-            events: range.events,
+            events,
             head_seq: range.head_seq,
             floor_seq: range.floor_seq,
             has_more: range.has_more,
@@ -78,6 +83,20 @@ fn shown(conversation_id: String, range: Result<Range, Refusal>) -> RangeResult 
             ..RangeResult::default()
         },
     }
+}
+
+/// The events' bytes as they were written, but for recalled messages: their bodies stay here.
+fn events(range: &Range) -> Result<Vec<Bytes>, Refusal> {
+    let mut events = range.events.clone();
+    for seq in &range.recalled {
+        let index = seq.checked_sub(range.first_seq).map(usize::try_from);
+        if let Some(Ok(index)) = index
+            && let Some(event) = events.get_mut(index)
+        {
+            *event = without_body(event.clone())?;
+        }
+    }
+    Ok(events)
 }
 
 /// A message as it stands: of a recalled one the body stays here.
@@ -99,6 +118,27 @@ fn without_body(event: Bytes) -> Result<Bytes, Refusal> {
     let mut event = message::Event::decode(event).map_err(Refusal::internal)?;
     event.body = Bytes::new();
     Ok(event.encode_to_vec().into())
+}
+
+fn located(found: Located) -> Result<LocateResponse, Refusal> {
+    let (log, log_offset) = match found.log {
+        InLog::At(offset) => (LogPresence::InLog, Some(offset)),
+        InLog::Trimmed => (LogPresence::Trimmed, None),
+        InLog::Unreachable => (LogPresence::LogUnreachable, None),
+        InLog::Untold => (LogPresence::Unspecified, None),
+    };
+    let event = if found.is_recalled {
+        without_body(found.event)?
+    } else {
+        found.event
+    };
+    Ok(LocateResponse {
+        event,
+        recalled: found.is_recalled,
+        log_offset,
+        log: log.into(),
+        only_in_log: !found.is_stored,
+    })
 }
 
 fn history(page: Page, key: &ConversationKey) -> Result<HistoryResponse, Refusal> {
@@ -269,12 +309,7 @@ impl StorageReaderService for Grpc {
                 format!("{:?} is no ULID: {error}", request.message_id),
             )
         })?;
-        let row = self.history.locate(&reader, &tenant, message_id).await?;
-        let shown = message(row)?;
-        Ok(Response::new(LocateResponse {
-            event: shown.event,
-            recalled: shown.recalled,
-            log_offset: None,
-        }))
+        let found = self.locate.locate(&reader, &tenant, message_id).await?;
+        Ok(Response::new(located(found)?))
     }
 }
