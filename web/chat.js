@@ -1,5 +1,5 @@
 import { Conversations, settingsFromWire } from './conversations.js';
-import { eventFromWire, eventOfAck } from './event.js';
+import { eventFromWire, eventOfAck, isWithheld } from './event.js';
 import { Groups } from './groups.js';
 import { canLoadOlder, loadOlder } from './history.js';
 import { Inbox } from './inbox.js';
@@ -194,7 +194,7 @@ export class Chat {
       if (event.sender === this.me && event.clientId) this.outbox.arrived(event.clientId);
       this.conversations.apply(it, event);
       if (event.changesMembers || event.kind === 'CONVERSATION_RENAMED') this.#membersChanged(it);
-      if (event.isCountable && event.sender !== this.me) this.#on.news(it, event);
+      if (event.isCountable && event.sender !== this.me && !isWithheld(event)) this.#on.news(it, event);
     }
     this.outbox.reached(it.id, it.sequence.cursor);
     if (events.length > 0) this.receipts.received(it);

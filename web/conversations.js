@@ -1,4 +1,4 @@
-import { mentionsUser } from './event.js';
+import { isWithheld, mentionsUser } from './event.js';
 import { Sequence } from './sequence.js';
 import { Timeline } from './timeline.js';
 
@@ -136,7 +136,7 @@ export class Conversations {
       const isRead = it.readSeq >= headSeq;
       it.unread = isRead ? 0 : Number(entry.unreadCount ?? 0);
       it.mentions = isRead ? 0 : Number(entry.mentionCount ?? 0);
-      it.last = lastEvent ? { event: lastEvent, isRecalled: !lastEvent.body.content } : it.last;
+      it.last = lastEvent ? { event: lastEvent, isRecalled: isWithheld(lastEvent) } : it.last;
     }
     return it;
   }
@@ -167,7 +167,7 @@ export class Conversations {
   }
 
   #count(it, event) {
-    it.last = { event, isRecalled: false };
+    it.last = { event, isRecalled: isWithheld(event) };
     it.settings = { ...it.settings, hidden: false };
     it.typing.delete(event.sender);
     if (event.sender === this.#me) {

@@ -46,6 +46,11 @@ export function eventOfAck(item, ack, conversation, me) {
   };
 }
 
+/** A message whose content is withheld, since it is recalled: the recall itself may come later, or was long ago. */
+export function isWithheld(event) {
+  return event.kind === 'MESSAGE_CREATED' && !event.body.content;
+}
+
 export function mentionsUser(event, user) {
   return event.mentionsAll || event.mentions.includes(user);
 }

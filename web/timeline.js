@@ -1,3 +1,5 @@
+import { isWithheld } from './event.js';
+
 /** Kinds that say something about the conversation itself, shown as notices. */
 const NOTICES = new Set([
   'CONVERSATION_CREATED',
@@ -57,7 +59,7 @@ export class Timeline {
   }
 
   #row(event, isRecalled = false) {
-    return { event, isRecalled: isRecalled || this.#recalled.has(event.seq) };
+    return { event, isRecalled: isRecalled || isWithheld(event) || this.#recalled.has(event.seq) };
   }
 
   #recall(seq) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Timeline, holes } from '../timeline.js';
 
-const said = (seq) => ({ seq, kind: 'MESSAGE_CREATED' });
+const said = (seq) => ({ seq, kind: 'MESSAGE_CREATED', body: { content: { text: { text: `number ${seq}` } } } });
 const recall = (seq, targetSeq) => ({ seq, kind: 'MESSAGE_RECALLED', targetSeq });
 const joined = (seq) => ({ seq, kind: 'MEMBERS_ADDED' });
 const seqs = (timeline) => timeline.rows.map((row) => row.event.seq);
@@ -39,6 +39,16 @@ test('a recall marks its message, whether that is loaded before or after', () =>
   assert.deepEqual(
     timeline.rows.map((row) => [row.event.seq, row.isRecalled]),
     [[1, true], [2, true], [3, true], [5, true]],
+  );
+});
+
+test('a message without its content counts as recalled before the recall comes', () => {
+  const timeline = new Timeline(1);
+  timeline.append({ ...said(1), body: {} });
+  timeline.append(said(2));
+  assert.deepEqual(
+    timeline.rows.map((row) => row.isRecalled),
+    [true, false],
   );
 });
 
