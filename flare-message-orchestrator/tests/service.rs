@@ -220,6 +220,25 @@ async fn a_group_is_created_by_a_service_and_its_sends_need_the_session() {
     deployment.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_nobody_uses_ends_with_the_drain() {
+    let deployment = Deployment::start(config()).await;
+    let (unused, mut never_used) = open(&deployment).await;
+    let (used, mut once_used) = open(&deployment).await;
+    let batch = SubmitBatch {
+        items: vec![text("alice", "bob", "1")],
+    };
+    used.send(batch).await.expect("taken");
+    placed(&receipts(&mut once_used, 1).await[0]);
+    deployment.stop().await;
+    for stream in [&mut never_used, &mut once_used] {
+        let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await;
+        let status = end.expect("in time").expect_err("the end");
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+    }
+    drop((unused, used));
+}
+
 struct Censor;
 
 #[async_trait]

@@ -92,6 +92,8 @@ struct Slot {
 pub(crate) struct Deployment {
     kind: Kind,
     folder: PathBuf,
+    /// Beside those of every process.
+    settings: Vec<String>,
     core: Slot,
     /// Split only.
     edge: Option<Slot>,
@@ -99,11 +101,15 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Starts one whose data and logs are kept below `folder`; ready when this returns.
-    pub(crate) async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts one whose data and logs are kept below `folder`, with these settings beside its own; ready when this returns.
+    pub(crate) async fn start(
+        kind: Kind,
+        folder: &Path,
+        settings: Vec<String>,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("logs"))?;
         let first = Addresses::default();
-        let core = start(kind, Part::Core, folder, &first, None).await?;
+        let core = start(kind, Part::Core, folder, &settings, &first, None).await?;
         let core = Slot {
             addresses: core.addresses,
             running: Some(core),
@@ -111,7 +117,8 @@ impl Deployment {
         let edge = match kind {
             Kind::Embedded => None,
             Kind::Split => {
-                let edge = start(kind, Part::Edge, folder, &first, Some(&core.addresses)).await?;
+                let core = Some(&core.addresses);
+                let edge = start(kind, Part::Edge, folder, &settings, &first, core).await?;
                 Some(Slot {
                     addresses: edge.addresses,
                     running: Some(edge),
@@ -121,6 +128,7 @@ impl Deployment {
         Ok(Self {
             kind,
             folder: folder.to_owned(),
+            settings,
             core,
             edge,
             tokens: Mutex::default(),
@@ -241,12 +249,14 @@ impl Deployment {
     /// Starts a part again that was killed or stopped, at the addresses that it had.
     pub(crate) async fn start_again(&mut self, part: Part) -> anyhow::Result<()> {
         let part = self.owner_of(part);
-        let (kind, folder, core) = (self.kind, self.folder.clone(), self.core.addresses);
+        let (kind, core) = (self.kind, self.core.addresses);
+        let (folder, settings) = (self.folder.clone(), self.settings.clone());
         let slot = self.slot(part);
         if slot.running.is_some() {
             bail!("{part:?} runs");
         }
-        slot.running = Some(start(kind, part, &folder, &slot.addresses, Some(&core)).await?);
+        slot.running =
+            Some(start(kind, part, &folder, &settings, &slot.addresses, Some(&core)).await?);
         Ok(())
     }
 
@@ -265,6 +275,7 @@ async fn start(
     kind: Kind,
     part: Part,
     folder: &Path,
+    more: &[String],
     at: &Addresses,
     core: Option<&Addresses>,
 ) -> anyhow::Result<Process> {
@@ -288,6 +299,7 @@ async fn start(
         text(&data(folder, part))?,
     ]);
     let mut settings: Vec<String> = SETTINGS.map(str::to_owned).into();
+    settings.extend_from_slice(more);
     let address = |it: Option<std::net::SocketAddr>| {
         it.map_or_else(|| ANY_PORT.to_owned(), |it| it.to_string())
     };

@@ -3,6 +3,7 @@
 //! `cargo test --test integration` runs them all; `-- embedded::two_devices_chat` runs one, `-- --help` shows what else there is.
 
 mod arguments;
+mod collector;
 mod deployment;
 mod judge;
 mod person;
@@ -65,7 +66,7 @@ fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result
         .enable_all()
         .build()?;
     let played = runtime.block_on(async {
-        let scene = Scene::set(kind, folder.path()).await?;
+        let scene = Scene::set(kind, folder.path(), scenario.tracing).await?;
         tokio::time::timeout(scenario.within, (scenario.play)(scene, arguments))
             .await
             .map_err(anyhow::Error::from)?

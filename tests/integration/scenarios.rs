@@ -11,10 +11,15 @@ mod reading;
 mod restarts;
 mod retries;
 mod slow_reader;
+mod traces;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use crate::{arguments::Arguments, deployment::Kind, scene::Scene};
+use crate::{
+    arguments::Arguments,
+    deployment::Kind,
+    scene::{Scene, Tracing},
+};
 
 /// A play in progress.
 pub(crate) type Play<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
@@ -24,6 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// Against which deployments it is played.
     pub(crate) kinds: &'static [Kind],
+    /// How the server traces; None: it does not.
+    pub(crate) tracing: Option<&'static Tracing>,
     /// A play that takes longer has failed.
     pub(crate) within: Duration,
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
@@ -32,11 +39,25 @@ pub(crate) struct Scenario {
 const EMBEDDED: &[Kind] = &[Kind::Embedded];
 const BOTH: &[Kind] = &Kind::ALL;
 
+/// Nothing is slow.
+const EVERY_TRACE: &Tracing = &Tracing {
+    ratio: 1.0,
+    slow: Duration::ZERO,
+};
+const NO_TRACE: &Tracing = &Tracing {
+    ratio: 0.0,
+    slow: traces::SLOW,
+};
+
 macro_rules! scenario {
     ($module:ident :: $name:ident, $kinds:expr, $seconds:expr) => {
+        scenario!($module::$name, $kinds, $seconds, None)
+    };
+    ($module:ident :: $name:ident, $kinds:expr, $seconds:expr, $tracing:expr) => {
         Scenario {
             name: stringify!($name),
             kinds: $kinds,
+            tracing: $tracing,
             within: Duration::from_secs($seconds),
             play: |scene, arguments| Box::pin($module::$name(scene, arguments)),
         }
@@ -56,6 +77,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(groups::removed_while_sending, EMBEDDED, 60),
     scenario!(reading::unread_and_read_across_devices, EMBEDDED, 60),
     scenario!(joining::late_joiner, EMBEDDED, 60),
+    scenario!(
+        traces::every_stage_of_a_message,
+        BOTH,
+        60,
+        Some(EVERY_TRACE)
+    ),
+    scenario!(
+        traces::only_what_failed_or_was_slow,
+        BOTH,
+        60,
+        Some(NO_TRACE)
+    ),
     scenario!(identity::kick, EMBEDDED, 60),
     scenario!(identity::revoke, EMBEDDED, 60),
 ];

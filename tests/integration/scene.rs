@@ -7,6 +7,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use flare_checker::{ClientEvent, Counts, Verdict};
 use flare_core_sdk::{Codec, TokenSource};
 
 use crate::{
+    collector::Collector,
     deployment::{Deployment, Kind, Part},
     judge::{self, Backend, Hour},
     person::{Device, Person},
@@ -21,11 +23,21 @@ use crate::{
     recorder::Recorder,
 };
 
+/// How a server traces.
+pub(crate) struct Tracing {
+    /// The share of traces that is sampled.
+    pub(crate) ratio: f64,
+    /// What takes as long is slow.
+    pub(crate) slow: Duration,
+}
+
 /// A stage with a running server.
 pub(crate) struct Scene {
     pub(crate) server: Deployment,
     folder: PathBuf,
     backend: Backend,
+    /// Of a server that traces.
+    collector: Option<Collector>,
     /// What the harness itself does: restarts.
     harness: Recorder,
     histories: Mutex<Vec<PathBuf>>,
@@ -33,9 +45,24 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Starts a server whose data, logs and histories are kept below `folder`.
-    pub(crate) async fn set(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
-        let server = Deployment::start(kind, folder).await?;
+    /// Starts a server whose data, logs and histories are kept below `folder`, with a collector for its spans if it traces.
+    pub(crate) async fn set(
+        kind: Kind,
+        folder: &Path,
+        tracing: Option<&Tracing>,
+    ) -> anyhow::Result<Self> {
+        let collector = match tracing {
+            Some(_) => Some(Collector::start().await?),
+            None => None,
+        };
+        let settings = tracing.zip(collector.as_ref()).map(|(tracing, collector)| {
+            vec![
+                format!("telemetry.otlp_endpoint={}", collector.endpoint()),
+                format!("telemetry.sample_ratio={:?}", tracing.ratio),
+                format!("telemetry.slow_ms={}", tracing.slow.as_millis()),
+            ]
+        });
+        let server = Deployment::start(kind, folder, settings.unwrap_or_default()).await?;
         std::fs::create_dir_all(folder.join("histories"))?;
         let key = server
             .api_key(&["read", "send", "conversations", "admin"])
@@ -47,6 +74,7 @@ impl Scene {
             server,
             folder: folder.to_owned(),
             backend,
+            collector,
             harness,
             histories: Mutex::new(vec![path]),
             next_history: AtomicU32::new(0),
@@ -56,6 +84,20 @@ impl Scene {
     /// The server, as a backend with an API key sees it.
     pub(crate) fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// Takes the collector of a server that traces.
+    pub(crate) fn take_collector(&mut self) -> anyhow::Result<Collector> {
+        self.collector.take().context("the server does not trace")
+    }
+
+    /// All that the processes have logged.
+    pub(crate) fn logs(&self) -> anyhow::Result<String> {
+        let mut logs = String::new();
+        for entry in std::fs::read_dir(self.folder.join("logs"))? {
+            logs.push_str(&std::fs::read_to_string(entry?.path())?);
+        }
+        Ok(logs)
     }
 
     /// Where histories are kept.

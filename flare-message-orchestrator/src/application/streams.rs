@@ -108,6 +108,16 @@ impl CommandStream {
         self.answers.clone()
     }
 
+    /// Resolves when a partition takes nothing any more: the process ends.
+    pub async fn ended(&self) {
+        let closed = self
+            .streams
+            .partitions
+            .iter()
+            .map(|it| Box::pin(it.closed()));
+        futures::future::select_all(closed).await;
+    }
+
     /// Hands commands on, in their order. The caller keeps within `max_items`.
     pub async fn submit(&self, mut commands: Vec<Command>) -> Result<(), Refusal> {
         for command in &mut commands {

@@ -43,8 +43,18 @@ struct Reader {
 
 impl Reader {
     async fn run(self, mut inbound: Streaming<SubmitBatch>) {
+        let mut ended = std::pin::pin!(self.commands.ended());
         loop {
-            match inbound.message().await {
+            let batch = tokio::select! {
+                biased;
+                batch = inbound.message() => batch,
+                () = &mut ended => {
+                    // Whoever waits to be told what became of his commands is told that nothing more comes.
+                    let _ = self.refused.try_send(Answer::Ended(ending()));
+                    return;
+                }
+            };
+            match batch {
                 Ok(Some(batch)) => {
                     if self.take(batch).await.is_err() {
                         return;

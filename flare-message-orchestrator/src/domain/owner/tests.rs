@@ -9,3 +9,4 @@ mod membership;
 mod memory;
 mod once;
 mod recall;
+mod waiting;

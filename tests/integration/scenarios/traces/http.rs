@@ -1,0 +1,116 @@
+//! Requests that a backend makes under a trace of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use reqwest::{Client, RequestBuilder};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::scene::Scene;
+
+/// What the server is told to call slow.
+pub(crate) const SLOW: Duration = Duration::from_millis(400);
+/// How long a slow sender keeps the server waiting: longer, by any clock.
+const DAWDLES: Duration = Duration::from_millis(500);
+
+/// The HTTP interface, with a user's token.
+pub(crate) struct Api {
+    base: String,
+    token: String,
+    client: Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) trace_id: String,
+}
+
+impl Api {
+    pub(crate) async fn new(scene: &Scene, user: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            base: scene.server.api()?,
+            token: scene.server.token(user, None).await?,
+            client: Client::new(),
+        })
+    }
+
+    /// Says something in a conversation.
+    pub(crate) async fn send(
+        &self,
+        conversation: &str,
+        text: &str,
+        trace: &str,
+    ) -> anyhow::Result<Answer> {
+        let request = self.client.post(format!("{}/api/v1/messages", self.base));
+        let request = request.json(&message(conversation, text, trace));
+        self.answer(request, trace).await
+    }
+
+    /// Reads the newest page of a conversation.
+    pub(crate) async fn history(&self, conversation: &str, trace: &str) -> anyhow::Result<Answer> {
+        let page = format!("{}/api/v1/conversations/{conversation}/messages", self.base);
+        self.answer(self.client.get(page), trace).await
+    }
+
+    async fn answer(&self, request: RequestBuilder, trace: &str) -> anyhow::Result<Answer> {
+        let request = request
+            .bearer_auth(&self.token)
+            .header("traceparent", traceparent(trace));
+        let answer = request.send().await?;
+        let trace_id = answer.headers().get("x-trace-id").context("no trace id")?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            trace_id: trace_id.to_str()?.to_owned(),
+        })
+    }
+
+    /// Likewise to `send`, but keeps the server waiting for the second half of the request. Gives the answer as it came.
+    pub(crate) async fn send_slowly(
+        &self,
+        conversation: &str,
+        text: &str,
+        trace: &str,
+    ) -> anyhow::Result<String> {
+        let host = self.base.trim_start_matches("http://");
+        let body = message(conversation, text, trace).to_string();
+        let head = format!(
+            "POST /api/v1/messages HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ntraceparent: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            self.token,
+            traceparent(trace),
+            body.len()
+        );
+        let (first, second) = body.split_at(body.len() / 2);
+        let mut stream = TcpStream::connect(host).await?;
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(first.as_bytes()).await?;
+        let mut answer = String::new();
+        let too_early = timeout(DAWDLES, stream.read_to_string(&mut answer)).await;
+        ensure!(
+            too_early.is_err(),
+            "answered half a request: {too_early:?} {answer}"
+        );
+        stream.write_all(second.as_bytes()).await?;
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+fn message(conversation: &str, text: &str, trace: &str) -> serde_json::Value {
+    json!({
+        "conversationId": conversation,
+        "clientId": trace,
+        "content": { "text": { "text": text } },
+    })
+}
+
+fn traceparent(trace: &str) -> String {
+    format!("00-{trace}-00f067aa0ba902b7-01")
+}
