@@ -29,9 +29,9 @@ pub enum Visible {
 
 /// Who may read what of groups. What an adapter owes:
 ///
-/// - **Each in its place.** One answer for each conversation, in their order.
-/// - **Not older than the question.** A change that was committed before the question is in the answer.
-/// - **No guess.** Who cannot be asked about is an error, neither a stranger nor a member.
+/// - **Each in its place.** One answer for each conversation, in their order, of its own tenant.
+/// - **As it was said.** A part of a group stays that part: neither end moves.
+/// - **No guess.** Where nobody says who may read, that is an error: neither a stranger nor a member.
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {
     /// What each conversation shows the user.
@@ -58,9 +58,9 @@ pub enum LogPlace {
 
 /// Where messages stand in the log. What an adapter owes:
 ///
-/// - **What counts.** A record without effect is no place.
-/// - **Nobody else's.** A message of another tenant is nowhere.
-/// - **No guess.** Nowhere means that neither log nor store has it; who does not know gives an error.
+/// - **Of the tenant.** A message of another one is nowhere.
+/// - **As it was said.** Offset and event are the record's.
+/// - **No guess.** Nowhere means that neither log nor store has it; where nobody says so, that is an error.
 #[async_trait]
 pub trait LogPlaces: Send + Sync + 'static {
     /// Where the tenant's message is; None: nowhere.

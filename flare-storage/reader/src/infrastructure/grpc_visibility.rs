@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flare_proto::session::{
-    AuthorizeItem, AuthorizeRequest, MembershipState, session_service_client::SessionServiceClient,
+    AuthorizeItem, AuthorizeRequest, Membership, MembershipState,
+    session_service_client::SessionServiceClient,
 };
 use flare_server_core::{
     channels::{Channels, ServiceChannel},
@@ -54,19 +55,28 @@ impl Visibility for GrpcVisibility {
         .await
         .map_err(|_| Refusal::unavailable("membership could not be read in time", RETRY_AFTER))??
         .into_inner();
-        Ok(answer
-            .memberships
-            .into_iter()
-            .map(|it| match it.state() {
-                MembershipState::Active | MembershipState::Former => Visible::Between {
-                    from: it.visible_from_seq,
-                    to: it.visible_to_seq,
-                },
-                MembershipState::Stranger => Visible::Nothing,
-                MembershipState::ConversationUnknown | MembershipState::Unspecified => {
-                    Visible::Unknown
-                }
-            })
-            .collect())
+        let told = answer.memberships.len();
+        if told != conversations.len() {
+            return Err(Refusal::internal(format!(
+                "flare-session told of {told} conversations, {} were asked for",
+                conversations.len()
+            )));
+        }
+        answer.memberships.iter().map(visible).collect()
+    }
+}
+
+fn visible(membership: &Membership) -> Result<Visible, Refusal> {
+    match membership.state() {
+        MembershipState::Active | MembershipState::Former => Ok(Visible::Between {
+            from: membership.visible_from_seq,
+            to: membership.visible_to_seq,
+        }),
+        MembershipState::Stranger => Ok(Visible::Nothing),
+        MembershipState::ConversationUnknown => Ok(Visible::Unknown),
+        MembershipState::Unspecified => Err(Refusal::internal(format!(
+            "flare-session says {} of a member",
+            membership.state
+        ))),
     }
 }

@@ -1,0 +1,198 @@
+//! `Visibility`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flare_proto::session::{
+    AuthorizeItem, AuthorizeRequest, AuthorizeResponse, Membership, MembershipState,
+    session_service_server::SessionServiceServer,
+};
+use flare_server_core::{error::Refusal, registry::service};
+use flare_storage_model::ConversationKey;
+use flare_storage_reader::{
+    application::ports::{Visibility, Visible},
+    infrastructure::grpc_visibility::GrpcVisibility,
+};
+use tonic::Status;
+
+use crate::{Outcome, answering, same};
+
+/// flare-session's side.
+#[derive(Clone, Copy)]
+enum Session {
+    /// It knows its groups.
+    Answers,
+    /// Of one conversation fewer.
+    TellsTooLittle,
+    /// With a state that nobody knows.
+    SaysNothing,
+    Fails,
+}
+
+fn membership(item: &AuthorizeItem) -> Membership {
+    let (state, from, to) = match (item.tenant_id.as_str(), item.conversation_id.as_str()) {
+        ("default", "all") => (MembershipState::Active, 0, 0),
+        ("default", "since-join") => (MembershipState::Active, 7, 0),
+        ("default", "left") => (MembershipState::Former, 3, 9),
+        ("default", "strange") => (MembershipState::Stranger, 0, 0),
+        _ => (MembershipState::ConversationUnknown, 0, 0),
+    };
+    Membership {
+        state: state.into(),
+        visible_from_seq: from,
+        visible_to_seq: to,
+        ..Membership::default()
+    }
+}
+
+impl Session {
+    fn answer(self, request: &AuthorizeRequest) -> Result<AuthorizeResponse, Status> {
+        let mut memberships: Vec<_> = request.items.iter().map(membership).collect();
+        match self {
+            Self::Answers => {}
+            Self::TellsTooLittle => drop(memberships.pop()),
+            Self::SaysNothing => memberships.iter_mut().for_each(|it| it.state = 99),
+            Self::Fails => return Err(Status::unavailable("away")),
+        }
+        Ok(AuthorizeResponse {
+            memberships,
+            ..AuthorizeResponse::default()
+        })
+    }
+}
+
+/// A way to break one obligation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    Reverses,
+    WidensParts,
+    Guesses,
+}
+
+struct Flawed {
+    inner: GrpcVisibility,
+    flaw: Option<Flaw>,
+}
+
+#[async_trait]
+impl Visibility for Flawed {
+    async fn visible(
+        &self,
+        user: &str,
+        conversations: &[ConversationKey],
+    ) -> Result<Vec<Visible>, Refusal> {
+        let mut told = match (self.inner.visible(user, conversations).await, self.flaw) {
+            (Err(_), Some(Flaw::Guesses)) => vec![Visible::Nothing; conversations.len()],
+            (told, _) => told?,
+        };
+        match self.flaw {
+            Some(Flaw::Reverses) => told.reverse(),
+            Some(Flaw::WidensParts) => {
+                for it in &mut told {
+                    if let Visible::Between { to, .. } = it {
+                        *to = 0;
+                    }
+                }
+            }
+            Some(Flaw::Guesses) | None => {}
+        }
+        Ok(told)
+    }
+}
+
+fn subject(session: Session, flaw: Option<Flaw>) -> Arc<dyn Visibility> {
+    let answer = move |request: AuthorizeRequest| session.answer(&request);
+    let channels =
+        answering::channels::<SessionServiceServer<NoSession>, _, _>(service::SESSION, answer);
+    Arc::new(Flawed {
+        inner: GrpcVisibility::new(&channels),
+        flaw,
+    })
+}
+
+/// Only its name is needed.
+struct NoSession;
+
+fn part(from: u64, to: u64) -> Visible {
+    Visible::Between { from, to }
+}
+
+fn keys(tenant: &str, names: &[&str]) -> Vec<ConversationKey> {
+    let key = |name: &&str| ConversationKey::new(tenant, *name);
+    names.iter().map(key).collect()
+}
+
+async fn each_in_its_place(flaw: Option<Flaw>) -> Outcome {
+    let visibility = subject(Session::Answers, flaw);
+    let mut asked = keys("default", &["strange", "all", "nowhere", "all"]);
+    asked.extend(keys("other", &["all"]));
+    let told = visibility.visible("alice", &asked).await;
+    let ought = vec![
+        Visible::Nothing,
+        part(0, 0),
+        Visible::Unknown,
+        part(0, 0),
+        Visible::Unknown,
+    ];
+    same(told, Ok(ought))
+}
+
+async fn as_it_was_said(flaw: Option<Flaw>) -> Outcome {
+    let visibility = subject(Session::Answers, flaw);
+    for (name, ought) in [
+        ("all", part(0, 0)),
+        ("since-join", part(7, 0)),
+        ("left", part(3, 9)),
+    ] {
+        let told = visibility.visible("alice", &keys("default", &[name])).await;
+        same(told, Ok(vec![ought]))?;
+    }
+    Ok(())
+}
+
+async fn no_guess(flaw: Option<Flaw>) -> Outcome {
+    for session in [
+        Session::Fails,
+        Session::SaysNothing,
+        Session::TellsTooLittle,
+    ] {
+        let visibility = subject(session, flaw);
+        let asked = keys("default", &["all", "all"]);
+        if let Ok(told) = visibility.visible("alice", &asked).await {
+            return Err(format!("nobody said it: {told:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_adapter_gives_each_answer_in_its_place() {
+    assert_eq!(each_in_its_place(None).await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_adapter_leaves_a_part_as_it_was_said() {
+    assert_eq!(as_it_was_said(None).await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_adapter_does_not_guess() {
+    assert_eq!(no_guess(None).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_adapter_that_breaks_one_obligation_fails_that_one_only() {
+    for (flaw, ought) in [
+        (Flaw::Reverses, [true, false, false]),
+        (Flaw::WidensParts, [false, true, false]),
+        (Flaw::Guesses, [false, false, true]),
+    ] {
+        let flaw = Some(flaw);
+        let failed = [
+            each_in_its_place(flaw).await.is_err(),
+            as_it_was_said(flaw).await.is_err(),
+            no_guess(flaw).await.is_err(),
+        ];
+        assert_eq!(failed, ought, "{flaw:?}");
+    }
+}
