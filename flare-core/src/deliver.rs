@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use flare_proto::message::{Event, EventHeader};
+use flare_proto::{event_view::EventView, message::Event};
 use prost::{
     Message,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
@@ -27,7 +27,6 @@ const JSON_TAIL: &[u8] = b"]}}";
 /// One event and the frames that deliver it alone, each made at most once and shared by every connection that gets it.
 #[derive(Debug)]
 pub struct EncodedEvent {
-    header: EventHeader,
     /// A whole Deliver frame.
     proto: Bytes,
     /// Where in `proto` the event's entry begins, with its tag, and where the event itself.
@@ -46,10 +45,10 @@ impl EncodedEvent {
             reason,
             request_id: None,
         };
-        let header = Event::decode(event)
-            .map_err(|error| malformed(error.to_string()))?
-            .header
-            .ok_or_else(|| malformed("an event without a header".to_owned()))?;
+        let view = EventView::read(event).map_err(|error| malformed(error.to_string()))?;
+        if !view.has_header {
+            return Err(malformed("an event without a header".to_owned()));
+        }
         let entry = 1 + encoded_len_varint(event.len() as u64) + event.len();
         let mut proto = BytesMut::with_capacity(MAX_HEAD_BYTES + entry);
         put_head(&mut proto, entry);
@@ -59,7 +58,6 @@ impl EncodedEvent {
         let event_at = proto.len();
         proto.extend_from_slice(event);
         Ok(Arc::new(Self {
-            header,
             proto: proto.freeze(),
             entry_at,
             event_at,
@@ -67,14 +65,19 @@ impl EncodedEvent {
         }))
     }
 
-    /// The event's header.
-    pub fn header(&self) -> &EventHeader {
-        &self.header
+    /// The event, read anew.
+    pub fn view(&self) -> EventView<'_> {
+        // It was read before.
+        EventView::read(self.encoded()).unwrap_or_default()
     }
 
     /// The event as it was given.
     pub fn event(&self) -> Bytes {
         self.proto.slice(self.event_at..)
+    }
+
+    fn encoded(&self) -> &[u8] {
+        self.proto.get(self.event_at..).unwrap_or_default()
     }
 
     /// A frame that delivers this event alone; shared, not copied.
@@ -109,8 +112,8 @@ impl EncodedEvent {
 
     fn json_frame(&self) -> &Bytes {
         self.json.get_or_init(|| {
-            let event = self.proto.get(self.event_at..).unwrap_or_default();
-            let json = json::message_to_json(EVENT, event).unwrap_or_else(|_| self.header_alone());
+            let json = json::message_to_json(EVENT, self.encoded())
+                .unwrap_or_else(|_| self.header_alone());
             [JSON_HEAD, &json, JSON_TAIL].concat().into()
         })
     }
@@ -118,8 +121,8 @@ impl EncodedEvent {
     /// A body that is no `EventBody` must not keep the event from its reader, who would sync for ever.
     fn header_alone(&self) -> Vec<u8> {
         let alone = Event {
-            header: Some(self.header.clone()),
             body: Bytes::new(),
+            ..Event::decode(self.encoded()).unwrap_or_default()
         };
         json::message_to_json(EVENT, &alone.encode_to_vec()).unwrap_or_else(|_| b"{}".to_vec())
     }
@@ -238,7 +241,7 @@ fn put_head(into: &mut impl BufMut, entries_len: usize) {
 mod tests {
     use super::*;
     use crate::codec::{self, ServerFrame};
-    use flare_proto::client::Deliver;
+    use flare_proto::{client::Deliver, message::EventHeader};
 
     fn event(seq: u64, body: &'static [u8]) -> Bytes {
         let header = Some(EventHeader {
@@ -287,7 +290,7 @@ mod tests {
             assert_eq!(encoded.frame(codec), written);
             assert_eq!(encoded.frame_len(codec), written.bytes.len());
         }
-        assert_eq!((encoded.event(), encoded.header().seq), (given, 7));
+        assert_eq!((encoded.event(), encoded.view().seq), (given, 7));
     }
 
     #[test]

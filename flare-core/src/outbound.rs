@@ -191,7 +191,7 @@ impl OutboundQueue {
     fn hint_at(&mut self, dropped: &Outbound) {
         let hint = self.hint.get_or_insert_with(|| Hint(Some(BTreeSet::new())));
         match dropped {
-            Outbound::Deliver(event) => hint.add(&event.header().conversation_id),
+            Outbound::Deliver(event) => hint.add(event.view().conversation_id),
             Outbound::Inbox(_) => hint.0 = None,
             Outbound::Transient(_) | Outbound::Answer(_) => {}
         }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
+pub mod event_view;
 pub mod ids;
 
 #[expect(

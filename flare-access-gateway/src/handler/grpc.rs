@@ -131,8 +131,20 @@ fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> Del
     if incarnation == connections.incarnation {
         let (begun, now_ms) = (Instant::now(), connections.now_ms());
         let mut told = Batch::new(spans);
+        let mut put = Put::default();
         for delivery in deliveries {
-            put_out_one(connections, delivery, now_ms, &mut gone, &mut told);
+            put_out_one(
+                connections,
+                delivery,
+                now_ms,
+                &mut gone,
+                &mut put,
+                &mut told,
+            );
+        }
+        for (kind, count) in [("event", put.events), ("signal", put.signals)] {
+            metrics::counter!("flare_access_gateway_deliveries_total", "kind" => kind)
+                .increment(count);
         }
         told.step("access_gateway.deliver", begun.elapsed(), None);
     } else {
@@ -146,21 +158,29 @@ fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> Del
     }
 }
 
+/// What connections were given.
+#[derive(Default)]
+struct Put {
+    events: u64,
+    signals: u64,
+}
+
 fn put_out_one(
     connections: &Connections,
     delivery: Delivery,
     now_ms: u64,
     gone: &mut Vec<u64>,
+    put: &mut Put,
     told: &mut Batch<'_>,
 ) {
     let prepared = match delivery.payload {
         Some(delivery::Payload::Event(event)) => match EncodedEvent::new(&event) {
             Ok(event) => {
-                let header = event.header();
-                told.add(&header.trace_id, || EventPlace {
-                    conversation: header.conversation_id.clone(),
-                    seq: header.seq,
-                    message_id: header.message_id.clone(),
+                let view = event.view();
+                told.add(view.trace_id, || EventPlace {
+                    conversation: view.conversation_id.to_owned(),
+                    seq: view.seq,
+                    message_id: view.message_id.to_owned(),
                 });
                 Prepared::Event(event)
             }
@@ -174,7 +194,6 @@ fn put_out_one(
         }
         None => return,
     };
-    let mut put = 0_u64;
     for id in delivery.connection_ids {
         let taken = connections
             .get(id)
@@ -184,17 +203,12 @@ fn put_out_one(
                     connection.push(signal.outbound(connection.codec), now_ms)
                 }
             });
-        if taken {
-            put += 1;
-        } else {
-            gone.push(id);
+        match prepared {
+            _ if !taken => gone.push(id),
+            Prepared::Event(_) => put.events += 1,
+            Prepared::Signal(_) => put.signals += 1,
         }
     }
-    let kind = match prepared {
-        Prepared::Event(_) => "event",
-        Prepared::Signal(_) => "signal",
-    };
-    metrics::counter!("flare_access_gateway_deliveries_total", "kind" => kind).increment(put);
 }
 
 enum Prepared {

@@ -4,13 +4,15 @@ use std::{fmt::Display, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flare_proto::message::{ConversationClass, Event, EventHeader, EventKind};
+use flare_proto::{
+    event_view::EventView,
+    message::{ConversationClass, EventKind},
+};
 use flare_server_core::{
     event_bus::{BatchHandler, BusRecord, Handled},
     telemetry::{Batch, EventPlace, Spans},
 };
 use flare_storage_model::{ConversationKey, flags};
-use prost::Message;
 
 use crate::{
     application::stream::Stream,
@@ -37,14 +39,14 @@ impl BatchHandler for PersistedEvents {
         let mut told = Batch::new(&self.spans);
         let mut rejected = None;
         for (index, record) in batch.iter().enumerate() {
-            match header(&record.payload) {
-                Ok(header) => {
-                    told.add(&header.trace_id, || EventPlace {
-                        conversation: header.conversation_id.clone(),
-                        seq: header.seq,
-                        message_id: header.message_id.clone(),
+            match view(&record.payload) {
+                Ok(event) => {
+                    told.add(event.trace_id, || EventPlace {
+                        conversation: event.conversation_id.to_owned(),
+                        seq: event.seq,
+                        message_id: event.message_id.to_owned(),
                     });
-                    events.push(from_header(header, record.payload.clone()));
+                    events.push(from_view(&event, record.payload.clone()));
                 }
                 // Those before it count as handled, so they must be.
                 Err(reason) => {
@@ -66,47 +68,52 @@ impl BatchHandler for PersistedEvents {
     }
 }
 
-fn header(payload: &Bytes) -> Result<EventHeader, String> {
-    let event = Event::decode(payload.clone()).map_err(|error| error.to_string())?;
-    let header = event.header.ok_or("an event without a header")?;
-    if header.seq == 0 || header.conversation_id.is_empty() {
+fn view(payload: &Bytes) -> Result<EventView<'_>, String> {
+    let event = EventView::read(payload).map_err(|error| error.to_string())?;
+    if !event.has_header {
+        return Err("an event without a header".to_owned());
+    }
+    if event.seq == 0 || event.conversation_id.is_empty() {
         return Err(format!(
             "event {} has no place in a conversation",
-            header.message_id
+            event.message_id
         ));
     }
-    Ok(header)
+    Ok(event)
 }
 
-fn from_header(header: EventHeader, encoded: Bytes) -> StreamEvent {
-    let kind = header.kind();
+fn from_view(event: &EventView<'_>, encoded: Bytes) -> StreamEvent {
+    let kind = event.kind();
     StreamEvent {
-        class: match header.class() {
+        class: match event.class() {
             ConversationClass::Direct => Class::Direct,
             ConversationClass::Group | ConversationClass::Unspecified => Class::Group,
         },
-        recalls: (kind == EventKind::MessageRecalled && header.target_seq > 0)
-            .then_some(header.target_seq),
+        recalls: (kind == EventKind::MessageRecalled && event.target_seq > 0)
+            .then_some(event.target_seq),
         is_change: !matches!(
             kind,
             EventKind::Unspecified | EventKind::MessageCreated | EventKind::MessageRecalled
         ),
-        key: ConversationKey::new(header.tenant_id, header.conversation_id),
-        seq: header.seq,
-        ordinal: header.ordinal,
-        time_ms: header.time_ms,
-        participants: header.participants.into_iter().map(Arc::from).collect(),
-        from_device: !header.sender_device_id.is_empty(),
-        sender: header.sender_id.into(),
-        countable: header.flags & flags::COUNTABLE != 0,
-        mentions: header.mentions.into_iter().map(Arc::from).collect(),
-        mention_all: header.flags & flags::MENTION_ALL != 0,
+        key: ConversationKey::new(event.tenant_id, event.conversation_id),
+        seq: event.seq,
+        ordinal: event.ordinal,
+        time_ms: event.time_ms,
+        participants: event.participants.iter().map(|it| Arc::from(*it)).collect(),
+        from_device: !event.sender_device_id.is_empty(),
+        sender: event.sender_id.into(),
+        countable: event.flags & flags::COUNTABLE != 0,
+        mentions: event.mentions.iter().map(|it| Arc::from(*it)).collect(),
+        mention_all: event.flags & flags::MENTION_ALL != 0,
         encoded,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use flare_proto::message::{Event, EventHeader};
+    use prost::Message;
+
     use super::*;
 
     #[test]
@@ -129,7 +136,7 @@ mod tests {
             body: Bytes::from_static(b"not looked at"),
         };
         let payload = Bytes::from(event.encode_to_vec());
-        let read = from_header(header(&payload).expect("an event"), payload.clone());
+        let read = from_view(&view(&payload).expect("an event"), payload.clone());
         assert_eq!(
             (read.class, read.recalls, read.from_device),
             (Class::Direct, Some(1), true)
@@ -143,12 +150,12 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_named() {
-        assert!(header(&Bytes::from_static(&[0xff])).is_err());
-        assert!(header(&Bytes::from(Event::default().encode_to_vec())).is_err());
+        assert!(view(&Bytes::from_static(&[0xff])).is_err());
+        assert!(view(&Bytes::from(Event::default().encode_to_vec())).is_err());
         let placeless = Event {
             header: Some(EventHeader::default()),
             body: Bytes::new(),
         };
-        assert!(header(&Bytes::from(placeless.encode_to_vec())).is_err());
+        assert!(view(&Bytes::from(placeless.encode_to_vec())).is_err());
     }
 }

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flare_proto::message::{self, EventBody, EventKind, event_body::Body};
+use flare_proto::{
+    event_view::{EventView, NoEvent},
+    message::{self, EventBody, EventKind, event_body::Body},
+};
 use flare_server_core::event_bus::{BatchHandler, BusRecord, Handled};
 use prost::Message;
 
@@ -44,28 +47,31 @@ impl BatchHandler for Events {
     }
 }
 
-fn parse(payload: &Bytes) -> Result<Event, prost::DecodeError> {
-    let event = message::Event::decode(payload.clone())?;
-    let header = event.header.unwrap_or_default();
-    let change = change(header.kind(), &event.body)?;
+fn parse(payload: &Bytes) -> Result<Event, NoEvent> {
+    let event = EventView::read(payload)?;
+    let change = change(event.kind(), event.body)?;
     Ok(Event {
         conversation: Conversation {
-            tenant: header.tenant_id,
-            id: header.conversation_id,
+            tenant: event.tenant_id.to_owned(),
+            id: event.conversation_id.to_owned(),
         },
-        seq: header.seq,
-        message_id: header.message_id,
-        trace_id: header.trace_id,
-        sender: header.sender_id,
-        sender_device: header.sender_device_id,
-        participants: header.participants,
+        seq: event.seq,
+        message_id: event.message_id.to_owned(),
+        trace_id: payload.slice_ref(event.trace_id),
+        sender: event.sender_id.to_owned(),
+        sender_device: event.sender_device_id.to_owned(),
+        participants: event
+            .participants
+            .iter()
+            .map(|it| (*it).to_owned())
+            .collect(),
         change,
         bytes: payload.clone(),
     })
 }
 
 /// Bodies are read of member events alone.
-fn change(kind: EventKind, body: &Bytes) -> Result<MemberChange, prost::DecodeError> {
+fn change(kind: EventKind, body: &[u8]) -> Result<MemberChange, prost::DecodeError> {
     if !matches!(
         kind,
         EventKind::ConversationCreated
@@ -77,7 +83,7 @@ fn change(kind: EventKind, body: &Bytes) -> Result<MemberChange, prost::DecodeEr
     }
     let names =
         |members: Vec<message::EventMember>| members.into_iter().map(|it| it.user_id).collect();
-    Ok(match EventBody::decode(body.clone())?.body {
+    Ok(match EventBody::decode(body)?.body {
         Some(Body::ConversationCreated(created)) => MemberChange::Joined(names(created.members)),
         Some(Body::MembersAdded(added)) => MemberChange::Joined(names(added.members)),
         Some(Body::MemberRemoved(removed)) => MemberChange::Gone(removed.user_id),

@@ -130,16 +130,18 @@ impl Disk {
         // A row per event in three tables, and a few more.
         let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), count * 3 + 64)
             .durability(Some(PersistMode::Buffer));
+        // fjall copies what it is given, so keys and rows of all events are written into the same memory.
+        let (mut prefix, mut key, mut row) = (Vec::new(), Vec::new(), Vec::new());
         for Pending { event, client_id } in events {
-            let prefix = rows::prefix(event.key());
             let seq = event.seq();
-            batch.insert(
-                &self.events,
-                rows::at_seq(&prefix, seq),
-                rows::encode_event(event),
-            );
+            prefix.clear();
+            event.key().encode_to(&mut prefix);
+            rows::put_at_seq(&mut key, &prefix, seq);
+            rows::put_event(&mut row, event);
+            batch.insert(&self.events, key.as_slice(), row.as_slice());
             let id = rows::message_id(event.message_id());
-            batch.insert(&self.places, id, rows::encode_place(&prefix, seq));
+            rows::put_place(&mut row, &prefix, seq);
+            batch.insert(&self.places, id, row.as_slice());
             if let Some(client_id) = client_id {
                 batch.insert(&self.ids, client_id, rows::encode_seq(seq));
             }

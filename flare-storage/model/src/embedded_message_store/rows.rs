@@ -21,9 +21,6 @@ const ROW_VERSION: u8 = 1;
 /// Bit of an event row's second byte: the event creates a message.
 const IS_MESSAGE: u8 = 1;
 
-/// Version, bits, fingerprint; then the event.
-const EVENT_PREFIX_BYTES: usize = 18;
-
 /// What all keys of the conversation begin with.
 pub(super) fn prefix(key: &ConversationKey) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.tenant.len() + key.conversation.len() + 10);
@@ -34,9 +31,15 @@ pub(super) fn prefix(key: &ConversationKey) -> Vec<u8> {
 /// The key of something at a seq: rising keys are rising seqs.
 pub(super) fn at_seq(prefix: &[u8], seq: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(prefix.len() + 8);
+    put_at_seq(&mut out, prefix, seq);
+    out
+}
+
+/// [`at_seq`] in place of what was in `out`.
+pub(super) fn put_at_seq(out: &mut Vec<u8>, prefix: &[u8], seq: u64) {
+    out.clear();
     out.extend_from_slice(prefix);
     out.extend_from_slice(&seq.to_be_bytes());
-    out
 }
 
 /// The seq at the end of a key.
@@ -54,13 +57,13 @@ pub(super) struct EventRow {
     pub(super) event: Bytes,
 }
 
-pub(super) fn encode_event(event: &LoggedEvent) -> Vec<u8> {
-    let mut out = Vec::with_capacity(EVENT_PREFIX_BYTES + event.event().len());
+/// An event's row, in place of what was in `out`.
+pub(super) fn put_event(out: &mut Vec<u8>, event: &LoggedEvent) {
+    out.clear();
     out.push(ROW_VERSION);
     out.push(if event.is_message() { IS_MESSAGE } else { 0 });
     out.extend_from_slice(&event.fingerprint().0);
     out.extend_from_slice(event.event());
-    out
 }
 
 pub(super) fn decode_event(row: &[u8]) -> Result<EventRow, StoreError> {
@@ -97,13 +100,12 @@ pub(super) fn decode_seq(row: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Where a message id went.
-pub(super) fn encode_place(prefix: &[u8], seq: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1 + prefix.len() + 8);
+/// Where a message id went, in place of what was in `out`.
+pub(super) fn put_place(out: &mut Vec<u8>, prefix: &[u8], seq: u64) {
+    out.clear();
     out.push(ROW_VERSION);
     out.extend_from_slice(prefix);
     out.extend_from_slice(&seq.to_be_bytes());
-    out
 }
 
 pub(super) fn decode_place(row: &[u8]) -> Result<(ConversationKey, u64), StoreError> {
@@ -279,7 +281,9 @@ mod tests {
         assert_eq!(decode_cursor(&encode_cursor(&cursor)), Ok(cursor));
         assert_eq!(decode_seq(&encode_seq(9)), Ok(9));
         let key = ConversationKey::new("default", "消息");
-        assert_eq!(decode_place(&encode_place(&prefix(&key), 4)), Ok((key, 4)));
+        let mut row = Vec::new();
+        put_place(&mut row, &prefix(&key), 4);
+        assert_eq!(decode_place(&row), Ok((key, 4)));
         let head = Head {
             seq: 9,
             ordinal: 8,

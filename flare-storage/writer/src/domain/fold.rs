@@ -139,7 +139,7 @@ impl WriterFold {
                         .zip(heads)
                         .map(|(key, head)| (key, head.unwrap_or_default())),
                 );
-                self.gather(&records)
+                self.gather(records)
             }
             (State::Committing(batch), Input::Committed) => {
                 self.cursor = batch.to;
@@ -175,7 +175,7 @@ impl WriterFold {
         }
         let keys = self.unknown(&decoded);
         if keys.is_empty() {
-            return self.gather(&decoded);
+            return self.gather(decoded);
         }
         self.state = State::Reading {
             records: decoded,
@@ -201,37 +201,46 @@ impl WriterFold {
         keys
     }
 
-    fn gather(&mut self, records: &[(u64, LogRecord)]) -> Result<Output, FoldError> {
+    fn gather(&mut self, records: Vec<(u64, LogRecord)>) -> Result<Output, FoldError> {
         let mut to = self.cursor;
         let mut events: Vec<LoggedEvent> = Vec::new();
         let mut positions = Vec::new();
         let mut skipped = Vec::new();
         // In the order of first touch, so that a batch does not depend on a map's order.
         let mut touched: Vec<(ConversationKey, Head)> = Vec::new();
-        let mut places: HashMap<&ConversationKey, usize> = HashMap::new();
+        let mut places: HashMap<ConversationKey, usize> = HashMap::new();
         for (offset, record) in records {
-            match apply(&mut to, *offset, record) {
-                Applied::Takeover => {}
-                Applied::Skipped(reason) => skipped.push((*offset, reason)),
-                Applied::Group(group) => {
-                    for (index, event) in (0u64..).zip(group) {
-                        let place = *places.entry(event.key()).or_insert_with(|| {
-                            let head = self.heads.get(event.key()).cloned().unwrap_or_default();
-                            touched.push((event.key().clone(), head));
-                            touched.len() - 1
-                        });
-                        if let Some((key, head)) = touched.get_mut(place) {
-                            head.apply(event.header())
-                                .map_err(|source| FoldError::Broken {
-                                    offset: *offset,
-                                    key: key.clone(),
-                                    source,
-                                })?;
-                        }
-                        positions.push(offset * POSITIONS_PER_RECORD + index);
-                        events.push(event.clone());
-                    }
+            match apply(&mut to, offset, &record) {
+                Applied::Takeover => continue,
+                Applied::Skipped(reason) => {
+                    skipped.push((offset, reason));
+                    continue;
                 }
+                Applied::Group(_) => {}
+            }
+            let LogRecord::Group { events: group, .. } = record else {
+                continue;
+            };
+            for (index, event) in (0u64..).zip(group) {
+                let place = match places.get(event.key()) {
+                    Some(place) => *place,
+                    None => {
+                        let head = self.heads.get(event.key()).cloned().unwrap_or_default();
+                        touched.push((event.key().clone(), head));
+                        places.insert(event.key().clone(), touched.len() - 1);
+                        touched.len() - 1
+                    }
+                };
+                if let Some((key, head)) = touched.get_mut(place) {
+                    head.apply(event.header())
+                        .map_err(|source| FoldError::Broken {
+                            offset,
+                            key: key.clone(),
+                            source,
+                        })?;
+                }
+                positions.push(offset * POSITIONS_PER_RECORD + index);
+                events.push(event);
             }
         }
         let batch = Arc::new(StoreBatch {
