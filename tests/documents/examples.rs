@@ -26,6 +26,26 @@ pub(crate) fn run(document: &str) -> anyhow::Result<()> {
     play(&server, &blocks, STOPPED)
 }
 
+/// A translation has the blocks of its original, to the letter: those were run.
+pub(crate) fn same(original: &str, translation: &str) -> anyhow::Result<()> {
+    let (blocks, translated) = (markdown::blocks(original)?, markdown::blocks(translation)?);
+    for (block, other) in blocks.iter().zip(&translated) {
+        ensure!(
+            (&block.tag, &block.text) == (&other.tag, &other.text),
+            "{} is not {}",
+            other.place,
+            block.place
+        );
+    }
+    ensure!(
+        blocks.len() == translated.len(),
+        "{original} has {} blocks, {translation} has {}",
+        blocks.len(),
+        translated.len()
+    );
+    Ok(())
+}
+
 fn play(server: &Server, blocks: &[Block], tag: &str) -> anyhow::Result<()> {
     let mut played = Vec::new();
     for (index, block) in blocks.iter().enumerate().filter(|(_, it)| it.tag == tag) {

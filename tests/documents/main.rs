@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         trial("readme::examples_do_what_they_show", || {
             examples::run("README.md")
         }),
+        trial("readme::the_chinese_one_has_the_same_examples", || {
+            examples::same("README.md", "README.zh-CN.md")
+        }),
         trial("operations::examples_do_what_they_show", || {
             examples::run("doc/operations.md")
         }),
