@@ -109,7 +109,13 @@ impl Checker {
         if let [a, b] = &event.participants[..] {
             self.participants(conversation, event.seq, a, b, teller);
         }
-        self.recalled(conversation, event.recalled_seq);
+        self.recalled(conversation, event.seq, event.recalled_seq);
+        if event.body_hash.is_none() && event.kind == Kind::Message {
+            self.conversations[conversation as usize]
+                .withheld
+                .entry(event.seq)
+                .or_insert(None);
+        }
         let head = &mut self.conversations[conversation as usize].stored_head;
         *head = event.seq.max(*head);
         let claim = Claim {
@@ -317,11 +323,12 @@ impl Checker {
         *known = head.max(*known);
     }
 
-    fn recalled(&mut self, conversation: u32, seq: Option<u64>) {
-        if let Some(seq) = seq {
-            self.conversations[conversation as usize]
-                .recalled
-                .insert(seq);
+    /// The event at `seq` takes `target` back.
+    fn recalled(&mut self, conversation: u32, seq: u64, target: Option<u64>) {
+        if let Some(target) = target {
+            let recalled = &mut self.conversations[conversation as usize].recalled;
+            let first = recalled.entry(target).or_insert(seq);
+            *first = seq.min(*first);
         }
     }
 

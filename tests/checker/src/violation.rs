@@ -125,6 +125,8 @@ kinds! {
     DeliveredAfterRemoval: Some(Promise::NobodyElse), "delivered after removal";
     /// An event reached a user from before what he may see.
     DeliveredBeforeJoin: Some(Promise::NobodyElse), "delivered from before the joining";
+    /// A sync whose head is at or above a recall showed what that took back.
+    RecalledShown: Some(Promise::NobodyElse), "recalled content was handed out";
     /// A user sent who was no member at that seq.
     SentByNonMember: Some(Promise::NobodyElse), "sent by a non-member";
     /// The header names another sender than sent it.

@@ -6,6 +6,9 @@ use super::send_order::SendOrder;
 use crate::record::{Client, SyncAnswer, Via};
 use crate::seq_ranges::SeqRanges;
 
+/// Messages of a sync whose head is not named: more are forgotten, no answer is as large.
+const UNSETTLED: usize = 1_000;
+
 /// [`View::hints`] after a hint.
 const HINTED: u8 = 2;
 
@@ -40,6 +43,8 @@ pub(super) struct View {
     pub(super) online_from: u64,
     /// The claim at its end.
     pub(super) read_to: Option<u64>,
+    /// Messages that came with their content by a sync whose end is not written yet.
+    unsettled: Vec<u64>,
     /// How many more syncs a hint may have caused: the next to end may have been on its way when the hint came.
     hints: u8,
     connections: u32,
@@ -131,6 +136,19 @@ impl ClientState {
             view.stored = view.stored.max(seq);
         }
         view.seen.insert(seq)
+    }
+
+    /// A message came with its content by a sync.
+    pub(super) fn shown(&mut self, conversation: u32, seq: u64) {
+        let unsettled = &mut self.view(conversation).unsettled;
+        if unsettled.len() < UNSETTLED {
+            unsettled.push(seq);
+        }
+    }
+
+    /// What came with its content by the sync that ends.
+    pub(super) fn settle(&mut self, conversation: u32) -> Vec<u64> {
+        std::mem::take(&mut self.view(conversation).unsettled)
     }
 
     pub(super) fn hinted(&mut self, conversation: u32) {

@@ -59,12 +59,16 @@ impl Checker {
             time_ms: event.server_time_ms,
         };
         self.claim(conversation, event.seq, &claim, teller);
-        self.recalled(conversation, event.recalled_seq);
-        if event.body_hash.is_none() && matches!(kind, None | Some(Kind::Message)) {
-            self.conversations[conversation as usize]
-                .withheld
-                .entry(event.seq)
-                .or_insert(client);
+        self.recalled(conversation, event.seq, event.recalled_seq);
+        if matches!(kind, None | Some(Kind::Message)) {
+            if event.body_hash.is_none() {
+                self.conversations[conversation as usize]
+                    .withheld
+                    .entry(event.seq)
+                    .or_insert(Some(client));
+            } else if event.via == Via::Sync {
+                self.state(client).shown(conversation, event.seq);
+            }
         }
         if !self.state(client).got(conversation, event.seq, event.via) && event.via != Via::OwnAck {
             self.counts.repeats += 1;
@@ -81,6 +85,8 @@ impl Checker {
         self.counts.syncs += 1;
         let conversation = self.conversation(tenant, &answer.conversation);
         self.named_head(conversation, answer.head);
+        let shown = self.state(client).settle(conversation);
+        self.conversations[conversation as usize].showed(&shown, answer.head, client);
         let Some(fault) = self.state(client).synced(conversation, answer) else {
             return;
         };

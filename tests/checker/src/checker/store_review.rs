@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use super::conversation::Conversation;
 use super::membership::Spans;
 use super::slot_table::{NO_ORDINAL, NO_TIME, Slot, Source};
 use super::{Checker, Texts};
@@ -142,7 +143,7 @@ impl Checker {
         }
     }
 
-    /// Each event is what its sender meant, by a sender who was a member, and withheld only if recalled.
+    /// Each event is what its sender meant, by a sender who was a member, and withheld if and only if it was recalled.
     pub(super) fn review_events(&mut self, members: &[Members]) {
         for (at, members) in members.iter().enumerate() {
             let conversation = &self.conversations[at];
@@ -166,24 +167,7 @@ impl Checker {
                     ));
                 }
             }
-            for (&seq, &client) in conversation
-                .withheld
-                .iter()
-                .filter(|(seq, _)| !conversation.recalled.contains(*seq))
-            {
-                let is_message = conversation
-                    .slots
-                    .range(seq, seq)
-                    .all(|(_, slot)| matches!(slot.kind, None | Some(Kind::Message)));
-                if is_message {
-                    found.push((
-                        ViolationKind::Tombstone,
-                        seq,
-                        Some(client),
-                        "nobody recalled it".to_owned(),
-                    ));
-                }
-            }
+            found.extend(withheld_or_shown(conversation));
             let (tenant, name) = conversation.label(&self.texts);
             for (kind, seq, client, detail) in found {
                 let client = client.map(|client| &self.clients[client as usize].client);
@@ -249,6 +233,37 @@ impl Checker {
             )
         })
     }
+}
+
+/// Contents that were withheld though nobody recalled them, or shown though somebody did.
+fn withheld_or_shown(
+    conversation: &Conversation,
+) -> impl Iterator<Item = (ViolationKind, u64, Option<u32>, String)> {
+    let is_message = |seq| {
+        conversation
+            .slots
+            .range(seq, seq)
+            .all(|(_, slot)| matches!(slot.kind, None | Some(Kind::Message)))
+    };
+    let recalled = &conversation.recalled;
+    let withheld = conversation.withheld.iter();
+    let withheld = withheld
+        .filter(move |(seq, _)| !recalled.contains_key(*seq) && is_message(**seq))
+        .map(|(&seq, &client)| {
+            let detail = "nobody recalled it".to_owned();
+            (ViolationKind::Tombstone, seq, client, detail)
+        });
+    let shown = conversation.shown.iter().filter_map(|(&seq, shown)| {
+        let by = recalled.get(&seq).filter(|by| **by <= shown.as_of)?;
+        let detail = format!("seq {by} took it back, the sync names head {}", shown.as_of);
+        Some((
+            ViolationKind::RecalledShown,
+            seq,
+            Some(shown.client),
+            detail,
+        ))
+    });
+    withheld.chain(shown)
 }
 
 fn describe(slot: &Slot, texts: &Texts) -> String {

@@ -1,6 +1,6 @@
 //! Promises 4 and 5, broken.
 
-use flare_checker::{ClientEvent, SyncAnswer, Via};
+use flare_checker::{ClientEvent, Kind, SyncAnswer, Via};
 
 use crate::story::{ALICE, BOB, CAROL, Story, forgeries, joined};
 
@@ -9,6 +9,13 @@ fn five(story: &mut Story) {
     for seq in 1..=5 {
         story.stored("g", seq, "alice", &format!("a{seq}"));
     }
+}
+
+/// Takes a message back.
+pub(crate) fn recall(story: &mut Story, seq: u64, target: u64) {
+    let recall = story.stored("g", seq, "alice", &format!("a{seq}"));
+    (recall.kind, recall.recalled_seq) = (Kind::Recall, Some(target));
+    (recall.ordinal, recall.body_hash) = (5, None);
 }
 
 forgeries! {
@@ -52,6 +59,15 @@ forgeries! {
         story.get_stored(BOB, "g", 1..=4, Via::Deliver);
         story.get(BOB, "g", 5, "alice", "a5", Via::Deliver).body_hash = None;
         story.end(BOB, "g", 5);
+    };
+    content_that_the_store_withholds_though_nobody_recalled_it: Tombstone, |story| {
+        five(story);
+        story.stored("g", 6, "alice", "a6").body_hash = None;
+    };
+    content_of_another_message_withheld_than_was_recalled: Tombstone, |story| {
+        five(story);
+        recall(story, 6, 2);
+        story.get(BOB, "g", 3, "alice", "a3", Via::History).body_hash = None;
     };
     a_head_below_what_was_there_before_a_restart: HeadWentBack, |story| {
         five(story);

@@ -25,7 +25,34 @@ fn change(who: &str, at_seq: u64, change: MemberChange) -> (String, ClientEvent)
     )
 }
 
+/// Three messages, the second of which seq 4 takes back.
+fn recalled(story: &mut Story) {
+    for seq in 1..=3 {
+        story.stored("g", seq, "alice", &format!("a{seq}"));
+    }
+    let recall = story.stored("g", 4, "alice", "a4");
+    (recall.kind, recall.recalled_seq, recall.ordinal) = (Kind::Recall, Some(2), 3);
+    recall.body_hash = None;
+}
+
 forgeries! {
+    recalled_content_in_the_answer_that_has_the_recall: RecalledShown, |story| {
+        recalled(story);
+        story.get_stored(BOB, "g", 1..=4, Via::Sync);
+        story.synced(BOB, "g", 0, 4, 4);
+    };
+    recalled_content_in_an_answer_that_names_a_later_head: RecalledShown, |story| {
+        recalled(story);
+        story.get_stored(BOB, "g", 1..=2, Via::Sync);
+        story.synced(BOB, "g", 0, 2, 4);
+    };
+    recalled_content_for_one_of_two_readers: RecalledShown, |story| {
+        recalled(story);
+        for (who, head) in [(BOB, 3), (CAROL, 4)] {
+            story.get_stored(who, "g", 1..=3, Via::Sync);
+            story.synced(who, "g", 0, 3, head);
+        }
+    };
     an_event_for_a_stranger: DeliveredToStranger, |story| {
         group(story);
         story.get_stored("dave/phone", "g", 2..=2, Via::Sync);

@@ -4,7 +4,7 @@ use flare_checker::{
     Client, ClientEvent, Counts, Intent, Kind, MemberChange, SyncAnswer, Target, Via, body_hash,
 };
 
-use crate::story::{ALICE, BOB, CAROL, PAD, Story, assert_kept, joined, removed};
+use crate::story::{ALICE, BOB, CAROL, PAD, Story, as_delivered, assert_kept, joined, removed};
 
 #[test]
 fn a_lost_ack_is_answered_by_the_first_receipt() {
@@ -233,6 +233,29 @@ fn recalled_content_may_be_withheld() {
             .get(BOB, "g", 2, "alice", "a1", Via::History)
             .body_hash = None;
         story.get_stored(BOB, "g", 3..=3, Via::Sync);
+        story.end(BOB, "g", 3);
+    });
+}
+
+#[test]
+fn recalled_content_is_withheld_by_the_store_and_by_syncs_from_then_on() {
+    assert_kept(|story| {
+        story.members("g", 1, vec![joined("alice"), joined("bob")]);
+        story.send(ALICE, "a1", "g", 2);
+        let mut recall = as_delivered(story.stored("g", 3, "alice", "a2"), Via::Sync);
+        (recall.kind, recall.recalled_seq) = (Some(Kind::Recall), Some(2));
+        (recall.ordinal, recall.body_hash) = (Some(2), None);
+        let stored = story.store.last_mut().expect("the recall");
+        (stored.kind, stored.recalled_seq) = (Kind::Recall, Some(2));
+        (stored.ordinal, stored.body_hash) = (2, None);
+        // The tablet read before the recall, and was told of it later.
+        story.get_stored("bob/tablet", "g", 1..=2, Via::Sync);
+        story.synced("bob/tablet", "g", 0, 2, 2);
+        story.push("bob/tablet", ClientEvent::Delivered(recall));
+        story.end("bob/tablet", "g", 3);
+        story.store[1].body_hash = None;
+        story.get_stored(BOB, "g", 1..=3, Via::Sync);
+        story.synced(BOB, "g", 0, 3, 3);
         story.end(BOB, "g", 3);
     });
 }

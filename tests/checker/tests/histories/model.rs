@@ -394,6 +394,21 @@ impl Model {
         }
     }
 
+    /// What was taken back comes without its content.
+    fn sync(&mut self, device: usize, place: usize, seqs: std::ops::RangeInclusive<u64>) {
+        let stored = self.story.store.iter();
+        let mut events: Vec<_> = stored
+            .filter(|it| it.conversation == PLACES[place] && seqs.contains(&it.seq))
+            .cloned()
+            .collect();
+        for event in &mut events {
+            if self.recalled[place].contains(&event.seq) {
+                event.body_hash = None;
+            }
+            self.story.receive(DEVICES[device], event, Via::Sync);
+        }
+    }
+
     fn catch_up(&mut self, device: usize) {
         self.devices[device].lags = false;
         for (place, conversation) in PLACES.iter().enumerate() {
@@ -416,8 +431,7 @@ impl Model {
             }
             while from < head {
                 let to = head.min(from + 3);
-                self.story
-                    .get_stored(DEVICES[device], conversation, from + 1..=to, Via::Sync);
+                self.sync(device, place, from + 1..=to);
                 self.devices[device].seen[place].extend(from + 1..=to);
                 let answer = SyncAnswer {
                     conversation: (*conversation).into(),
