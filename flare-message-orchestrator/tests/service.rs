@@ -270,3 +270,18 @@ async fn a_hook_stops_a_message() {
     assert_eq!(placed(&receipts[1]).seq, 1);
     deployment.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_full_disk_refuses_commands_and_holds_up_nobody_else() {
+    let deployment = Deployment::start(config()).await;
+    let first = submit_one(&deployment, text("alice", "bob", "one")).await;
+    assert_eq!(placed(&first).seq, 1);
+    let folder = deployment.stop().await;
+
+    let deployment = Deployment::start_on_full_disk(folder).await;
+    let refused = submit_one(&deployment, text("alice", "bob", "two")).await;
+    assert_eq!(code(&refused), ErrorCode::ResourceExhausted);
+    let conversation = &placed(&first).conversation_id;
+    assert_eq!(deployment.events(conversation).await.len(), 1);
+    deployment.stop().await;
+}

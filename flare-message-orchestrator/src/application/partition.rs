@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 pub use self::work::Surroundings;
 use self::{question::Question, telemetry::Telemetry};
 use super::streams::{Answer, Delivery, Receipt, ending};
-use crate::domain::owner::{Input, Output, Owner};
+use crate::domain::owner::{AppendReport, Input, Output, Owner};
 
 /// The task of one partition.
 pub struct Partition {
@@ -133,9 +133,20 @@ impl Partition {
                 cursor.next_offset,
             ));
         }
+        let is_turned_away = matches!(
+            input,
+            Input::Appended {
+                report: AppendReport::NoRoom,
+                ..
+            }
+        );
         let began = Instant::now();
         let outputs = self.owner.step(self.around.clock.now_ms(), input);
         let took = began.elapsed();
+        if is_turned_away {
+            // A full disk keeps it from owning; reads go on all the same.
+            self.ready.set(true);
+        }
         let mut receipts: BTreeMap<u64, Vec<Receipt>> = BTreeMap::new();
         for output in outputs {
             match output {

@@ -51,11 +51,25 @@ impl Deployment {
         config: OrchestratorConfig,
         hooks: Vec<Arc<dyn PreSendHook>>,
     ) -> Self {
+        Self::start_with(folder, config, hooks, 1 << 20).await
+    }
+
+    /// No disk has as much room as this one wants.
+    pub(crate) async fn start_on_full_disk(folder: TempDir) -> Self {
+        Self::start_with(folder, config(), Vec::new(), 1 << 60).await
+    }
+
+    async fn start_with(
+        folder: TempDir,
+        config: OrchestratorConfig,
+        hooks: Vec<Arc<dyn PreSendHook>>,
+        min_free_bytes: u64,
+    ) -> Self {
         let shutdown = Shutdown::new();
         let data = folder.path().to_owned();
         let log = EmbeddedLogConfig {
             segment_bytes: 4 << 20,
-            min_free_bytes: 1 << 20,
+            min_free_bytes,
             ..EmbeddedLogConfig::default()
         };
         let platform = Platform::new(PlatformParts {
@@ -87,7 +101,10 @@ impl Deployment {
         tasks.spawn(async move {
             shutdown.or_drain(write(log, writes)).await;
         });
-        platform.readiness.all_ready().await.expect("ready");
+        tokio::time::timeout(Duration::from_secs(20), platform.readiness.all_ready())
+            .await
+            .expect("ready in time")
+            .expect("ready");
         Self {
             platform,
             tasks,
