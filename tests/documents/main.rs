@@ -9,9 +9,11 @@ mod configuration;
 mod errors;
 mod examples;
 mod markdown;
+mod metrics;
 mod output;
 mod server;
 mod shell;
+mod sources;
 mod tools;
 mod transcript;
 
@@ -77,6 +79,18 @@ fn main() -> ExitCode {
         trial(
             "limits::every_metric_is_one_that_is_set",
             configuration::every_metric_is_one_that_is_set,
+        ),
+        trial(
+            "operations::every_metric_that_is_set_is_listed",
+            metrics::every_metric_that_is_set_is_listed,
+        ),
+        trial(
+            "operations::what_a_server_shows_is_listed",
+            metrics::what_a_server_shows_is_listed,
+        ),
+        trial(
+            "operations::every_span_is_listed",
+            metrics::every_span_is_listed,
         ),
     ];
     trials.push(trial(

@@ -55,7 +55,20 @@ pub(crate) fn blocks(document: &str) -> anyhow::Result<Vec<Block>> {
 
 /// The cells of every table row of a document whose first cell is in backticks, these taken off.
 pub(crate) fn rows(document: &str) -> anyhow::Result<Vec<Vec<String>>> {
+    Ok(rows_in(&read(document)?))
+}
+
+/// Likewise, of one section.
+pub(crate) fn rows_of(document: &str, heading: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let text = read(document)?;
+    let (_, section) = text
+        .split_once(&format!("\n## {heading}\n"))
+        .with_context(|| format!("{document} has no section {heading:?}"))?;
+    let section = section.split_once("\n## ").map_or(section, |(it, _)| it);
+    Ok(rows_in(section))
+}
+
+fn rows_in(text: &str) -> Vec<Vec<String>> {
     let rows = text
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -65,5 +78,5 @@ pub(crate) fn rows(document: &str) -> anyhow::Result<Vec<Vec<String>>> {
                 .map(|cell| cell.trim().trim_matches('`').to_owned())
                 .collect()
         });
-    Ok(rows.collect())
+    rows.collect()
 }

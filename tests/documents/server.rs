@@ -69,20 +69,26 @@ impl Server {
 
     /// Waits until the event that made the demo users' group has reached their inboxes.
     pub(crate) fn settle(&self) -> anyhow::Result<()> {
-        let metrics = format!("http://{}/metrics", self.started.ops);
         let deadline = Instant::now() + SETTLED_WITHIN;
         while Instant::now() < deadline {
-            let shown = Command::new("curl")
-                .args(["-sS", &metrics])
-                .output()
-                .context("curl")?;
-            if String::from_utf8_lossy(&shown.stdout)
+            if self
+                .metrics()?
                 .contains("flare_session_events_total{outcome=\"taken\"}")
             {
                 return Ok(());
             }
         }
         anyhow::bail!("the demo users' group was in no inbox within {SETTLED_WITHIN:?}")
+    }
+
+    /// What Prometheus would read.
+    pub(crate) fn metrics(&self) -> anyhow::Result<String> {
+        let metrics = format!("http://{}/metrics", self.started.ops);
+        let shown = Command::new("curl")
+            .args(["-sS", &metrics])
+            .output()
+            .context("curl")?;
+        Ok(String::from_utf8(shown.stdout)?)
     }
 
     /// The folder that holds its data folder, `flare-data`.

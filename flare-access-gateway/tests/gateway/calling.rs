@@ -13,6 +13,7 @@ use prost_types::Any;
 
 use crate::{
     harness::{Client, Gateway},
+    services::code,
     wire::one_event,
 };
 
@@ -75,9 +76,13 @@ async fn a_call_bears_the_connection_s_user_whatever_the_client_says() {
         );
 
         client.send(get(3, None)).await;
+        let refused = match client.frame().await {
+            ServerFrame::Error(error) => error,
+            other => panic!("a refusal, not {other:?}"),
+        };
         assert_eq!(
-            client.refusal().await,
-            (3, ErrorCode::ConversationNotFound, String::new())
+            (refused.id, code(refused.error.as_ref())),
+            (3, ErrorCode::ConversationNotFound)
         );
         let (_, request) = gateway
             .world
@@ -97,7 +102,10 @@ async fn a_call_bears_the_connection_s_user_whatever_the_client_says() {
             context.tenant.map(|it| it.tenant_id).as_deref(),
             Some("default")
         );
-        assert_eq!(context.trace_id.len(), 32);
+        assert_eq!(
+            (context.trace_id.len(), &context.trace_id),
+            (32, &refused.trace_id)
+        );
 
         let spoof = Actor {
             kind: ActorKind::System.into(),

@@ -138,7 +138,6 @@ fn event(seq: u64, participants: &[&str], change: MemberChange) -> Event {
     Event {
         conversation: conversation(),
         seq,
-        message_id: format!("m{seq}"),
         trace_id: Bytes::new(),
         sender: "alice".to_owned(),
         sender_device: "phone".to_owned(),

@@ -68,7 +68,7 @@ impl Spans {
         TraceId::from_slice(trace_id).filter(|it| self.share.has(*it))
     }
 
-    /// The span that `open` makes, such as `|| tracing::info_span!("send")`, as part of `trace`; a disabled one, and no call of `open`, if
+    /// The span that `open` makes, such as `|| tracing::info_span!("rpc")`, as part of `trace`; a disabled one, and no call of `open`, if
     /// the trace is not sampled. Spans opened inside it are of the same trace.
     pub fn open(&self, trace: TraceId, open: impl FnOnce() -> Span) -> Span {
         if !self.is_sampled(trace) {

@@ -17,7 +17,7 @@ use flare_proto::{
     descriptor_pool,
     storage::{ReadRange, ReadRangesRequest},
 };
-use flare_server_core::error::Refusal;
+use flare_server_core::{error::Refusal, telemetry::TraceId};
 use prost::Message;
 use prost_types::Any;
 use tokio::time::Duration;
@@ -207,7 +207,7 @@ impl Session {
         };
         let method = method.to_owned();
         let told = ToldCall::begins(&link.spans, trace_id, &method);
-        self.spawn(id, move |link, _| async move {
+        self.spawn(id, Some(trace_id), move |link, _| async move {
             let calling = link
                 .services
                 .call(&method, request, link.config.max_reply_bytes);
@@ -220,7 +220,7 @@ impl Session {
     }
 
     fn on_refresh(&self, refresh: Refresh) {
-        self.spawn(refresh.id, move |link, connection| async move {
+        self.spawn(refresh.id, None, move |link, connection| async move {
             let expires_s = renew(&link, &connection, &refresh.token).await?;
             let response = RefreshResponse {
                 token_expires_ms: expires_s.saturating_mul(1_000),
@@ -232,9 +232,13 @@ impl Session {
         });
     }
 
-    /// Answers a request when `work` is done, without holding up the frames behind it.
-    fn spawn<W>(&self, id: u32, work: impl FnOnce(Arc<Link>, Arc<Connection>) -> W)
-    where
+    /// Answers a request when `work` is done, without holding up the frames behind it. A refusal bears the trace under which it was worked.
+    fn spawn<W>(
+        &self,
+        id: u32,
+        trace: Option<TraceId>,
+        work: impl FnOnce(Arc<Link>, Arc<Connection>) -> W,
+    ) where
         W: Future<Output = Result<Any, Refusal>> + Send + 'static,
     {
         let (link, connection) = (Arc::clone(self.link()), Arc::clone(self.connection()));
@@ -259,7 +263,10 @@ impl Session {
                     call.0.reply(payload, || link.connections.now_ms()).await;
                 }
                 Err(refusal) => {
-                    let error = frames::error(id, refusal);
+                    let error = ErrorFrame {
+                        trace_id: trace.map(|it| it.to_string()).unwrap_or_default(),
+                        ..frames::error(id, refusal)
+                    };
                     frames::count(&error);
                     let payload = frames::encode(call.0.codec, &ServerFrame::Error(error));
                     call.0

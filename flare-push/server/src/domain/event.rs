@@ -29,8 +29,6 @@ pub struct Event {
     pub conversation: Conversation,
     /// Its place.
     pub seq: u64,
-    /// Its own id.
-    pub message_id: String,
     /// W3C trace id, 16 bytes; may be empty.
     pub trace_id: Bytes,
     /// Whose connection it came over: that device gets no delivery. Empty: it came another way.

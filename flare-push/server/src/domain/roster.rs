@@ -112,7 +112,6 @@ mod tests {
                 id: "g".to_owned(),
             },
             seq,
-            message_id: String::new(),
             trace_id: Bytes::new(),
             sender: String::new(),
             sender_device: String::new(),

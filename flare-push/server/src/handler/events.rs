@@ -56,7 +56,6 @@ fn parse(payload: &Bytes) -> Result<Event, NoEvent> {
             id: event.conversation_id.to_owned(),
         },
         seq: event.seq,
-        message_id: event.message_id.to_owned(),
         trace_id: payload.slice_ref(event.trace_id),
         sender: event.sender_id.to_owned(),
         sender_device: event.sender_device_id.to_owned(),

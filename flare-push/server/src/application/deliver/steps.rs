@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use flare_proto::event_view::EventView;
 use flare_server_core::telemetry::{Batch, EventPlace, Spans};
 
 use crate::{application::ports::PortError, domain::event::Event};
@@ -21,7 +22,9 @@ impl<'a> Steps<'a> {
             batch.add(&event.trace_id, || EventPlace {
                 conversation: event.conversation.id.clone(),
                 seq: event.seq,
-                message_id: event.message_id.clone(),
+                message_id: EventView::read(&event.bytes)
+                    .map(|it| it.message_id.to_owned())
+                    .unwrap_or_default(),
             });
         }
         let since = Instant::now();
