@@ -82,7 +82,6 @@ impl<'a> EventView<'a> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
-        clippy::cast_sign_loss,
         reason = "as protobuf has it: a varint is cut to the field's width"
     )]
     fn read_header(&mut self, mut from: &'a [u8]) -> Result<(), NoEvent> {
