@@ -149,6 +149,12 @@ impl ConversationEvent {
         self.header.kind()
     }
 
+    /// Whether it is a message that was taken back before it came, and so came without its content. The recall is an event of its own, as it
+    /// is for a message that came whole.
+    pub fn is_withheld(&self) -> bool {
+        self.kind() == EventKind::MessageCreated && self.body.is_empty()
+    }
+
     /// The decoded body; `None` if it is withheld, or newer than this client.
     pub fn body(&self) -> Option<Body> {
         EventBody::decode(self.body.clone()).ok()?.body

@@ -9,9 +9,12 @@ use flare_core_sdk::{
     proto::{
         client::{CloseReason, Kicked, SendAck, SyncHint},
         common::ErrorCode,
+        message::{self, EventKind},
         storage::{RangeResult, ReadRangesResponse},
     },
 };
+
+use prost::Message as _;
 
 use crate::{
     fake_server::{FakeServer, event},
@@ -59,6 +62,49 @@ async fn a_gap_is_synced_and_the_next_run_goes_on_where_the_last_one_ended() {
     let mut peer = server.welcomed().await;
     peer.deliver("g", [4, 5]).await;
     assert_eq!(next_told(&mut events).await.header.seq, 5);
+}
+
+#[tokio::test]
+async fn a_message_that_was_taken_back_is_told_at_its_place_without_its_content() {
+    let server = FakeServer::start().await;
+    let (_client, mut events) = Client::connect(server.options());
+    let mut peer = server.welcomed().await;
+    peer.deliver("g", [4]).await;
+    let Some(ClientFrame::Sync(sync)) = peer.next().await else {
+        panic!("it asks for what is below seq 4")
+    };
+    let made = |seq: u64, kind: EventKind, is_withheld: bool| {
+        let mut event = message::Event::decode(event("g", seq)).expect("an event");
+        event.header.get_or_insert_default().set_kind(kind);
+        if is_withheld {
+            event.body.clear();
+        }
+        event.encode_to_vec().into()
+    };
+    let result = RangeResult {
+        conversation_id: "g".to_owned(),
+        events: vec![
+            made(1, EventKind::MessageCreated, true),
+            made(2, EventKind::MessageCreated, false),
+            made(3, EventKind::MessageRecalled, false),
+        ],
+        head_seq: 3,
+        floor_seq: 1,
+        ..RangeResult::default()
+    };
+    let answer = ReadRangesResponse {
+        ranges: vec![result],
+    };
+    peer.reply(sync.id, "flare.storage.v1.ReadRangesResponse", &answer)
+        .await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let event = next_told(&mut events).await;
+        told.push((event.header.seq, event.is_withheld(), event.content()));
+    }
+    let [(1, true, None), (2, false, Some(_)), (3, false, _)] = told[..] else {
+        panic!("{told:?}")
+    };
 }
 
 #[tokio::test]

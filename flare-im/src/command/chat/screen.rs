@@ -17,6 +17,8 @@ use prost::Message as _;
 const DIM: &str = "\u{1b}[2m";
 const BOLD: &str = "\u{1b}[1m";
 const PLAIN: &str = "\u{1b}[0m";
+/// In place of a recalled message's content.
+const TAKEN_BACK: &str = "(taken back)";
 
 /// The terminal, or whatever stands in its place.
 pub(crate) struct Screen {
@@ -70,7 +72,7 @@ impl Screen {
         };
         let header = event.header.unwrap_or_default();
         let what = if message.recalled {
-            "(taken back)".to_owned()
+            TAKEN_BACK.to_owned()
         } else {
             words_of(event.body.as_ref())
         };
@@ -120,6 +122,9 @@ impl Screen {
 
 /// An event in words.
 pub(crate) fn what_happened(event: &ConversationEvent) -> String {
+    if event.is_withheld() {
+        return TAKEN_BACK.to_owned();
+    }
     words_of(event.body.as_ref())
 }
 
