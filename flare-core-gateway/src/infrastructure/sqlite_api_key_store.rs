@@ -5,6 +5,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     Row, SqlitePool,
+    migrate::MigrateError,
     sqlite::{
         SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
     },
@@ -62,7 +63,12 @@ impl SqliteApiKeyStore {
             // Another process may have made the same step between our look and ours; then the next look finds it made.
             migrated = MIGRATIONS.run(&pool).await;
         }
-        migrated.map_err(|error| failed(&error))?;
+        migrated.map_err(|error| match error {
+            MigrateError::VersionMissing(found) => failed(&format_args!(
+                "its tables are of schema {found}, which only a later version knows"
+            )),
+            error => failed(&error),
+        })?;
         Ok(Self { pool })
     }
 }

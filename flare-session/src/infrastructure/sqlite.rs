@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool, Transaction,
+    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -40,7 +41,13 @@ impl SqliteSession {
         sqlx::migrate!()
             .run(&writer)
             .await
-            .map_err(|error| named(error.into()))?;
+            .map_err(|error| match error {
+                MigrateError::VersionMissing(found) => StoreError::Failed(format!(
+                    "{}: its tables are of schema {found}, which only a later version knows",
+                    file.display()
+                )),
+                error => named(error.into()),
+            })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers.max(1))
             .connect_with(options.pragma("query_only", "on"))

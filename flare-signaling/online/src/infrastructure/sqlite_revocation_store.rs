@@ -5,6 +5,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     SqlitePool,
+    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -24,8 +25,13 @@ pub struct SqliteRevocationStore {
 
 impl SqliteRevocationStore {
     /// Opens the file, made if it is not there, and brings its tables up to date.
-    pub async fn open(file: &Path) -> Result<Self, sqlx::Error> {
-        let options = SqliteConnectOptions::from_str("sqlite:")?
+    pub async fn open(file: &Path) -> Result<Self, PortError> {
+        let failed = |error: &dyn std::fmt::Display| PortError {
+            what: "revocation store",
+            why: format!("{}: {error}", file.display()),
+        };
+        let options = SqliteConnectOptions::from_str("sqlite:")
+            .map_err(|error| failed(&error))?
             .filename(file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -34,8 +40,14 @@ impl SqliteRevocationStore {
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_with(options)
-            .await?;
-        MIGRATIONS.run(&pool).await?;
+            .await
+            .map_err(|error| failed(&error))?;
+        MIGRATIONS.run(&pool).await.map_err(|error| match error {
+            MigrateError::VersionMissing(found) => failed(&format_args!(
+                "its tables are of schema {found}, which only a later version knows"
+            )),
+            error => failed(&error),
+        })?;
         Ok(Self { pool })
     }
 }
