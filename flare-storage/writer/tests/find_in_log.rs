@@ -191,7 +191,7 @@ fn in_log(offset: u64, event: &LoggedEvent) -> Result<Found, Refusal> {
 }
 
 fn code(outcome: Result<Found, Refusal>) -> ErrorCode {
-    outcome.expect_err("refused").code
+    outcome.unwrap_err().code
 }
 
 #[tokio::test]

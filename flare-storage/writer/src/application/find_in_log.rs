@@ -142,7 +142,7 @@ impl LogSearch {
         self.scan(low, |_, record| match record {
             LogRecord::Group { events, .. } => {
                 match events.iter().find(|it| it.message_id() == id) {
-                    Some(event) => Seen::Wanted(event.clone()),
+                    Some(event) => Seen::Wanted(Box::new(event.clone())),
                     None if events.iter().all(|it| it.header().time_ms > time_ms) => Seen::Beyond,
                     None => Seen::Other,
                 }
@@ -189,7 +189,7 @@ impl LogSearch {
             }
             for (offset, bytes) in read.records {
                 match look(offset, &decode(offset, bytes)?) {
-                    Seen::Wanted(event) => return Ok(Some((offset, event))),
+                    Seen::Wanted(event) => return Ok(Some((offset, *event))),
                     Seen::Beyond => return Ok(None),
                     Seen::Other => next = offset + 1,
                 }
@@ -200,7 +200,7 @@ impl LogSearch {
 
 /// What a record is to one who looks for a message.
 enum Seen {
-    Wanted(LoggedEvent),
+    Wanted(Box<LoggedEvent>),
     Other,
     /// It does not come any more.
     Beyond,
@@ -208,7 +208,7 @@ enum Seen {
 
 impl Seen {
     fn of(event: Option<&LoggedEvent>) -> Self {
-        event.cloned().map_or(Self::Other, Self::Wanted)
+        event.map_or(Self::Other, |it| Self::Wanted(Box::new(it.clone())))
     }
 }
 
