@@ -1,5 +1,4 @@
 //! The adapters keep their ports' contracts; an adapter that breaks one obligation fails that one only.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod answering;
 mod log_places;

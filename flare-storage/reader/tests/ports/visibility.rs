@@ -56,7 +56,6 @@ impl Session {
         }
         Ok(AuthorizeResponse {
             memberships,
-            ..AuthorizeResponse::default()
         })
     }
 }
