@@ -100,7 +100,6 @@ impl LogFile {
         };
         log.settle(torn)?;
         log.check_room();
-        log.apply_retention()?;
         log.options.on_fatal = on_fatal;
         Ok(log)
     }

@@ -25,7 +25,8 @@ impl LogFile {
     }
 
     /// Removes what [`LogOptions::retention`](super::LogOptions::retention) no longer keeps, with a warning for each segment.
-    /// Also done when a segment is full.
+    /// Also done when a segment is full, but not when the log is opened: what grew old while the process was away has yet to be
+    /// read by those who were away with it.
     ///
     /// # Errors
     /// [`LogError::Io`], [`LogError::Fatal`].
