@@ -2,6 +2,7 @@
 
 mod a_day;
 mod chat;
+mod explaining;
 mod groups;
 mod identity;
 mod joining;
@@ -77,6 +78,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(groups::removed_while_sending, EMBEDDED, 60),
     scenario!(reading::unread_and_read_across_devices, EMBEDDED, 60),
     scenario!(joining::late_joiner, EMBEDDED, 60),
+    scenario!(explaining::where_a_message_went, BOTH, 60),
     scenario!(
         traces::every_stage_of_a_message,
         BOTH,

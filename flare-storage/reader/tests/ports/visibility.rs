@@ -54,9 +54,7 @@ impl Session {
             Self::SaysNothing => memberships.iter_mut().for_each(|it| it.state = 99),
             Self::Fails => return Err(Status::unavailable("away")),
         }
-        Ok(AuthorizeResponse {
-            memberships,
-        })
+        Ok(AuthorizeResponse { memberships })
     }
 }
 
