@@ -1,0 +1,289 @@
+//! `PresenceStore`.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use flare_signaling_online::{
+    application::ports::{PortError, PresenceStore},
+    domain::{
+        presence::{Connection, Gateway, Located, Registered},
+        revocation::DeviceKey,
+    },
+    infrastructure::memory_presence_store::MemoryPresenceStore,
+};
+
+use crate::{Obligation, Outcome, same, violated};
+
+const LEASE_MS: i64 = 1_000;
+
+/// A way to break one obligation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    HidesTheDisplaced,
+    DeletesWhateverStands,
+    ForgetsNoLease,
+    MixesTenants,
+}
+
+struct Flawed {
+    inner: MemoryPresenceStore,
+    flaw: Option<Flaw>,
+    /// Every connection that was ever registered.
+    registered: Mutex<Vec<(Gateway, Connection)>>,
+}
+
+#[async_trait]
+impl PresenceStore for Flawed {
+    async fn renew(&self, gateway: &Gateway, until_ms: i64) -> Result<bool, PortError> {
+        self.inner.renew(gateway, until_ms).await
+    }
+
+    async fn register(
+        &self,
+        gateway: &Gateway,
+        mut connections: Vec<Connection>,
+        max_devices: usize,
+        until_ms: i64,
+    ) -> Result<Vec<Registered>, PortError> {
+        if self.flaw == Some(Flaw::MixesTenants) {
+            for it in &mut connections {
+                "one".clone_into(&mut it.device.tenant);
+            }
+        }
+        let made = connections.iter().map(|it| (gateway.clone(), it.clone()));
+        self.registered.lock().unwrap().extend(made);
+        let mut outcomes = self
+            .inner
+            .register(gateway, connections, max_devices, until_ms)
+            .await?;
+        if self.flaw == Some(Flaw::HidesTheDisplaced) {
+            for outcome in &mut outcomes {
+                if let Registered::Stands { displaced } = outcome {
+                    *displaced = None;
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn unregister(
+        &self,
+        incarnation: &str,
+        connections: &[(DeviceKey, u64)],
+    ) -> Result<Vec<DeviceKey>, PortError> {
+        if self.flaw == Some(Flaw::MixesTenants) {
+            let mut connections = connections.to_vec();
+            for (device, _) in &mut connections {
+                "one".clone_into(&mut device.tenant);
+            }
+            let mut gone = self.inner.unregister(incarnation, &connections).await?;
+            gone.iter_mut()
+                .for_each(|it| "t".clone_into(&mut it.tenant));
+            return Ok(gone);
+        }
+        if self.flaw != Some(Flaw::DeletesWhateverStands) {
+            return self.inner.unregister(incarnation, connections).await;
+        }
+        let mut gone = Vec::new();
+        let registered = self.registered.lock().unwrap().clone();
+        for (gateway, it) in registered {
+            if connections.iter().any(|(device, _)| *device == it.device) {
+                let stands = [(it.device, it.connection_id)];
+                gone.extend(self.inner.unregister(&gateway.incarnation, &stands).await?);
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError> {
+        let tenant_of = |tenant: &String| match self.flaw {
+            Some(Flaw::MixesTenants) => "one".to_owned(),
+            _ => tenant.clone(),
+        };
+        let users: Vec<_> = users
+            .iter()
+            .map(|(tenant, user)| (tenant_of(tenant), user.clone()))
+            .collect();
+        self.inner.lookup(&users).await
+    }
+
+    async fn expire(&self, now_ms: i64) -> Result<Vec<DeviceKey>, PortError> {
+        match self.flaw {
+            Some(Flaw::ForgetsNoLease) => Ok(Vec::new()),
+            _ => self.inner.expire(now_ms).await,
+        }
+    }
+
+    async fn next_expiry_ms(&self) -> Result<Option<i64>, PortError> {
+        self.inner.next_expiry_ms().await
+    }
+}
+
+fn subject(flaw: Option<Flaw>) -> Arc<dyn PresenceStore> {
+    Arc::new(Flawed {
+        inner: MemoryPresenceStore::default(),
+        flaw,
+        registered: Mutex::default(),
+    })
+}
+
+fn gateway(name: &str) -> Gateway {
+    Gateway {
+        incarnation: name.to_owned(),
+        endpoint: format!("http://{name}"),
+    }
+}
+
+fn phone(tenant: &str) -> DeviceKey {
+    DeviceKey {
+        tenant: tenant.to_owned(),
+        user: "alice".to_owned(),
+        device: "phone".to_owned(),
+    }
+}
+
+/// Each connects a millisecond after the one before it.
+fn connection(device: DeviceKey, connection_id: u64) -> Connection {
+    Connection {
+        device,
+        platform: "test".to_owned(),
+        connection_id,
+        connected_ms: i64::try_from(connection_id).unwrap(),
+    }
+}
+
+async fn register(
+    store: &Arc<dyn PresenceStore>,
+    at: &str,
+    device: DeviceKey,
+    id: u64,
+) -> Result<Registered, String> {
+    let connections = vec![connection(device, id)];
+    let outcomes = store.register(&gateway(at), connections, 5, LEASE_MS).await;
+    let mut outcomes = outcomes.map_err(|error| error.to_string())?;
+    outcomes.pop().ok_or_else(|| "no outcome".to_owned())
+}
+
+/// The gateways and ids of a user's connections.
+async fn found(store: &Arc<dyn PresenceStore>, tenant: &str) -> Result<Vec<(String, u64)>, String> {
+    let users = [(tenant.to_owned(), "alice".to_owned())];
+    let located = store.lookup(&users).await.map_err(|it| it.to_string())?;
+    let place = |it: Located| (it.gateway.incarnation, it.connection_id);
+    Ok(located.into_iter().flatten().map(place).collect())
+}
+
+async fn one_connection_a_device(flaw: Option<Flaw>) -> Outcome {
+    let store = subject(flaw);
+    let alone = Registered::Stands { displaced: None };
+    same(
+        "the first",
+        register(&store, "a", phone("t"), 1).await?,
+        alone.clone(),
+    )?;
+    match register(&store, "b", phone("t"), 2).await? {
+        Registered::Stands {
+            displaced: Some(displaced),
+        } => same("the displaced one", displaced.connection_id, 1)?,
+        other => return Err(format!("the second: {other:?}")),
+    }
+    same(
+        "once more",
+        register(&store, "b", phone("t"), 2).await?,
+        alone,
+    )?;
+    let late = register(&store, "a", phone("t"), 1).await?;
+    same("what was displaced before", late, Registered::Outdated)?;
+    same(
+        "who stands",
+        found(&store, "t").await?,
+        vec![("b".to_owned(), 2)],
+    )
+}
+
+async fn compare_and_delete(flaw: Option<Flaw>) -> Outcome {
+    let store = subject(flaw);
+    register(&store, "a", phone("t"), 1).await?;
+    register(&store, "b", phone("t"), 2).await?;
+    for (incarnation, id) in [("a", 1), ("a", 2), ("b", 1)] {
+        let gone = store.unregister(incarnation, &[(phone("t"), id)]).await;
+        same("who went", gone.map_err(|it| it.to_string())?, Vec::new())?;
+    }
+    same(
+        "who stands",
+        found(&store, "t").await?,
+        vec![("b".to_owned(), 2)],
+    )?;
+    let gone = store.unregister("b", &[(phone("t"), 2)]).await;
+    let users = vec![phone("t").whole_user()];
+    same("who went", gone.map_err(|it| it.to_string())?, users)?;
+    same("who stands", found(&store, "t").await?, Vec::new())
+}
+
+async fn leases(flaw: Option<Flaw>) -> Outcome {
+    let store = subject(flaw);
+    register(&store, "a", phone("t"), 1).await?;
+    let renewed = store.renew(&gateway("a"), LEASE_MS + 500).await;
+    same(
+        "a known gateway",
+        renewed.map_err(|it| it.to_string())?,
+        true,
+    )?;
+    store
+        .expire(LEASE_MS + 499)
+        .await
+        .map_err(|it| it.to_string())?;
+    same("while it lasts", found(&store, "t").await?.len(), 1)?;
+    store
+        .expire(LEASE_MS + 500)
+        .await
+        .map_err(|it| it.to_string())?;
+    same("when it has ended", found(&store, "t").await?, Vec::new())?;
+    let renewed = store.renew(&gateway("a"), LEASE_MS + 900).await;
+    same(
+        "a gateway with nothing",
+        renewed.map_err(|it| it.to_string())?,
+        false,
+    )
+}
+
+async fn tenants(flaw: Option<Flaw>) -> Outcome {
+    let store = subject(flaw);
+    register(&store, "a", phone("mine"), 1).await?;
+    same(
+        "of another tenant",
+        found(&store, "other").await?,
+        Vec::new(),
+    )?;
+    same("of his own", found(&store, "mine").await?.len(), 1)
+}
+
+const OBLIGATIONS: [Obligation<Flaw>; 4] = [
+    ("one_connection_a_device", |flaw| {
+        Box::pin(one_connection_a_device(flaw))
+    }),
+    ("compare_and_delete", |flaw| {
+        Box::pin(compare_and_delete(flaw))
+    }),
+    ("leases", |flaw| Box::pin(leases(flaw))),
+    ("tenants", |flaw| Box::pin(tenants(flaw))),
+];
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_every_obligation() {
+    for (name, check) in OBLIGATIONS {
+        assert_eq!(check(None).await, Ok(()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
+    let flaws = [
+        Flaw::HidesTheDisplaced,
+        Flaw::DeletesWhateverStands,
+        Flaw::ForgetsNoLease,
+        Flaw::MixesTenants,
+    ];
+    for (flaw, (name, _)) in flaws.into_iter().zip(OBLIGATIONS) {
+        assert_eq!(violated(&OBLIGATIONS, Some(flaw)).await, [name], "{flaw:?}");
+    }
+}

@@ -1,0 +1,210 @@
+//! `RevocationStore`.
+
+use std::{collections::HashMap, path::PathBuf, sync::Mutex};
+
+use async_trait::async_trait;
+use flare_signaling_online::{
+    application::ports::{PortError, RevocationStore},
+    domain::revocation::DeviceKey,
+    infrastructure::sqlite_revocation_store::SqliteRevocationStore,
+};
+
+use crate::{Obligation, Outcome, same, violated};
+
+/// A way to break one obligation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    KeepsInMemory,
+    GoesBack,
+    AnswersFromBefore,
+    LooksAtTheDeviceAlone,
+}
+
+/// A store in a file, and a flaw in front of it.
+struct Flawed {
+    file: PathBuf,
+    inner: SqliteRevocationStore,
+    flaw: Option<Flaw>,
+    memory: Mutex<HashMap<DeviceKey, i64>>,
+    /// What each question got before.
+    answered: Mutex<HashMap<DeviceKey, i64>>,
+}
+
+impl Flawed {
+    async fn open(file: PathBuf, flaw: Option<Flaw>) -> Result<Self, String> {
+        Ok(Self {
+            inner: SqliteRevocationStore::open(&file)
+                .await
+                .map_err(|error| error.to_string())?,
+            file,
+            flaw,
+            memory: Mutex::default(),
+            answered: Mutex::default(),
+        })
+    }
+
+    /// As after the process's death: what is not in the file is gone.
+    async fn restarts(self) -> Result<Self, String> {
+        Self::open(self.file.clone(), self.flaw).await
+    }
+
+    async fn stands(&self, device: &DeviceKey) -> Result<i64, PortError> {
+        match self.flaw {
+            Some(Flaw::KeepsInMemory) => {
+                let memory = self.memory.lock().unwrap();
+                let whole = memory.get(&device.whole_user()).copied();
+                Ok(whole.max(memory.get(device).copied()).unwrap_or_default())
+            }
+            Some(Flaw::GoesBack) => {
+                let last = self.memory.lock().unwrap().get(device).copied();
+                let whole = self.of(&device.whole_user()).await?;
+                match last {
+                    Some(last) => Ok(last.max(whole)),
+                    None => self.of(device).await,
+                }
+            }
+            Some(Flaw::LooksAtTheDeviceAlone) => {
+                let memory = self.memory.lock().unwrap();
+                Ok(memory.get(device).copied().unwrap_or_default())
+            }
+            Some(Flaw::AnswersFromBefore) | None => self.of(device).await,
+        }
+    }
+
+    async fn of(&self, device: &DeviceKey) -> Result<i64, PortError> {
+        let answers = self.inner.not_before(std::slice::from_ref(device)).await?;
+        Ok(answers.first().copied().unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl RevocationStore for Flawed {
+    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError> {
+        let stands = if self.flaw == Some(Flaw::KeepsInMemory) {
+            let memory = self.memory.lock().unwrap();
+            memory.get(device).copied().unwrap_or(0).max(not_before_s)
+        } else {
+            self.inner.revoke(device, not_before_s).await?
+        };
+        let kept = if self.flaw == Some(Flaw::GoesBack) {
+            not_before_s
+        } else {
+            stands
+        };
+        self.memory.lock().unwrap().insert(device.clone(), kept);
+        Ok(kept)
+    }
+
+    async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {
+        let mut answers = Vec::new();
+        for device in devices {
+            let stands = self.stands(device).await?;
+            let mut answered = self.answered.lock().unwrap();
+            let before = *answered.entry(device.clone()).or_insert(stands);
+            answers.push(match self.flaw {
+                Some(Flaw::AnswersFromBefore) => before,
+                _ => stands,
+            });
+        }
+        Ok(answers)
+    }
+}
+
+fn device(name: &str) -> DeviceKey {
+    DeviceKey {
+        tenant: "t".to_owned(),
+        user: "alice".to_owned(),
+        device: name.to_owned(),
+    }
+}
+
+struct Subject {
+    folder: tempfile::TempDir,
+    store: Flawed,
+}
+
+async fn subject(flaw: Option<Flaw>) -> Result<Subject, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let store = Flawed::open(folder.path().join("online.sqlite"), flaw).await?;
+    Ok(Subject { folder, store })
+}
+
+async fn revoke(store: &Flawed, name: &str, not_before_s: i64) -> Result<i64, String> {
+    let revoked = store.revoke(&device(name), not_before_s).await;
+    revoked.map_err(|error| error.to_string())
+}
+
+async fn not_before(store: &Flawed, names: &[&str]) -> Result<Vec<i64>, String> {
+    let devices: Vec<_> = names.iter().map(|it| device(it)).collect();
+    let answers = store.not_before(&devices).await;
+    answers.map_err(|error| error.to_string())
+}
+
+async fn durable(flaw: Option<Flaw>) -> Outcome {
+    let Subject { folder, store } = subject(flaw).await?;
+    revoke(&store, "phone", 7).await?;
+    let store = store.restarts().await?;
+    // Whatever the restart has in memory must have come from the file.
+    let stands = store.inner.not_before(&[device("phone")]).await;
+    drop(folder);
+    same(
+        "after a restart",
+        stands.map_err(|error| error.to_string())?,
+        vec![7],
+    )
+}
+
+async fn only_forward(flaw: Option<Flaw>) -> Outcome {
+    let it = subject(flaw).await?;
+    revoke(&it.store, "phone", 7).await?;
+    let stands = revoke(&it.store, "phone", 5).await?;
+    same("what stands", stands, 7)?;
+    same(
+        "what is said",
+        not_before(&it.store, &["phone"]).await?,
+        vec![7],
+    )
+}
+
+async fn seen_at_once(flaw: Option<Flaw>) -> Outcome {
+    let it = subject(flaw).await?;
+    same("before", not_before(&it.store, &["phone"]).await?, vec![0])?;
+    revoke(&it.store, "phone", 7).await?;
+    same("after", not_before(&it.store, &["phone"]).await?, vec![7])
+}
+
+async fn both_levels(flaw: Option<Flaw>) -> Outcome {
+    let it = subject(flaw).await?;
+    revoke(&it.store, "", 5).await?;
+    revoke(&it.store, "phone", 7).await?;
+    revoke(&it.store, "tablet", 3).await?;
+    let stands = not_before(&it.store, &["laptop", "phone", "tablet"]).await?;
+    same("what stands", stands, vec![5, 7, 5])
+}
+
+const OBLIGATIONS: [Obligation<Flaw>; 4] = [
+    ("durable", |flaw| Box::pin(durable(flaw))),
+    ("only_forward", |flaw| Box::pin(only_forward(flaw))),
+    ("seen_at_once", |flaw| Box::pin(seen_at_once(flaw))),
+    ("both_levels", |flaw| Box::pin(both_levels(flaw))),
+];
+
+#[tokio::test]
+async fn the_store_in_sqlite_keeps_every_obligation() {
+    for (name, check) in OBLIGATIONS {
+        assert_eq!(check(None).await, Ok(()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
+    let flaws = [
+        Flaw::KeepsInMemory,
+        Flaw::GoesBack,
+        Flaw::AnswersFromBefore,
+        Flaw::LooksAtTheDeviceAlone,
+    ];
+    for (flaw, (name, _)) in flaws.into_iter().zip(OBLIGATIONS) {
+        assert_eq!(violated(&OBLIGATIONS, Some(flaw)).await, [name], "{flaw:?}");
+    }
+}
