@@ -3,6 +3,7 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
+use backon::{ExponentialBuilder, Retryable};
 use sqlx::{
     Row, SqlitePool,
     migrate::MigrateError,
@@ -23,9 +24,7 @@ use crate::{
 /// Tables of the store, from the beginning on.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Each step that others make meanwhile costs one.
-const MIGRATION_TRIES: usize = 10;
-/// How long a command waits for another process's.
+/// How long a command waits for another process's, and an open for another's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rows of a SQLite file, each commit synced. A server and commands beside it may have it open at once.
@@ -50,27 +49,52 @@ impl SqliteApiKeyStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .connect_with(options)
+        let open = || async {
+            let pool = SqlitePoolOptions::new()
+                .max_connections(4)
+                .connect_with(options.clone())
+                .await
+                .map_err(MigrateError::Execute)?;
+            MIGRATIONS.run(&pool).await?;
+            Ok(pool)
+        };
+        // Another process may be making the same step: SQLite waits for it in most places, but neither when it turns a file to its
+        // write-ahead log nor when two look at the tables before one of them changes them.
+        let tries = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(5))
+            .with_max_delay(Duration::from_millis(200))
+            .with_total_delay(Some(BUSY_TIMEOUT))
+            .without_max_times()
+            .with_jitter();
+        let pool = open
+            .retry(tries)
+            .when(may_pass)
             .await
-            .map_err(|error| failed(&error))?;
-        let mut migrated = MIGRATIONS.run(&pool).await;
-        for _ in 1..MIGRATION_TRIES {
-            if migrated.is_ok() {
-                break;
-            }
-            // Another process may have made the same step between our look and ours; then the next look finds it made.
-            migrated = MIGRATIONS.run(&pool).await;
-        }
-        migrated.map_err(|error| match error {
-            MigrateError::VersionMissing(found) => failed(&format_args!(
-                "its tables are of schema {found}, which only a later version knows"
-            )),
-            error => failed(&error),
-        })?;
+            .map_err(|error| match error {
+                MigrateError::VersionMissing(found) => failed(&format_args!(
+                    "its tables are of schema {found}, which only a later version knows"
+                )),
+                error => failed(&error),
+            })?;
         Ok(Self { pool })
     }
+}
+
+/// Whether another process's doing explains the error: the file is busy, or a table or row that was to be made is there by now.
+fn may_pass(error: &MigrateError) -> bool {
+    const ERROR: u32 = 1;
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    const CONSTRAINT: u32 = 19;
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|it| it.code());
+    // The low byte of an extended code is the code.
+    let code = code
+        .and_then(|it| it.parse::<u32>().ok())
+        .map(|it| it & 0xff);
+    matches!(code, Some(ERROR | BUSY | LOCKED | CONSTRAINT))
 }
 
 impl From<sqlx::Error> for ApiKeyStoreError {
