@@ -8,6 +8,11 @@ use std::{
     },
 };
 
+use flare_core::{
+    codec::{Codec, ServerFrame, encode_server},
+    outbound::Outbound,
+};
+use flare_proto::client::SyncHint;
 use tokio::{sync::Notify, time::Instant};
 
 use super::connection::{Close, Connection};
@@ -117,6 +122,22 @@ impl Connections {
             .filter_map(|id| self.get(*id))
             .filter(|it| it.close(close.clone()))
             .count()
+    }
+
+    /// Asks all of them to sync: they may have missed something, and nobody knows what.
+    pub fn hint_all(&self) {
+        let hint = ServerFrame::SyncHint(SyncHint::default());
+        let hints = Codec::ALL.map(|codec| (codec, encode_server(codec, &hint)));
+        let now_ms = self.now_ms();
+        for connection in self.all() {
+            match hints.iter().find(|(codec, _)| *codec == connection.codec) {
+                Some((_, Ok(hint))) => {
+                    connection.push(Outbound::Inbox(hint.clone()), now_ms);
+                }
+                Some((_, Err(error))) => tracing::error!(%error, "a hint was not encoded"),
+                None => {}
+            }
+        }
     }
 
     fn shard(&self, id: u64) -> Option<MutexGuard<'_, HashMap<u64, Arc<Connection>>>> {

@@ -181,7 +181,12 @@ impl Registrar {
         }
         if self.register_all {
             match self.register_all().await {
-                Ok(()) => self.register_all = false,
+                Ok(()) => {
+                    self.register_all = false;
+                    // While presence knew nothing of them, push-server took their devices for offline. As with a new connection:
+                    // first registered, then synced.
+                    self.connections.hint_all();
+                }
                 Err(refusal) => {
                     tracing::warn!(%refusal, "connections were not registered again; trying again");
                     self.renew_at = self.renew_at.min(Instant::now() + RETRY);

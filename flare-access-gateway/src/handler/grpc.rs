@@ -15,7 +15,7 @@ use flare_proto::{
         CloseConnectionsRequest, CloseConnectionsResponse, DeliverBatch, DeliverOutcome, Delivery,
         access_gateway_service_server::AccessGatewayService, delivery,
     },
-    client::{CloseReason, Signal, SyncHint, signal},
+    client::{CloseReason, Signal, signal},
 };
 use flare_server_core::{
     error::Refusal,
@@ -62,7 +62,7 @@ impl AccessGatewayService for Grpc {
     ) -> Result<Response<Self::DeliverStream>, Status> {
         if self.had_a_stream.swap(true, Ordering::Relaxed) {
             // What an earlier stream had taken and not answered may be lost.
-            hint_all(&self.connections);
+            self.connections.hint_all();
         }
         let mut batches = request.into_inner();
         let (outcomes, answered) = mpsc::channel(OUTCOMES_AHEAD);
@@ -107,17 +107,6 @@ impl AccessGatewayService for Grpc {
         Ok(Response::new(CloseConnectionsResponse {
             closed: u32::try_from(closed).unwrap_or(u32::MAX),
         }))
-    }
-}
-
-fn hint_all(connections: &Connections) {
-    let hint = ServerFrame::SyncHint(SyncHint::default());
-    let now_ms = connections.now_ms();
-    let hints = Codec::ALL.map(|codec| (codec, frames::encode(codec, &hint)));
-    for connection in connections.all() {
-        if let Some((_, hint)) = hints.iter().find(|(codec, _)| *codec == connection.codec) {
-            connection.push(Outbound::Inbox(hint.clone()), now_ms);
-        }
     }
 }
 

@@ -192,7 +192,7 @@ async fn without_presence_nobody_new_connects_and_the_connected_stay() {
 #[tokio::test]
 async fn a_presence_that_has_forgotten_gets_every_connection_again() {
     let gateway = Gateway::start().await;
-    let stays = gateway.client(Codec::Proto, "alice", "phone").await;
+    let mut stays = gateway.client(Codec::Proto, "alice", "phone").await;
     let mut dead = gateway.client(Codec::Proto, "bob", "phone").await;
     gateway
         .world
@@ -212,6 +212,11 @@ async fn a_presence_that_has_forgotten_gets_every_connection_again() {
             .eq([&stays.connection_id])
     })
     .await;
+    // What came while presence did not know it went to nobody: it has to ask.
+    match stays.frame().await {
+        ServerFrame::SyncHint(hint) => assert!(hint.conversation_ids.is_empty()),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
