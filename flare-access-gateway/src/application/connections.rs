@@ -124,12 +124,12 @@ impl Connections {
             .count()
     }
 
-    /// Asks all of them to sync: they may have missed something, and nobody knows what.
-    pub fn hint_all(&self) {
+    /// Asks some of them to sync: they may have missed something, and nobody knows what.
+    pub fn hint(&self, some: &[Arc<Connection>]) {
         let hint = ServerFrame::SyncHint(SyncHint::default());
         let hints = Codec::ALL.map(|codec| (codec, encode_server(codec, &hint)));
         let now_ms = self.now_ms();
-        for connection in self.all() {
+        for connection in some {
             match hints.iter().find(|(codec, _)| *codec == connection.codec) {
                 Some((_, Ok(hint))) => {
                     connection.push(Outbound::Inbox(hint.clone()), now_ms);

@@ -181,12 +181,7 @@ impl Registrar {
         }
         if self.register_all {
             match self.register_all().await {
-                Ok(()) => {
-                    self.register_all = false;
-                    // While presence knew nothing of them, push-server took their devices for offline. As with a new connection:
-                    // first registered, then synced.
-                    self.connections.hint_all();
-                }
+                Ok(()) => self.register_all = false,
                 Err(refusal) => {
                     tracing::warn!(%refusal, "connections were not registered again; trying again");
                     self.renew_at = self.renew_at.min(Instant::now() + RETRY);
@@ -211,11 +206,16 @@ impl Registrar {
                 .collect();
             let registrations: Vec<_> = open.iter().map(|it| it.registration()).collect();
             let outcomes = self.presence.register(&registrations).await?;
+            let mut standing = Vec::with_capacity(open.len());
             for (connection, outcome) in open.into_iter().zip(outcomes) {
-                if let Err(refusal) = outcome {
-                    connection.close(close_of(&refusal));
+                match outcome {
+                    Ok(()) => standing.push(Arc::clone(connection)),
+                    Err(refusal) => drop(connection.close(close_of(&refusal))),
                 }
             }
+            // While presence knew nothing of them, push-server took their devices for offline. As with a new connection: first
+            // registered, then synced.
+            self.connections.hint(&standing);
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ impl AccessGatewayService for Grpc {
     ) -> Result<Response<Self::DeliverStream>, Status> {
         if self.had_a_stream.swap(true, Ordering::Relaxed) {
             // What an earlier stream had taken and not answered may be lost.
-            self.connections.hint_all();
+            self.connections.hint(&self.connections.all());
         }
         let mut batches = request.into_inner();
         let (outcomes, answered) = mpsc::channel(OUTCOMES_AHEAD);
