@@ -210,7 +210,9 @@ impl Registrar {
             for (connection, outcome) in open.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(()) => standing.push(Arc::clone(connection)),
-                    Err(refusal) => drop(connection.close(close_of(&refusal))),
+                    Err(refusal) => {
+                        connection.close(close_of(&refusal));
+                    }
                 }
             }
             // While presence knew nothing of them, push-server took their devices for offline. As with a new connection: first
