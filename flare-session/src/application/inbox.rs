@@ -289,7 +289,7 @@ impl Inbox {
         Ok((entries, ids.len()))
     }
 
-    /// The last message of one who left is asked for once, and kept.
+    /// The last message of one who left is asked for once, and kept until something is taken back.
     async fn complete_farewell(&self, user: &UserKey, row: &mut InboxRow) -> Result<(), Refusal> {
         if let Some(farewell) = row.farewell.as_mut().filter(|it| it.last_message.is_none()) {
             let last = self

@@ -236,7 +236,8 @@ pub trait InboxStore: Send + Sync + 'static {
         conversation: &str,
         patch: &SettingsPatch,
     ) -> Result<Option<Settings>, StoreError>;
-    /// Keeps the last message of one who left: an encoded event, or empty for none.
+    /// Keeps the last message of one who left: an encoded event, or empty for none. Not kept, or no longer, where a message that he may read was
+    /// taken back after he left: it may have been read before that.
     async fn keep_farewell(
         &self,
         user: &UserKey,

@@ -223,7 +223,10 @@ impl InboxStore for SqliteSession {
         let mut tx = self.write().await?;
         sqlx::query(
             "UPDATE member SET left_message = ?
-             WHERE tenant = ? AND conversation = ? AND user = ? AND left_seq > 0 AND left_message IS NULL",
+             WHERE tenant = ? AND conversation = ? AND user = ? AND left_seq > 0 AND left_message IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM recall
+                                 WHERE recall.tenant = member.tenant AND recall.conversation = member.conversation
+                                     AND recall.seq < member.left_seq AND recall.by_seq > member.left_seq)",
         )
         .bind(&last_message[..])
         .bind(&*user.tenant)

@@ -42,6 +42,9 @@ pub(super) async fn write_effects(
                 "DELETE FROM mention WHERE tenant = ?1 AND conversation = ?2 AND seq = ?3 AND user NOT IN
                      (SELECT user FROM member
                       WHERE tenant = ?1 AND conversation = ?2 AND left_seq > 0 AND left_seq < ?4)",
+                // It may be what was kept for one who left: asked for again, it comes without its content.
+                "UPDATE member SET left_message = NULL
+                 WHERE tenant = ?1 AND conversation = ?2 AND left_seq > ?3 AND left_seq < ?4 AND left_message IS NOT NULL",
             ] {
                 sqlx::query(statement)
                     .bind(&*key.tenant)

@@ -360,10 +360,18 @@ impl StorageReader for FakeLog {
         seq: u64,
     ) -> Result<Bytes, Refusal> {
         self.state().reads += 1;
-        let last = self
-            .events_of(conversation)
-            .into_iter()
-            .rfind(|it| it.seq <= seq && it.kind() == EventKind::MessageCreated);
-        Ok(last.as_ref().map(encode).unwrap_or_default())
+        let events = self.events_of(conversation);
+        let Some(last) = events
+            .iter()
+            .rfind(|it| it.seq <= seq && it.kind() == EventKind::MessageCreated)
+        else {
+            return Ok(Bytes::new());
+        };
+        if events.iter().any(|it| it.target_seq == last.seq) {
+            let header = Some(last.clone());
+            let body = Bytes::new();
+            return Ok(Event { header, body }.encode_to_vec().into());
+        }
+        Ok(encode(last))
     }
 }

@@ -223,6 +223,31 @@ async fn who_left_keeps_his_entry_and_sees_nothing_new() {
 }
 
 #[tokio::test]
+async fn what_was_kept_for_one_who_left_is_withheld_once_it_is_recalled() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &["mia", "ada"]).await;
+    let said = w.log.say("team", "olga");
+    for who in ["mia", "ada"] {
+        w.remove("olga", &format!("c-{who}"), "team", who)
+            .await
+            .expect("removes");
+    }
+    w.feed().await;
+    let shown = async |w: &World, who: &str| {
+        let entry = w.entry(who, "team").await;
+        let last = Event::decode(entry.last_message).expect("an event");
+        (last.header.map(|it| it.seq), last.body.is_empty())
+    };
+    // Mia has looked before it was taken back, Ada looks afterwards.
+    assert_eq!(shown(&w, "mia").await, (Some(said), false));
+    w.log.recall("team", said);
+    w.feed().await;
+    for who in ["mia", "ada", "mia"] {
+        assert_eq!(shown(&w, who).await, (Some(said), true), "{who}");
+    }
+}
+
+#[tokio::test]
 async fn a_hidden_conversation_comes_back_with_the_next_message() {
     let mut w = World::new().await;
     w.create("olga", "team", &["mia"]).await;
