@@ -56,6 +56,7 @@ pub async fn build_with_hooks(
     );
     let call_timeout = Duration::from_millis(config.call_timeout_ms);
     let owner_config = config.owner(owner_name(platform), !hooks.is_empty());
+    let limits = Arc::new(RateLimits::new(&config.rate));
     let around = Arc::new(Surroundings {
         log: platform.message_log().await?,
         store: open_store(platform).await?,
@@ -64,6 +65,7 @@ pub async fn build_with_hooks(
             call_timeout,
         )),
         hooks,
+        limits: Arc::clone(&limits),
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
         shutdown: platform.shutdown.clone(),
@@ -95,11 +97,7 @@ pub async fn build_with_hooks(
         tasks.push(Task::new("message-orchestrator.partition", partition.run()));
         inboxes.push(inbox);
     }
-    let streams = Streams::new(
-        inboxes,
-        RateLimits::new(&config.rate),
-        config.max_stream_items,
-    );
+    let streams = Streams::new(inboxes, limits, config.max_stream_items);
     let handler = OrchestratorHandler::new(streams, rules);
     let server = MessageOrchestratorServiceServer::new(handler)
         .max_decoding_message_size(MAX_BATCH_BYTES)

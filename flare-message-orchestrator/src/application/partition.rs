@@ -105,10 +105,13 @@ impl Partition {
                     if let Some(first) = commands.first() {
                         self.streams.entry(first.origin.stream).or_insert(answers);
                     }
-                    if self.draining {
-                        commands
-                            .iter_mut()
-                            .for_each(|it| it.refused = Some(Box::new(ending())));
+                    for command in &mut commands {
+                        if self.draining {
+                            command.refused = Some(Box::new(ending()));
+                        } else if command.refused.is_none() && self.owner.takes_part(command) {
+                            let early = self.around.limits.check_conversation(command);
+                            command.refused = early.map(Box::new);
+                        }
                     }
                     self.telemetry.began(&commands);
                     gathered.append(&mut commands);

@@ -57,9 +57,9 @@ impl<C: Clock + Clone> RateLimits<C> {
         }
     }
 
-    /// Counts the command; the refusal if it comes too fast.
-    pub fn check(&self, command: &Command) -> Option<Refusal> {
-        if matches!(command.actor.kind, ActorKind::System | ActorKind::Service) {
+    /// Counts the command for its user; the refusal if his commands come too fast.
+    pub fn check_user(&self, command: &Command) -> Option<Refusal> {
+        if !is_limited(command) {
             return None;
         }
         if self.checks.fetch_add(1, Ordering::Relaxed) >= self.max_keys / 8 {
@@ -71,13 +71,19 @@ impl<C: Clock + Clone> RateLimits<C> {
             Arc::clone(&command.actor.user),
         );
         self.check_one(self.users.as_ref(), &user, "user")
-            .or_else(|| {
-                self.check_one(
-                    self.conversations.as_ref(),
-                    &command.conversation,
-                    "conversation",
-                )
-            })
+    }
+
+    /// Counts the command for its conversation; the refusal if it grows too fast. Only commands of those who take part are to be counted:
+    /// strangers must not use up what the members may send.
+    pub fn check_conversation(&self, command: &Command) -> Option<Refusal> {
+        if !is_limited(command) {
+            return None;
+        }
+        self.check_one(
+            self.conversations.as_ref(),
+            &command.conversation,
+            "conversation",
+        )
     }
 
     fn check_one<K>(
@@ -111,6 +117,10 @@ impl<C: Clock + Clone> RateLimits<C> {
         forget(self.users.as_ref(), self.max_keys);
         forget(self.conversations.as_ref(), self.max_keys);
     }
+}
+
+fn is_limited(command: &Command) -> bool {
+    !matches!(command.actor.kind, ActorKind::System | ActorKind::Service)
 }
 
 fn limiter<K: Hash + Eq + Clone, C: Clock + Clone>(
@@ -150,9 +160,11 @@ mod tests {
     fn a_user_who_sends_too_fast_is_told_when_to_try_again() {
         let clock = FakeRelativeClock::default();
         let limits = limits(&clock);
-        assert_eq!(limits.check(&send("alice", "bob", "1")), None);
-        assert_eq!(limits.check(&send("alice", "carol", "2")), None);
-        let refusal = limits.check(&send("alice", "dave", "3")).expect("too fast");
+        assert_eq!(limits.check_user(&send("alice", "bob", "1")), None);
+        assert_eq!(limits.check_user(&send("alice", "carol", "2")), None);
+        let refusal = limits
+            .check_user(&send("alice", "dave", "3"))
+            .expect("too fast");
         assert_eq!(refusal.code, ErrorCode::RateLimited);
         let after = refusal.retry_after.expect("a retry time");
         assert!(
@@ -160,16 +172,18 @@ mod tests {
             "{after:?}"
         );
         clock.advance(after);
-        assert_eq!(limits.check(&send("alice", "dave", "3")), None);
+        assert_eq!(limits.check_user(&send("alice", "dave", "3")), None);
     }
 
     #[test]
     fn a_conversation_has_a_limit_of_its_own() {
         let limits = limits(&FakeRelativeClock::default());
         for (sender, peer) in [("alice", "bob"), ("bob", "alice"), ("alice", "bob")] {
-            assert_eq!(limits.check(&send(sender, peer, "1")), None);
+            assert_eq!(limits.check_conversation(&send(sender, peer, "1")), None);
         }
-        let refusal = limits.check(&send("bob", "alice", "2")).expect("too fast");
+        let refusal = limits
+            .check_conversation(&send("bob", "alice", "2"))
+            .expect("too fast");
         assert!(refusal.message.contains("conversation"), "{refusal}");
     }
 
@@ -178,7 +192,7 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let limits = limits(&clock);
         for user in 0..100 {
-            limits.check(&send(&format!("u{user}"), "bob", "1"));
+            limits.check_user(&send(&format!("u{user}"), "bob", "1"));
             clock.advance(Duration::from_secs(10));
         }
         assert!(limits.users.as_ref().is_some_and(|it| it.len() < 20));

@@ -52,7 +52,7 @@ pub enum Delivery {
 pub struct Streams {
     partitions: Vec<mpsc::Sender<Delivery>>,
     last: AtomicU64,
-    limits: RateLimits,
+    limits: Arc<RateLimits>,
     max_items: usize,
 }
 
@@ -69,7 +69,7 @@ impl Streams {
     /// Leads to these partitions. A stream has at most `max_items` commands unanswered.
     pub fn new(
         partitions: Vec<mpsc::Sender<Delivery>>,
-        limits: RateLimits,
+        limits: Arc<RateLimits>,
         max_items: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -122,7 +122,7 @@ impl CommandStream {
     pub async fn submit(&self, mut commands: Vec<Command>) -> Result<(), Refusal> {
         for command in &mut commands {
             command.origin.stream = self.id;
-            command.refused = self.streams.limits.check(command).map(Box::new);
+            command.refused = self.streams.limits.check_user(command).map(Box::new);
         }
         let count = u32::try_from(self.streams.partitions.len()).unwrap_or(u32::MAX);
         if count <= 1 {

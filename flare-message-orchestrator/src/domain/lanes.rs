@@ -1,12 +1,14 @@
 //! The callers' ordered lanes: after a retryable refusal, what comes behind it waits until the caller has taken note.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The lanes that are broken. A lane is known here from a refusal on, until an item of a higher generation comes or its stream ends.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     /// (stream, lane) → the highest generation that is refused.
     broken: BTreeMap<(u64, u64), u32>,
+    /// Streams that were told to end, as one more of their lanes could not be remembered: nothing of any lane passes until they have.
+    ending: BTreeSet<u64>,
     limit: usize,
 }
 
@@ -18,12 +20,16 @@ impl Lanes {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             broken: BTreeMap::new(),
+            ending: BTreeSet::new(),
             limit,
         }
     }
 
     /// Whether an item may pass. One of a higher generation mends the lane.
     pub(crate) fn admits(&mut self, stream: u64, lane: u64, generation: u32) -> bool {
+        if lane != 0 && self.ending.contains(&stream) {
+            return false;
+        }
         match self.broken.get(&(stream, lane)) {
             Some(broken) if lane != 0 && generation <= *broken => false,
             Some(_) => {
@@ -41,7 +47,7 @@ impl Lanes {
         lane: u64,
         generation: u32,
     ) -> Result<(), NoRoom> {
-        if lane == 0 {
+        if lane == 0 || self.ending.contains(&stream) {
             return Ok(());
         }
         if let Some(broken) = self.broken.get_mut(&(stream, lane)) {
@@ -49,6 +55,7 @@ impl Lanes {
             return Ok(());
         }
         if self.broken.len() >= self.limit {
+            self.ending.insert(stream);
             return Err(NoRoom);
         }
         self.broken.insert((stream, lane), generation);
@@ -57,6 +64,7 @@ impl Lanes {
 
     /// Forgets the lanes of a stream that has ended.
     pub(crate) fn forget(&mut self, stream: u64) {
+        self.ending.remove(&stream);
         let mut behind = self.broken.split_off(&(stream, 0));
         if let Some(next) = stream.checked_add(1) {
             self.broken.append(&mut behind.split_off(&(next, 0)));
@@ -94,7 +102,14 @@ mod tests {
         lanes.break_up_to(1, 1, 0).expect("room");
         lanes.break_up_to(2, 1, 0).expect("room");
         assert_eq!(lanes.break_up_to(3, 1, 0), Err(NoRoom));
+        assert!(
+            !lanes.admits(3, 1, 1) && !lanes.admits(3, 2, 0),
+            "nothing of a stream that ends overtakes what was refused"
+        );
+        assert!(lanes.admits(3, 0, 0), "what has no lane has no order");
+        assert_eq!(lanes.break_up_to(3, 2, 0), Ok(()), "it is told once");
         lanes.forget(1);
+        lanes.forget(3);
         assert!(lanes.admits(1, 1, 0));
         assert!(!lanes.admits(2, 1, 0));
         lanes.break_up_to(3, 1, 0).expect("room again");

@@ -134,6 +134,16 @@ pub(crate) struct LineKey {
     pub(crate) service: bool,
 }
 
+impl LineKey {
+    pub(crate) fn of(command: &Command) -> Self {
+        Self {
+            conversation: command.conversation.clone(),
+            sender: Arc::clone(&command.actor.user),
+            service: command.actor.kind == ActorKind::Service,
+        }
+    }
+}
+
 /// One sender's commands to one conversation.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -194,6 +204,11 @@ impl Lines {
         self.lines.get(&line)
     }
 
+    /// What the session said of the line's sender, while the line lasts.
+    pub(crate) fn membership(&self, key: &LineKey) -> Option<Membership> {
+        self.lines.get(self.index.get(key)?)?.membership
+    }
+
     pub(crate) fn get_mut(&mut self, line: u64) -> Option<&mut Line> {
         self.lines.get_mut(&line)
     }
@@ -204,11 +219,7 @@ impl Lines {
         command: Command,
         known: impl FnOnce(&LineKey) -> Option<Membership>,
     ) -> u64 {
-        let key = LineKey {
-            conversation: command.conversation.clone(),
-            sender: Arc::clone(&command.actor.user),
-            service: command.actor.kind == ActorKind::Service,
-        };
+        let key = LineKey::of(&command);
         self.next_arrival += 1;
         let needs_membership = rules::needs_membership(&command);
         let pending = Pending::new(self.next_arrival, command);

@@ -304,6 +304,11 @@ impl Memory {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> [usize; 3] {
+        [self.heads.len(), self.ids.len(), self.messages.len()]
+    }
+
     /// Whether a table is above its bound and what is oldest in it lies in the store.
     pub(crate) fn can_evict(&self, stored: u64) -> bool {
         self.heads.can_evict(stored)

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use tracing::{Instrument, Span};
 
 use super::question::Question;
-use crate::application::{hooks::HookChain, ports::Authority};
+use crate::application::{hooks::HookChain, ports::Authority, rate_limits::RateLimits};
 use crate::domain::owner::{AppendReport, Input, Output, ReadAnswer, ReadRequest, Target};
 
 /// A page of the log.
@@ -35,6 +35,8 @@ pub struct Surroundings {
     pub authority: Arc<dyn Authority>,
     /// Who sees messages first.
     pub hooks: HookChain,
+    /// How fast conversations may grow.
+    pub limits: Arc<RateLimits>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// For jitter.

@@ -9,7 +9,8 @@ use flare_storage_model::{MAX_RECORD_BYTES, minted_ms, record::GROUP_OVERHEAD_BY
 use super::{Output, Owner, claim::Phase};
 use crate::domain::{
     command::{Command, Origin},
-    lines::check_minted,
+    lines::{LineKey, check_minted},
+    rules,
 };
 
 /// After which a refusal for want of something is worth another try.
@@ -30,6 +31,23 @@ impl Owner {
                 .push(command, |key| memberships.get(key).copied());
             self.arrived(line);
         }
+    }
+
+    /// Whether the sender is known to take part in the conversation. Who writes for the first time is not known yet: the session will be asked.
+    pub fn takes_part(&self, command: &Command) -> bool {
+        if command.participants.is_some() {
+            return true;
+        }
+        let Some(head) = self.memory.head(&command.conversation) else {
+            return false;
+        };
+        let key = LineKey::of(command);
+        let known = self.lines.membership(&key);
+        let membership = known.or_else(|| self.memberships.get(&key).copied());
+        let is_fresh = membership.is_none_or(|it| Some(it.as_of) >= head.member_seq);
+        let needs = rules::needs_membership(command);
+        (!needs || membership.is_some() && is_fresh)
+            && rules::may_take_part(command, head, membership).is_ok()
     }
 
     fn check_door(&mut self, command: &Command) -> Result<(), Refusal> {

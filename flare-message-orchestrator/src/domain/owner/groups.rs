@@ -172,6 +172,11 @@ impl Owner {
                 return;
             }
         }
+        self.forget_what_is_stored();
+    }
+
+    /// Keeps the memory within its bounds, as far as the store holds what goes.
+    pub(super) fn forget_what_is_stored(&mut self) {
         if self.memory.can_evict(self.lag.stored()) {
             let named = self.lines.named();
             self.memory.evict(self.lag.stored(), &named);

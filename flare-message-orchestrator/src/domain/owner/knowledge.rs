@@ -285,6 +285,10 @@ impl Owner {
             }
             self.prepare(number);
         }
+        // What was read is kept too, be anything placed or not. What a group in flight rests on stays: it forgets when it lands.
+        if self.flight.is_none() {
+            self.forget_what_is_stored();
+        }
     }
 
     pub(super) fn find(

@@ -122,4 +122,12 @@ fn a_lane_that_cannot_be_remembered_ends_its_stream() {
     });
     world.submit([too_fast(in_lane(send("alice", "bob", "1"), 0))]);
     assert_eq!(world.count(|it| matches!(it, Output::EndStream(1))), 1);
+    // What was on its way behind it must not overtake it.
+    assert_eq!(
+        world.code(in_lane(send("alice", "bob", "2"), 0)),
+        ErrorCode::RetryInOrder
+    );
+    assert_eq!(world.count(|it| matches!(it, Output::EndStream(1))), 1);
+    world.step(Input::StreamEnded(1));
+    world.place(in_lane(send("alice", "bob", "1"), 0));
 }

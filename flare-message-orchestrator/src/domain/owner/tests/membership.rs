@@ -198,3 +198,27 @@ fn services_change_conversations_without_being_asked_for() {
         .expect("known");
     assert!(again.duplicate, "the outbox sends until it has a receipt");
 }
+
+#[test]
+fn only_who_is_known_to_take_part_counts_for_the_conversation() {
+    let mut world = World::with_group();
+    let speaks = |user: &str| say(user, "general", "next");
+    assert!(!world.owner.takes_part(&speaks("alice")), "not asked yet");
+    world.place(say("alice", "general", "1"));
+    assert!(world.owner.takes_part(&speaks("alice")));
+    world.join("mallory", Standing::Stranger, 1);
+    world.code(say("mallory", "general", "1"));
+    assert!(!world.owner.takes_part(&speaks("mallory")));
+    world.place(change("general", EventKind::MemberRemoved, "alice goes"));
+    assert!(
+        !world.owner.takes_part(&speaks("alice")),
+        "what is known of her is older than the last member event"
+    );
+
+    let named = send("alice", "bob", "1");
+    assert!(world.owner.takes_part(&named));
+    let place = named.conversation.conversation.to_string();
+    world.place(named);
+    assert!(world.owner.takes_part(&say("bob", &place, "1")));
+    assert!(!world.owner.takes_part(&say("mallory", &place, "1")));
+}

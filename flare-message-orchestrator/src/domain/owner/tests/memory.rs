@@ -31,6 +31,17 @@ fn reads(world: &World) -> usize {
 }
 
 #[test]
+fn what_was_only_read_is_forgotten_too() {
+    let mut world = forgetful();
+    for batch in 0..40 {
+        world.submit((0..50).map(|it| say("mallory", &format!("none-{batch}-{it}"), "1")));
+    }
+    assert!(world.answered.iter().all(|it| it.1.is_err()));
+    let entries = world.owner.memory.entries();
+    assert!(entries.iter().all(|it| *it <= 200), "{entries:?}");
+}
+
+#[test]
 fn what_the_store_does_not_have_is_never_forgotten() {
     let mut world = forgetful();
     world.place(send("alice", "bob", "first"));
