@@ -35,7 +35,7 @@ flare_server_core::section! {
         pub max_mentions: usize = 50,
         /// Commands of a connection without a receipt; then it is read no further.
         pub max_unacked_sends: usize = 64,
-        /// Conversations in which a connection has commands outstanding or refused.
+        /// Conversations in which a connection has commands outstanding or refused; a command to one more closes it with TOO_FAST.
         pub max_lanes: usize = 1_024,
         /// A command without a receipt is refused UNAVAILABLE after this.
         pub command_ms: u64 = 10_000,

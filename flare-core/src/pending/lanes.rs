@@ -44,7 +44,8 @@ pub enum Admit {
         /// The client id that has to come again, or be given up.
         refused_client_id: String,
     },
-    /// Refuse it RESOURCE_EXHAUSTED: too many lanes, or too many refused in this one.
+    /// Refuse it RESOURCE_EXHAUSTED and close the connection: there are too many lanes, or too many refused in this one, so this refusal is not
+    /// remembered, and what was sent behind it would overtake it.
     Exhausted,
 }
 

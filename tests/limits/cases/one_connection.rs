@@ -2,6 +2,7 @@
 
 use anyhow::{bail, ensure};
 use flare_core::codec::ServerFrame;
+use flare_proto::client::CloseReason;
 use serde_json::{Value, json};
 
 use super::metric::{CLOSES, LINK};
@@ -121,7 +122,8 @@ async fn many_lanes(ground: &Ground) -> anyhow::Result<()> {
     link.send(&text(2, "bob", "hello")).await?;
     link.send(&text(3, "carl", "hello")).await?;
     link.refused(3, ground.code()?).await?;
-    Ok(())
+    // What was sent behind it must not overtake it.
+    link.closed(CloseReason::TooFast).await
 }
 
 async fn many_calls(ground: &Ground) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::{fmt::Display, sync::Arc};
 
 use flare_core::{codec::ClientFrame, pending::Admit};
 use flare_proto::{
-    client::{ErrorFrame, Operate, Send, SendAck, operate},
+    client::{CloseReason, ErrorFrame, Operate, Send, SendAck, operate},
     common::ErrorCode,
 };
 use flare_server_core::{
@@ -17,7 +17,7 @@ use tracing::Span;
 
 use super::{Session, frames::ServerFrame};
 use crate::application::{
-    connection::Settled,
+    connection::{Close, Settled},
     ports::{Action, Command, Target},
     submitter::Taken,
 };
@@ -59,7 +59,7 @@ impl Asked {
 }
 
 impl Session {
-    pub(super) fn on_send(&mut self, send: Send, unwelcome: Option<Refusal>) {
+    pub(super) fn on_send(&mut self, send: Send, unwelcome: Option<Refusal>) -> Result<(), Close> {
         let (conversation, target) = if send.user_id.is_empty() {
             (
                 send.conversation_id.clone(),
@@ -79,13 +79,17 @@ impl Session {
             target,
             action: Action::Send(send.content),
         };
-        self.submit(asked, unwelcome);
+        self.submit(asked, unwelcome)
     }
 
-    pub(super) fn on_operate(&mut self, operate: Operate, unwelcome: Option<Refusal>) {
+    pub(super) fn on_operate(
+        &mut self,
+        operate: Operate,
+        unwelcome: Option<Refusal>,
+    ) -> Result<(), Close> {
         // Checked before: there is an operation.
         let Some(operate::Operation::Recall(recall)) = operate.operation else {
-            return;
+            return Ok(());
         };
         let asked = Asked {
             request_id: operate.id,
@@ -96,11 +100,12 @@ impl Session {
             target: Target::Conversation(operate.conversation_id.into()),
             action: Action::Recall { seq: recall.seq },
         };
-        self.submit(asked, unwelcome);
+        self.submit(asked, unwelcome)
     }
 
-    /// `unwelcome`: refused for now, whatever it is. It breaks its lane as if the orchestrator had refused it.
-    fn submit(&mut self, asked: Asked, unwelcome: Option<Refusal>) {
+    /// `unwelcome`: refused for now, whatever it is. It breaks its lane as if the orchestrator had refused it. A refusal that its lane cannot
+    /// remember ends the connection, or what is already on its way behind it would overtake it.
+    fn submit(&mut self, asked: Asked, unwelcome: Option<Refusal>) -> Result<(), Close> {
         let (lane, generation) =
             match self
                 .lanes
@@ -112,22 +117,25 @@ impl Session {
                         "send {refused_client_id:?} again first, or give it up by `abandons`"
                     );
                     self.refuse(asked.refused(Refusal::new(ErrorCode::RetryInOrder, message)));
-                    return;
+                    return Ok(());
                 }
                 Admit::Exhausted => {
-                    let refusal = Refusal::new(
-                        ErrorCode::ResourceExhausted,
-                        "too many commands of this connection were refused and did not come again",
-                    );
-                    self.refuse(asked.refused(refusal.with_retry_after(RETRY_AFTER)));
-                    return;
+                    let message =
+                        "too many commands of this connection were refused and did not come again";
+                    let refusal = Refusal::new(ErrorCode::ResourceExhausted, message)
+                        .with_retry_after(RETRY_AFTER);
+                    self.refuse(asked.refused(refusal));
+                    return Err(Close::new(
+                        CloseReason::TooFast,
+                        format!("{message}: connect again and send them in their order"),
+                    ));
                 }
             };
         if let Some(refusal) = unwelcome {
             self.lanes
                 .on_refused(&asked.conversation, &asked.client_id, true);
             self.refuse(asked.refused(refusal));
-            return;
+            return Ok(());
         }
         let command = Arc::new(Command {
             identity: Arc::clone(&self.connection().identity),
@@ -153,7 +161,7 @@ impl Session {
             self.lanes
                 .on_refused(&asked.conversation, &asked.client_id, true);
             self.refuse(asked.refused(refusal));
-            return;
+            return Ok(());
         }
         let pending = Pending {
             request_id: asked.request_id,
@@ -166,6 +174,7 @@ impl Session {
         if self.unacked.is_full() {
             metrics::counter!("flare_access_gateway_reads_paused_total").increment(1);
         }
+        Ok(())
     }
 
     /// A Send or Operate that is wrong in itself. It is refused for good, so nothing waits for it.

@@ -80,8 +80,8 @@ impl Session {
         let drains = begins_work && self.drains_until_ms.is_some();
         let unwelcome = too_fast.or_else(|| drains.then(draining));
         match (frame, unwelcome) {
-            (ClientFrame::Send(send), unwelcome) => self.on_send(send, unwelcome),
-            (ClientFrame::Operate(operate), unwelcome) => self.on_operate(operate, unwelcome),
+            (ClientFrame::Send(send), unwelcome) => self.on_send(send, unwelcome)?,
+            (ClientFrame::Operate(operate), unwelcome) => self.on_operate(operate, unwelcome)?,
             (ClientFrame::Connect(connect), _) => {
                 let refusal = Refusal::new(ErrorCode::FailedPrecondition, "already connected");
                 self.refuse(frames::error(connect.id, refusal));
