@@ -1,8 +1,7 @@
 //! One process: listeners, platform, services, and its life from the first task to the last.
 
 use std::{
-    collections::HashMap, convert::Infallible, future::Future, net::SocketAddr, path::PathBuf,
-    time::Duration,
+    collections::HashMap, future::Future, net::SocketAddr, path::PathBuf, pin::pin, time::Duration,
 };
 
 use flare_core_gateway::ClientLink;
@@ -23,7 +22,7 @@ use crate::{
     services,
 };
 
-/// A start that takes longer says what it waits for, and again after as long.
+/// A step of the start that takes longer says what it waits for, and again after as long.
 const EXPLAINED_EVERY: Duration = Duration::from_secs(3);
 
 /// The names under which listeners are bound and reported.
@@ -224,8 +223,7 @@ pub async fn start(
             services,
             tasks: its_tasks,
             edges: its_edges,
-        } = composer
-            .build(role)
+        } = explained(composer.build(role), || role.service().to_owned())
             .await
             .map_err(|source| RunError::Build {
                 service: role.service(),
@@ -302,29 +300,30 @@ fn merge(routes: Vec<Routes>) -> Routes {
         .unwrap_or_default()
 }
 
-/// Waits until every part is ready, or for whatever prevents it. A wait that is long is explained.
+/// Waits until every part is ready, or for whatever prevents it.
 async fn ready(platform: &Platform, work: &mut Work) -> Result<(), RunError> {
+    let waits_for = || {
+        let parts = platform.readiness.report().into_iter();
+        let missing = parts.filter_map(|(part, is_ready)| (!is_ready).then_some(part));
+        missing.collect::<Vec<_>>().join(", ")
+    };
     tokio::select! {
-        ready = platform.readiness.all_ready() => {
+        ready = explained(platform.readiness.all_ready(), waits_for) => {
             ready.map_err(|part| RunError::Fatal(format!("{part} ended before it was ready")))
         }
         ended = work.failed() => Err(ended),
         reason = platform.shutdown.failed() => Err(RunError::Fatal(reason)),
-        never = explain(platform) => match never {},
     }
 }
 
-/// Says now and then what the start waits for.
-async fn explain(platform: &Platform) -> Infallible {
+/// Does a step of the start. While it takes long, says now and then what it waits for.
+async fn explained<T>(step: impl Future<Output = T>, waits_for: impl Fn() -> String) -> T {
+    let mut step = pin!(step);
     loop {
-        tokio::time::sleep(EXPLAINED_EVERY).await;
-        let parts = platform.readiness.report();
-        let waits_for: Vec<_> = parts
-            .iter()
-            .filter(|(_, is_ready)| !is_ready)
-            .map(|(part, _)| part.as_str())
-            .collect();
-        tracing::info!(waits_for = waits_for.join(", "), "still starting");
+        match tokio::time::timeout(EXPLAINED_EVERY, &mut step).await {
+            Ok(done) => return done,
+            Err(_) => tracing::info!(waits_for = waits_for(), "still starting"),
+        }
     }
 }
 

@@ -1,8 +1,21 @@
 //! Processes that cannot start: each says why, and leaves what is there alone.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Stdio, time::Duration};
 
-use crate::server::{Server, run};
+use sqlx::{
+    Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
+
+use crate::server::{Server, flare, run};
+
+/// What is not said by then will not be said.
+const SAID_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a process said that ended in failure.
 fn refused(arguments: &[&str], folder: &std::path::Path) -> String {
@@ -128,4 +141,42 @@ fn a_fresh_start_on_a_full_disk_ends_and_says_why() {
     ];
     let said = refused(&arguments, folder.path());
     assert!(said.contains("the disk has no room for messages"), "{said}");
+}
+
+/// Another program writes to the conversations' database, as one that restores it does: the session waits for its turn.
+#[tokio::test]
+async fn a_start_that_has_to_wait_says_for_what() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = folder.path().join("session");
+    std::fs::create_dir(&session).expect("a folder");
+    let options = SqliteConnectOptions::new()
+        .filename(session.join("session.sqlite"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
+    let mut database = SqliteConnection::connect_with(&options)
+        .await
+        .expect("a database");
+    let writing = database
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .expect("nobody else writes");
+    let data = folder.path().to_str().expect("UTF-8");
+    let arguments = ["up", "--json", "--listen", "127.0.0.1:0", "--data", data];
+    let mut process = Command::from(flare(&arguments, folder.path()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
+    let mut all = String::new();
+    let explained = loop {
+        match timeout(SAID_WITHIN, lines.next_line()).await {
+            Ok(Ok(Some(line))) if line.contains("still starting") => break line,
+            Ok(Ok(Some(line))) => all.push_str(&line),
+            ended => panic!("{ended:?} after {all}"),
+        }
+    };
+    drop(writing);
+    assert!(explained.contains("flare-session"), "{explained}");
 }
