@@ -48,18 +48,6 @@ impl Ground {
         self.answer(proof, request).await
     }
 
-    /// A PUT of JSON below /api/v1.
-    pub(crate) async fn put(
-        &self,
-        proof: Proof<'_>,
-        path: &str,
-        body: &Value,
-    ) -> anyhow::Result<Answer> {
-        let url = format!("http://{}/api/v1{path}", self.api()?);
-        let request = self.http.put(url).json(body);
-        self.answer(proof, request).await
-    }
-
     /// A GET below /api/v1.
     pub(crate) async fn get(&self, proof: Proof<'_>, path: &str) -> anyhow::Result<Answer> {
         let url = format!("http://{}/api/v1{path}", self.api()?);

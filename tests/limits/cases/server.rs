@@ -279,12 +279,11 @@ async fn many_read_positions(ground: &Ground) -> anyhow::Result<()> {
     }
     // The session has taken both in, when it answers this.
     ground.get(proof, "/inbox").await?.done()?;
-    let read = json!({"seq": "2"});
-    let first = ground.put(proof, "/conversations/welcome/read-position", &read);
+    let read = |id: &str| json!({"conversationId": id, "seq": "2"});
     // Of her making the team, a position may wait already.
-    first.await?;
-    let second = ground.put(proof, "/conversations/team/read-position", &read);
-    let error = second.await?.refused(ground.code()?)?;
+    ground.call(proof, "MarkRead", &read("welcome")).await?;
+    let second = ground.call(proof, "MarkRead", &read("team")).await?;
+    let error = second.refused(ground.code()?)?;
     ensure!(error.retry_after_ms > 0, "{error:?}");
     Ok(())
 }
