@@ -9,7 +9,7 @@ use flare_proto::{
     message::Event,
     storage::LogPresence,
 };
-use flare_server_core::error::Refusal;
+use flare_server_core::{error::Refusal, telemetry::TraceId};
 use prost::Message;
 use tonic::{Request, metadata::MetadataValue, transport::Endpoint};
 
@@ -65,6 +65,8 @@ fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
         or_dash(&header.sender_device_id)
     );
     println!("client id     {}", header.client_id);
+    let trace = TraceId::from_slice(&header.trace_id).map(|it| it.to_string());
+    println!("trace         {}", or_dash(&trace.unwrap_or_default()));
     println!("log           {}", log(&way));
     println!(
         "stored        {}{}",

@@ -155,6 +155,7 @@ impl Commands {
             key: key.clone(),
             sender,
             change,
+            trace_id: caller.trace_id,
         };
         let expected = self.outbox.expect(&turn);
         if let Err(error) = self

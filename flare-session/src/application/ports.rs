@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flare_server_core::error::Refusal;
+use flare_server_core::{error::Refusal, telemetry::TraceId};
 use flare_storage_model::ConversationKey;
 
 use crate::domain::{
@@ -44,6 +44,8 @@ pub struct OutboxLine {
     pub sender: Arc<str>,
     /// What happens.
     pub change: Change,
+    /// The trace of the request that asked for it.
+    pub trace_id: Option<TraceId>,
 }
 
 /// The command behind a line, kept to answer it when it comes again.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use flare_server_core::telemetry::TraceId;
+
 /// Who asks, and in which tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -9,6 +11,8 @@ pub struct Caller {
     pub tenant: Arc<str>,
     /// Who in the tenant.
     pub actor: Actor,
+    /// The trace of the request.
+    pub trace_id: Option<TraceId>,
 }
 
 /// Who acts.

@@ -55,6 +55,7 @@ pub(super) fn caller(context: Option<&RequestContext>) -> Result<Caller, Refusal
     Ok(Caller {
         tenant: tenant.into(),
         actor,
+        trace_id: context.and_then(|it| it.trace_id.parse().ok()),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use flare_proto::{
     common::{Actor, ActorKind, ErrorCode},
     message::{
@@ -98,6 +99,10 @@ fn item(line: &OutboxLine) -> SubmitItem {
         }),
         conversation_id: line.key.conversation.to_string(),
         client_id: format!("{SERVICE_PREFIX}{}", line.line),
+        trace_id: line
+            .trace_id
+            .map(|it| Bytes::copy_from_slice(it.as_bytes()))
+            .unwrap_or_default(),
         command: Some(submit_item::Command::Change(ConversationChange {
             kind: kind(&line.change).into(),
             class: ConversationClass::Group.into(),
@@ -110,6 +115,7 @@ fn item(line: &OutboxLine) -> SubmitItem {
 #[cfg(test)]
 mod tests {
     use flare_proto::message::EventKind;
+    use flare_server_core::telemetry::TraceId;
     use flare_storage_model::ConversationKey;
 
     use super::*;
@@ -124,9 +130,11 @@ mod tests {
             change: Change::Renamed {
                 title: "new".into(),
             },
+            trace_id: TraceId::from_bytes([7; 16]),
         };
         let item = item(&line);
         assert_eq!(item.client_id, "flare:01J");
+        assert_eq!(item.trace_id[..], [7; 16]);
         let actor = item.actor.expect("has one");
         assert_eq!(
             (actor.kind(), actor.user_id.as_str()),

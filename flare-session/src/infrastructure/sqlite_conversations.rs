@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use flare_server_core::telemetry::TraceId;
 use flare_storage_model::ConversationKey;
 use sqlx::SqliteConnection;
 
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 
-type Line = (String, String, String, String, Vec<u8>);
+type Line = (String, String, String, String, Vec<u8>, Option<Vec<u8>>);
 
 #[async_trait]
 impl ConversationStore for SqliteSession {
@@ -116,6 +117,7 @@ impl ConversationStore for SqliteSession {
             &line.line,
             command,
             Some(&line.change),
+            line.trace_id,
         )
         .await?;
         if let Change::Created {
@@ -155,7 +157,7 @@ impl ConversationStore for SqliteSession {
         command: &CommandId,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        insert_line(&mut tx, key, sender, line, command, None).await?;
+        insert_line(&mut tx, key, sender, line, command, None, None).await?;
         Ok(tx.commit().await?)
     }
 
@@ -176,7 +178,7 @@ impl ConversationStore for SqliteSession {
         .bind(to_db(placed.seq))
         .execute(&mut *tx)
         .await?;
-        sqlx::query("UPDATE outbox SET seq = ?, change = NULL WHERE line = ?")
+        sqlx::query("UPDATE outbox SET seq = ?, change = NULL, trace_id = NULL WHERE line = ?")
             .bind(to_db(placed.seq))
             .bind(&line.line)
             .execute(&mut *tx)
@@ -212,7 +214,7 @@ impl ConversationStore for SqliteSession {
     async fn pending(&self, key: &ConversationKey) -> Result<Vec<OutboxLine>, StoreError> {
         let mut tx = self.read().await?;
         let rows: Vec<Line> = sqlx::query_as(
-            "SELECT line, tenant, conversation, sender, change FROM outbox
+            "SELECT line, tenant, conversation, sender, change, trace_id FROM outbox
              WHERE tenant = ? AND conversation = ? AND seq IS NULL ORDER BY line",
         )
         .bind(&*key.tenant)
@@ -236,7 +238,7 @@ impl ConversationStore for SqliteSession {
 }
 
 fn line_from_row(
-    (line, tenant, conversation, sender, change): Line,
+    (line, tenant, conversation, sender, change, trace_id): Line,
 ) -> Result<OutboxLine, StoreError> {
     let change = decode_row(&change)
         .map_err(|cause| StoreError::Failed(format!("outbox line {line}: {cause}")))?;
@@ -245,6 +247,7 @@ fn line_from_row(
         key: ConversationKey::new(tenant, conversation),
         sender: sender.into(),
         change,
+        trace_id: trace_id.as_deref().and_then(TraceId::from_slice),
     })
 }
 
@@ -256,10 +259,11 @@ async fn insert_line(
     line: &str,
     command: &CommandId,
     change: Option<&Change>,
+    trace_id: Option<TraceId>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO outbox (line, tenant, conversation, sender, client_id, fingerprint, change, seq)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?7 IS NULL, 0, NULL))",
+        "INSERT INTO outbox (line, tenant, conversation, sender, client_id, fingerprint, change, seq, trace_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?7 IS NULL, 0, NULL), ?8)",
     )
     .bind(line)
     .bind(&*key.tenant)
@@ -268,6 +272,7 @@ async fn insert_line(
     .bind(&*command.client_id)
     .bind(&command.fingerprint[..])
     .bind(change.map(encode_row))
+    .bind(trace_id.map(|it| it.as_bytes().to_vec()))
     .execute(tx)
     .await?;
     Ok(())

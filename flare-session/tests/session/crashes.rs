@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use flare_proto::{
-    common::ErrorCode,
+    common::{ErrorCode, RequestContext},
     message::{HistoryVisibility, Role},
-    session::MembershipState,
+    session::{MembershipState, RenameConversationRequest, session_service_server::SessionService},
 };
-use flare_server_core::shutdown::Shutdown;
+use flare_server_core::{shutdown::Shutdown, telemetry::TraceId};
 use tokio::sync::Notify;
+use tonic::Request;
 
 use super::{
     fake_log::Fault,
-    world::{World, assert_refused, until},
+    world::{World, assert_refused, until, user},
 };
 
 /// Runs the sweeper until nothing waits.
@@ -109,6 +110,37 @@ async fn a_crash_between_commit_and_submit_loses_nothing() {
         MembershipState::Active
     );
     assert_eq!(w.log.events_of("team").len(), 2);
+}
+
+#[tokio::test]
+async fn a_change_bears_the_trace_of_its_request_whoever_submits_it() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &[]).await;
+    let trace = TraceId::from_bytes([7; 16]).expect("is not zero");
+    let rename = |client_id: &str| RenameConversationRequest {
+        context: user("olga").map(|it| RequestContext {
+            trace_id: trace.to_string(),
+            ..it
+        }),
+        client_id: client_id.into(),
+        conversation_id: "team".into(),
+        title: client_id.into(),
+    };
+    let at_once = w.rpc().rename_conversation(Request::new(rename("one")));
+    at_once.await.expect("is done");
+    w.log.set_down(true);
+    let later = w.rpc().rename_conversation(Request::new(rename("two")));
+    later.await.expect_err("is not known");
+    w.restart(false).await;
+    w.log.set_down(false);
+    sweep(&w).await;
+    let traces: Vec<_> = w
+        .log
+        .events_of("team")
+        .iter()
+        .map(|it| TraceId::from_slice(&it.trace_id))
+        .collect();
+    assert_eq!(traces, [None, Some(trace), Some(trace)]);
 }
 
 #[tokio::test]

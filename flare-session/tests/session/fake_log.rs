@@ -227,6 +227,10 @@ impl State {
             flags: bits,
             class: ConversationClass::Group.into(),
             client_id: format!("flare:{}", line.line),
+            trace_id: line
+                .trace_id
+                .map(|it| Bytes::copy_from_slice(it.as_bytes()))
+                .unwrap_or_default(),
             ..EventHeader::default()
         });
         self.by_line.insert(line.line.clone(), placed);

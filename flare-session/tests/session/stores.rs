@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flare_server_core::telemetry::TraceId;
 use flare_session::{
     application::ports::{
         CommandId, ConversationStore, InboxStore, OutboxLine, Placed, PositionBatch, PositionStore,
@@ -78,6 +79,7 @@ fn line(number: u64, change: Change) -> (OutboxLine, CommandId) {
         key: key(),
         sender: "olga".into(),
         change,
+        trace_id: TraceId::from_bytes([9; 16]),
     };
     (
         line,

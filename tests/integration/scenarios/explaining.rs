@@ -43,6 +43,7 @@ pub(crate) async fn where_a_message_went(mut scene: Scene, _: &Arguments) -> any
     }
     let lines = command(&scene, &key, &first, &[]).await?;
     for line in [
+        format!("trace         {}", first.trace_id),
         format!("log           offset {offset}"),
         "stored        yes".to_owned(),
         "bob           read".to_owned(),

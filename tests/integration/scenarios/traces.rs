@@ -36,6 +36,7 @@ const OF_THE_COMMAND: [&str; 4] = [
 ];
 const BY_FRAME: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const BY_HTTP: &str = "0af7651916cd43dd8448eb211c80319c";
+const MAKING: &str = "9d2c8f6b1a3e4c7fb05d2e6a71c4f893";
 const READING: &str = "5b8aa5a2d2c872e8321cf37308d69df2";
 
 /// Every message's every stage has its span, under the trace id that its ack bears: the sender's own, if he gives one. None waits longer than the server lives.
@@ -58,6 +59,11 @@ pub(crate) async fn every_stage_of_a_message(
         by_frame.trace_id
     );
     let api = Api::new(&scene, "ann").await?;
+    let answer = api.create("Made", MAKING).await?;
+    ensure!(
+        answer.trace_id == MAKING && answer.status == 200,
+        "{answer:?}"
+    );
     let answer = api.send(&group, "by http", BY_HTTP).await?;
     ensure!(
         answer.trace_id == BY_HTTP && answer.status == 200,
@@ -106,10 +112,13 @@ pub(crate) async fn every_stage_of_a_message(
         .trace(&in_group.trace_id)
         .has("orchestrator.authorise")?;
 
-    let by_http = gathered.trace(BY_HTTP);
-    by_http.has("core_gateway.request")?;
-    for stage in STAGES {
-        by_http.has(stage)?;
+    // A group that is made goes the way of a message.
+    for trace in [BY_HTTP, MAKING] {
+        let by_http = gathered.trace(trace);
+        by_http.has("core_gateway.request")?;
+        for stage in STAGES {
+            by_http.has(stage)?;
+        }
     }
     let reading = gathered.trace(READING);
     reading.serves(

@@ -53,6 +53,15 @@ impl Api {
         self.answer(request, trace).await
     }
 
+    /// Makes a group of the user alone.
+    pub(crate) async fn create(&self, title: &str, trace: &str) -> anyhow::Result<Answer> {
+        let request = self
+            .client
+            .post(format!("{}/api/v1/conversations", self.base));
+        let request = request.json(&json!({"clientId": trace, "title": title}));
+        self.answer(request, trace).await
+    }
+
     /// Reads the newest page of a conversation.
     pub(crate) async fn history(&self, conversation: &str, trace: &str) -> anyhow::Result<Answer> {
         let page = format!("{}/api/v1/conversations/{conversation}/messages", self.base);
