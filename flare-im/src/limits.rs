@@ -185,6 +185,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         heading: "The server as a whole",
         limits: &[
+            key("Connections in a gateway that wait to be registered", "access_gateway.registration_queue", "closed with `GOING_AWAY`").code(ErrorCode::Unavailable).shown_by(LINK_REFUSALS),
             key("Commands in a gateway that wait to be submitted", "access_gateway.command_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Commands that a partition holds", "message_orchestrator.max_pending_commands", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Bytes of commands that a partition holds", "message_orchestrator.max_pending_bytes", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),

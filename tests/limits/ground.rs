@@ -36,6 +36,8 @@ pub(crate) enum Shape {
     Whole,
     /// The two gateways and presence; the other services are at addresses where nobody answers.
     SilentServices,
+    /// A gateway for clients, and presence is at an address where nobody answers.
+    SilentPresence,
     /// Nothing brings the log's events to the store.
     NoWriter,
     /// `flare up` on a disk that can be filled to the limit.
@@ -48,6 +50,7 @@ impl Shape {
         match self {
             Self::Whole | Self::SmallDisk => None,
             Self::SilentServices => Some("access-gateway,core-gateway,signaling-online"),
+            Self::SilentPresence => Some("access-gateway"),
             Self::NoWriter => Some(
                 "access-gateway,core-gateway,signaling-online,message-orchestrator,storage-reader",
             ),
@@ -63,6 +66,7 @@ impl Shape {
                 "flare-session",
                 "flare-push-server",
             ],
+            Self::SilentPresence => &["flare-signaling-online"],
             Self::NoWriter => &["flare-session", "flare-push-server"],
         }
     }

@@ -1,8 +1,9 @@
 //! The server as a whole.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use flare_core::codec::ServerFrame;
 use flare_proto::common::{Error, ErrorCode};
+use futures::{TryStreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,12 +16,19 @@ use crate::{
     case::Case,
     ground::{Ground, Shape},
     http::Proof,
-    link::{Link, text},
+    link::{Link, connect, text},
     until::until,
 };
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
+        Case::new(
+            "Connections in a gateway that wait to be registered",
+            |it| Box::pin(many_unregistered(it)),
+        )
+        .on(Shape::SilentPresence)
+        .set(&["access_gateway.registration_queue=1"])
+        .seen(LINK, "UNAVAILABLE"),
         Case::new("Commands in a gateway that wait to be submitted", |it| {
             Box::pin(full_queue(it))
         })
@@ -82,6 +90,28 @@ pub(super) fn cases() -> Vec<Case> {
         .seen(LINK, "RESOURCE_EXHAUSTED"),
         Case::new("Time of a drain", |it| Box::pin(late_drain(it))).set(&["process.drain_ms=100"]),
     ]
+}
+
+/// Presence is asked for one, and one waits; of four, others are refused.
+async fn many_unregistered(ground: &Ground) -> anyhow::Result<()> {
+    let (code, reason) = (ground.code()?, ground.close_reason()?);
+    let mut ends = FuturesUnordered::new();
+    for user in ["ann", "bob", "carl", "dora"] {
+        let mut link = Link::dial(ground).await?;
+        link.send(&connect(&ground.token(user)?, "phone")).await?;
+        ends.push(async move {
+            let error = link.refused(1, code).await?;
+            link.closed(reason).await.map(|()| error)
+        });
+    }
+    // Those for whom presence was asked are told that it does not answer.
+    while let Some(error) = ends.try_next().await? {
+        if error.message.contains("wait to be registered") {
+            ensure!(error.retry_after_ms > 0, "{error:?}");
+            return Ok(());
+        }
+    }
+    bail!("nobody had to wait")
 }
 
 /// The orchestrator takes one, and one waits; of five, others are refused.
