@@ -47,7 +47,12 @@ pub async fn build(
         .listener(LISTENER)
         .ok_or("no listener is bound for flare-core-gateway")?;
     let folder = platform.data_folder(api_keys::FOLDER)?;
-    let store: Arc<dyn ApiKeyStore> = Arc::new(api_keys::store_in(&folder).await?);
+    let database = api_keys::store_in(&folder).await?;
+    let store: Arc<dyn ApiKeyStore> = Arc::new(database.clone());
+    platform.at_end(Task::new("core-gateway.database", async move {
+        database.close().await;
+        Ok(())
+    }));
     let users = rate(config.user_requests_per_s, config.user_burst);
     let backends = rate(config.api_key_requests_per_s, config.api_key_burst);
     let admission = Arc::new(Admission {

@@ -11,6 +11,13 @@ use crate::{archive, server::Server};
 const VERSION_AT: usize = 8;
 const CHECKED: usize = 40;
 
+/// SQLite's, in the data folder.
+pub(crate) const DATABASES: [&str; 3] = [
+    "session/session.sqlite",
+    "online/online.sqlite",
+    "gateway/api_keys.sqlite",
+];
+
 /// A log whose last segment is of the next version.
 pub(crate) async fn log(version: &Path) -> anyhow::Result<()> {
     let copy = archive::unpack(version)?;
@@ -32,11 +39,7 @@ pub(crate) async fn log(version: &Path) -> anyhow::Result<()> {
 
 /// Each database with a migration that this version has not.
 pub(crate) async fn tables(version: &Path) -> anyhow::Result<()> {
-    for file in [
-        "session/session.sqlite",
-        "online/online.sqlite",
-        "gateway/api_keys.sqlite",
-    ] {
+    for file in DATABASES {
         let copy = archive::unpack(version)?;
         let data = archive::data(&copy);
         let database = data.join(file);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{Api, As},
-    archive,
+    archive, later,
     observation::observe,
     server::{self, Server},
     story::{EXPECTED, Expected},
@@ -30,6 +30,7 @@ pub(crate) async fn goes_on(version: &Path) -> anyhow::Result<()> {
     repeats(&api, &expected).await?;
     takes_more(&api, &expected).await?;
     server.stop()?;
+    is_closed(&data)?;
     let verified = server::run(&["verify"], &data)?;
     ensure!(verified.contains("promises kept"), "{verified}");
     // And once more, as this version has left it.
@@ -38,6 +39,19 @@ pub(crate) async fn goes_on(version: &Path) -> anyhow::Result<()> {
     repeats(&api, &expected).await?;
     is_trimmed(&api, &expected).await?;
     server.stop()
+}
+
+/// Each database is one file again: none has a log beside it that a copy of the file would lack.
+fn is_closed(data: &Path) -> anyhow::Result<()> {
+    for database in later::DATABASES {
+        let file = data.join(database);
+        ensure!(file.is_file(), "{database} is not there");
+        for beside in ["-wal", "-shm"] {
+            let beside = data.join(format!("{database}{beside}"));
+            ensure!(!beside.exists(), "{} is left", beside.display());
+        }
+    }
+    Ok(())
 }
 
 /// Names the first difference: the whole is long. What this version says more than an earlier one knew of is no difference.

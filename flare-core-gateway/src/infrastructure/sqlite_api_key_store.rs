@@ -78,6 +78,11 @@ impl SqliteApiKeyStore {
             })?;
         Ok(Self { pool })
     }
+
+    /// Closes the file; what was committed is on disk before.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
 }
 
 /// Whether another process's doing explains the error: the file is busy, or a table or row that was to be made is there by now.

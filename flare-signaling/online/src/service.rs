@@ -29,7 +29,12 @@ use crate::{
 pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, ServiceError> {
     let file = platform.data_folder("online")?.join("online.sqlite");
     let presence: Arc<dyn PresenceStore> = Arc::new(MemoryPresenceStore::default());
-    let revocations: Arc<dyn RevocationStore> = Arc::new(SqliteRevocationStore::open(&file).await?);
+    let store = SqliteRevocationStore::open(&file).await?;
+    let revocations: Arc<dyn RevocationStore> = Arc::new(store.clone());
+    platform.at_end(Task::new("signaling-online.database", async move {
+        store.close().await;
+        Ok(())
+    }));
     let gateways: Arc<dyn Gateways> = Arc::new(GrpcGateways::new(platform.channels.clone()));
     let clock = Arc::clone(&platform.clock);
     let last_seen = LastSeen::new(config.max_remembered_users);

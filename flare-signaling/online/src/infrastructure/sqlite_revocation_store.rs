@@ -50,6 +50,11 @@ impl SqliteRevocationStore {
         })?;
         Ok(Self { pool })
     }
+
+    /// Closes the file; what was committed is on disk before.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
 }
 
 fn unavailable(error: sqlx::Error) -> PortError {
