@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{Array, KeyValue, StringValue, Value, trace::TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
@@ -25,6 +25,8 @@ use opentelemetry_sdk::{
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt,
 };
+
+use crate::clock::{Clock, IdSource, SystemClock};
 
 pub(crate) use self::calls::{attach, served_here, within};
 pub use self::{
@@ -54,6 +56,10 @@ pub struct Telemetry {
 pub struct ProcessInfo {
     /// Spans bear it as `service.name`.
     pub service: String,
+    /// Spans bear it as `service.instance.id`: no other process has it, nor this one after a restart.
+    pub instance: String,
+    /// What the process does of the service. Spans bear it as `flare.roles`.
+    pub roles: Vec<String>,
     /// Whether standard error is a terminal.
     pub terminal: bool,
     /// Whether log lines may have colours.
@@ -68,10 +74,12 @@ impl ProcessInfo {
         clippy::disallowed_methods,
         reason = "these two variables are read by convention, under names that are not ours"
     )]
-    pub fn of(service: impl Into<String>) -> Self {
+    pub fn of(service: impl Into<String>, roles: Vec<String>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self {
             service: service.into(),
+            instance: IdSource::from_os().ulid(SystemClock.now_ms()).to_string(),
+            roles,
             terminal,
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()),
             rust_log: std::env::var("RUST_LOG").ok().filter(|it| !it.is_empty()),
@@ -202,6 +210,8 @@ fn provider(endpoint: &str, process: &ProcessInfo) -> Result<SdkTracerProvider, 
             endpoint: endpoint.to_owned(),
             source,
         })?;
+    let roles = process.roles.iter().cloned().map(StringValue::from);
+    let roles = Value::Array(Array::String(roles.collect()));
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         // `Spans` decides, and says so by a sampled parent; a span that nobody decided on, such as a library's, is not made.
@@ -209,6 +219,10 @@ fn provider(endpoint: &str, process: &ProcessInfo) -> Result<SdkTracerProvider, 
         .with_resource(
             Resource::builder()
                 .with_service_name(process.service.clone())
+                .with_attributes([
+                    KeyValue::new("service.instance.id", process.instance.clone()),
+                    KeyValue::new("flare.roles", roles),
+                ])
                 .build(),
         )
         .build())
@@ -225,6 +239,8 @@ mod tests {
     fn logged(format: LogFormat, terminal: bool, work: impl FnOnce()) -> String {
         let process = ProcessInfo {
             service: "flare-test".to_owned(),
+            instance: "one".to_owned(),
+            roles: Vec::new(),
             terminal,
             colours: false,
             rust_log: None,

@@ -7,7 +7,7 @@ mod collector;
 
 use std::{convert::Infallible, time::Duration};
 
-use collector::{Collected, Collector};
+use collector::{Collected, Collector, Origin};
 use flare_server_core::{
     clock::IdSource,
     telemetry::{
@@ -62,6 +62,8 @@ async fn spans_of_sampled_traces_and_of_what_failed_or_was_slow_reach_the_collec
     };
     let process = ProcessInfo {
         service: "flare-test".to_owned(),
+        instance: "one".to_owned(),
+        roles: vec!["reader".to_owned(), "writer".to_owned()],
         terminal: false,
         colours: false,
         rust_log: None,
@@ -89,11 +91,13 @@ async fn spans_of_sampled_traces_and_of_what_failed_or_was_slow_reach_the_collec
         ["append", "send"],
         "neither the unsampled trace nor a span without a trace"
     );
-    assert!(
-        first
-            .iter()
-            .all(|it| it.span.trace_id == sampled.as_bytes() && it.service == "flare-test")
-    );
+    assert!(first.iter().all(|it| it.span.trace_id == sampled.as_bytes()
+        && it.process
+            == Origin {
+                service: "flare-test".to_owned(),
+                instance: "one".to_owned(),
+                roles: process.roles.clone(),
+            }));
     assert_eq!(
         first[0].span.parent_span_id, first[1].span.span_id,
         "the inner span hangs on the outer one"

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
-    common::v1::any_value,
+    common::v1::{KeyValue, any_value::Value},
     trace::v1::Span,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -19,9 +19,40 @@ const AHEAD: usize = 10_000;
 
 /// A span, and the process that made it.
 pub(crate) struct Collected {
-    /// The process's `service.name`.
-    pub(crate) service: String,
+    pub(crate) process: Origin,
     pub(crate) span: Span,
+}
+
+/// What a process says of itself beside its spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Origin {
+    /// `service.name`.
+    pub(crate) service: String,
+    /// `service.instance.id`.
+    pub(crate) instance: String,
+    /// `flare.roles`.
+    pub(crate) roles: Vec<String>,
+}
+
+impl Origin {
+    fn of(attributes: Vec<KeyValue>) -> Self {
+        let mut origin = Self::default();
+        for KeyValue { key, value, .. } in attributes {
+            match (key.as_str(), value.and_then(|it| it.value)) {
+                ("service.name", Some(Value::StringValue(name))) => origin.service = name,
+                ("service.instance.id", Some(Value::StringValue(id))) => origin.instance = id,
+                ("flare.roles", Some(Value::ArrayValue(roles))) => {
+                    let roles = roles.values.into_iter().filter_map(|it| match it.value {
+                        Some(Value::StringValue(role)) => Some(role),
+                        _ => None,
+                    });
+                    origin.roles = roles.collect();
+                }
+                _ => {}
+            }
+        }
+        origin
+    }
 }
 
 /// Takes spans as long as it lives.
@@ -62,15 +93,10 @@ impl TraceService for Sink {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         for resource in request.into_inner().resource_spans {
-            let attributes = resource.resource.unwrap_or_default().attributes;
-            let name = attributes.into_iter().find(|it| it.key == "service.name");
-            let service = match name.and_then(|it| it.value?.value) {
-                Some(any_value::Value::StringValue(name)) => name,
-                _ => String::new(),
-            };
+            let process = Origin::of(resource.resource.unwrap_or_default().attributes);
             for span in resource.scope_spans.into_iter().flat_map(|it| it.spans) {
                 let collected = Collected {
-                    service: service.clone(),
+                    process: process.clone(),
                     span,
                 };
                 self.0

@@ -144,6 +144,14 @@ impl Deployment {
         &self.edge.as_ref().unwrap_or(&self.core).addresses
     }
 
+    /// The roles of each of its processes, in their order.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Embedded => vec![format!("{CORE_ROLES},{EDGE_ROLES}")],
+            Kind::Split => vec![EDGE_ROLES.to_owned(), CORE_ROLES.to_owned()],
+        }
+    }
+
     /// Where clients connect.
     pub(crate) fn url(&self) -> anyhow::Result<String> {
         let address = self.outside().access_gateway.context("no access gateway")?;

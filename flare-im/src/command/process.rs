@@ -13,6 +13,8 @@ use crate::{cli::ConfigArgs, compose::Process, config::Config, role::Role};
 
 /// The folder of the configuration files, if none is named.
 const CONFIG_FOLDER: &str = "config";
+/// What telemetry calls every process, whatever roles it runs.
+const SERVICE: &str = "flare";
 
 /// Loads the configuration of a process that runs these roles. `argument` is one that stands for TOML, above every other layer.
 pub fn load(
@@ -38,9 +40,10 @@ pub fn load(
     Ok(loader.load()?)
 }
 
-/// Begins logs, metrics and traces, and raises the limit of open files.
-pub fn begin(config: &Config, service: &str) -> anyhow::Result<Telemetry> {
-    let telemetry = telemetry::init(&config.telemetry, &ProcessInfo::of(service))?;
+/// Begins logs, metrics and traces of a process that runs these roles, and raises the limit of open files.
+pub fn begin(config: &Config, roles: &[Role]) -> anyhow::Result<Telemetry> {
+    let roles = roles.iter().map(Role::to_string).collect();
+    let telemetry = telemetry::init(&config.telemetry, &ProcessInfo::of(SERVICE, roles))?;
     match rlimit::increase_nofile_limit(config.process.open_files) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),

@@ -10,7 +10,7 @@ use crate::{
 /// Starts some roles, and serves until a signal.
 pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
     let loaded = process::load(&args.config, &args.roles, None)?;
-    let telemetry = process::begin(&loaded.config, "flare")?;
+    let telemetry = process::begin(&loaded.config, &args.roles)?;
     let (data, _) = process::data_folder(&args.data)?;
     let ground = Ground {
         data,

@@ -49,7 +49,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
     let listen = args.listen.as_deref().map(Listen::parse).transpose()?;
     let listen = listen.map(|it| ("argument --listen", it.toml()));
     let loaded = process::load(&args.config, &Role::ALL, listen)?;
-    let telemetry = process::begin(&loaded.config, "flare")?;
+    let telemetry = process::begin(&loaded.config, &Role::ALL)?;
     let ephemeral = args
         .ephemeral
         .then(tempfile::tempdir)

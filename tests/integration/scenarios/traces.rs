@@ -86,6 +86,7 @@ pub(crate) async fn every_stage_of_a_message(
     scene.server.stop_all().await?;
     let gathered = Gathered::all_of(collector);
     gathered.are_whole()?;
+    gathered.are_of(&scene.server.roles())?;
 
     for sent in [&direct, &in_group, &by_frame] {
         let trace = gathered.trace(&sent.trace_id);

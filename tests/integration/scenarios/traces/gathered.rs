@@ -1,6 +1,6 @@
 //! Spans at the collector, and what is demanded of them.
 
-use std::{fmt::Write, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use anyhow::{Context, ensure};
 use opentelemetry_proto::tonic::{
@@ -41,15 +41,27 @@ impl Gathered {
         }
     }
 
+    /// The processes that made them tell themselves apart, and say which roles they run.
+    pub(crate) fn are_of(&self, processes: &[String]) -> anyhow::Result<()> {
+        let origins: BTreeSet<_> = self.0.iter().map(|it| &it.process).collect();
+        let instances: BTreeSet<_> = origins.iter().map(|it| &it.instance).collect();
+        let roles: BTreeSet<_> = origins.iter().map(|it| it.roles.join(",")).collect();
+        ensure!(
+            instances.len() == processes.len() && roles.iter().eq(processes),
+            "want {processes:?}, not {origins:?}"
+        );
+        Ok(())
+    }
+
     /// Each is of a process that says its name, of a trace, ends after it begins, and has attributes of bounded size.
     pub(crate) fn are_whole(&self) -> anyhow::Result<()> {
-        for Collected { service, span } in &self.0 {
+        for Collected { process, span } in &self.0 {
             let longest = span.attributes.iter().filter_map(text).map(str::len).max();
-            let whole = service == "flare"
+            let whole = process.service == "flare"
                 && span.trace_id.len() == 16
                 && span.start_time_unix_nano <= span.end_time_unix_nano
                 && longest.unwrap_or_default() <= LONGEST_ATTRIBUTE;
-            ensure!(whole, "{service}: {span:?}");
+            ensure!(whole, "{process:?}: {span:?}");
         }
         Ok(())
     }
