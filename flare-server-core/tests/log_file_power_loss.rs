@@ -209,7 +209,8 @@ fn live(seed: u64, durability: Durability, ignore_syncs: bool, campaign: &Arc<Ca
         if durability == Durability::Lazy && rng.random_bool(0.3) {
             log.sync().unwrap();
         }
-        if !log.is_unsynced() {
+        // Whatever the log thinks of itself: this is what it promises.
+        if durability == Durability::Synced || !log.is_unsynced() {
             campaign.history().durable = log.end();
         }
         if rng.random_bool(0.2) {
