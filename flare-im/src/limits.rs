@@ -38,6 +38,8 @@ pub struct Limit {
 pub enum Sign {
     /// A counter rises; the label that tells stands in braces.
     Metric(&'static str),
+    /// A log line says this, on standard error.
+    Line(&'static str),
     /// The process ends in failure, and says this on standard error.
     LastWords(&'static str),
 }
@@ -49,6 +51,19 @@ pub struct Group {
     pub heading: &'static str,
     /// The limits.
     pub limits: &'static [Limit],
+}
+
+/// A key that bounds something within the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// The key.
+    pub key: &'static str,
+    /// What happens at it, and why nothing from outside shows that.
+    pub why: &'static str,
+}
+
+const fn bound(key: &'static str, why: &'static str) -> Bound {
+    Bound { key, why }
 }
 
 const fn key(what: &'static str, key: &'static str, beyond: &'static str) -> Limit {
@@ -104,6 +119,9 @@ const ORCHESTRATOR_RATES: &[Sign] = &[Sign::Metric("flare_orchestrator_rate_limi
 const SESSION_LIMITS: &[Sign] = &[Sign::Metric("flare_session_limit_reached_total{limit}")];
 const INBOX_PAGES: &[Sign] = &[Sign::Metric("flare_session_inbox_pages_cut_total")];
 const READER_ANSWERS: &[Sign] = &[Sign::Metric("flare_storage_reader_answers_cut_total{kind}")];
+const SESSION_SIGNALS: &[Sign] = &[Sign::Metric("flare_session_signals_lost_total{reason}")];
+const PUSH_SIGNALS: &[Sign] = &[Sign::Metric("flare_push_signals_dropped_total")];
+const LOG_RETENTION: &[Sign] = &[Sign::Line("retention removes records that nobody released")];
 const DRAIN: &[Sign] = &[Sign::LastWords("drain was not done after")];
 
 /// Every limit that a client, a backend or an operator meets.
@@ -132,10 +150,11 @@ pub const GROUPS: &[Group] = &[
             key("Frames above that rate", "access_gateway.max_excess_frames", "closed with `TOO_FAST`").shown_by(LINK_CLOSES),
             key("Sends and Operates without an answer", "access_gateway.max_unacked_sends", "the connection is not read until one is answered").shown_by(READS_PAUSED),
             key("Time of a Send or Operate", "access_gateway.command_ms", "refused; whether it was kept is unknown, so send it again with the same client id").code(ErrorCode::Unavailable).shown_by(COMMANDS_EXPIRED),
-            key("Conversations with commands outstanding or refused", "access_gateway.max_lanes", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Conversations with commands outstanding or refused", "access_gateway.max_lanes", "refused, and the connection is closed: connect again and send what was refused in its order").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Calls, Syncs and Refreshes at once", "access_gateway.max_calls", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Time of a Call or Sync", "access_gateway.call_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).shown_by(LINK_REFUSALS),
             key("Bytes of a Reply", "access_gateway.max_reply_bytes", "refused: ask for less").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
+            key("Conversations in one read of events", "storage_reader.max_ranges", "refused").code(ErrorCode::InvalidArgument).shown_by(EDGES),
             fixed("Ranges in one Sync", check::MAX_SYNC_RANGES as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
             fixed("Positions in one Ack", check::MAX_ACK_POSITIONS as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
             key("Signals a second", "access_gateway.signals_per_s", "refused").code(ErrorCode::RateLimited).shown_by(LINK_REFUSALS),
@@ -149,6 +168,7 @@ pub const GROUPS: &[Group] = &[
             key("Bytes of a content, whatever the way", "message_orchestrator.max_content_bytes", "refused").code(ErrorCode::ContentTooLarge).shown_by(ORCHESTRATOR_REFUSALS),
             key("Mentions, over the client link", "access_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
             key("Mentions, over gRPC and HTTP", "core_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(API_REQUESTS),
+            key("Mentions, whatever the way", "message_orchestrator.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(ORCHESTRATOR_REFUSALS),
             fixed("Forwards within forwards", MAX_FORWARD_DEPTH as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
             key("Time in which a sender may recall, in seconds", "message_orchestrator.recall_window_s", "refused; owners and admins of a group may at any time").code(ErrorCode::RecallWindowPassed).shown_by(ORCHESTRATOR_REFUSALS),
             fixed("Time that a client id may be ahead of the server, in ms", 30_000, "refused, with the server's time").code(ErrorCode::ClientIdInFuture).shown_by(ORCHESTRATOR_REFUSALS),
@@ -179,6 +199,7 @@ pub const GROUPS: &[Group] = &[
             key("Requests by one API key a second", "core_gateway.api_key_requests_per_s", "refused, above `core_gateway.api_key_burst` at once").code(ErrorCode::RateLimited).shown_by(API_RATES),
             fixed("Messages of one batch", 200, "refused").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
             fixed("Users of one presence query", 200, "refused").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
+            fixed("Characters of the reason of a kick", 200, "refused").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
             fixed("Good API keys of a tenant", MAX_KEYS as u64, "refused").code(ErrorCode::LimitExceeded).shown_by(API_REQUESTS),
         ],
     },
@@ -187,6 +208,7 @@ pub const GROUPS: &[Group] = &[
         limits: &[
             key("Connections in a gateway that wait to be registered", "access_gateway.registration_queue", "closed with `GOING_AWAY`").code(ErrorCode::Unavailable).shown_by(LINK_REFUSALS),
             key("Commands in a gateway that wait to be submitted", "access_gateway.command_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Commands in a gateway that are submitted and have no receipt", "access_gateway.max_commands_in_flight", "the next wait to be submitted, as many as may; then refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Commands that a partition holds", "message_orchestrator.max_pending_commands", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Bytes of commands that a partition holds", "message_orchestrator.max_pending_bytes", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Events by which the store is behind the log", "message_orchestrator.max_store_lag_events", "commands are refused, reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
@@ -195,10 +217,83 @@ pub const GROUPS: &[Group] = &[
             key("Acknowledged positions that wait in a gateway", "access_gateway.max_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Read positions that wait to be written", "session.max_waiting_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(SESSION_LIMITS),
             key("Signals on their way in a gateway", "access_gateway.signal_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Signals of a session that wait to be handed to push-server", "session.max_waiting_signals", "lost: a read mark comes with the next one").shown_by(SESSION_SIGNALS),
+            key("Signals on their way in push-server", "push_server.signal_queue", "lost: typing is told again, a read mark comes with the next one").shown_by(PUSH_SIGNALS),
+            key("Bytes of the log, if above 0", "log.max_bytes", "the oldest segments go, even if somebody still needs them").shown_by(LOG_RETENTION),
+            key("Age of the log in seconds, if above 0", "log.max_age_s", "older segments go, even if somebody still needs them").shown_by(LOG_RETENTION),
             key("Time of a drain", "process.drain_ms", "the process ends all the same, and says what still ran").shown_by(DRAIN),
         ],
     },
 ];
+
+/// Keys with the names of limits that no test from outside reaches: a test below demands each such key in one of the two tables.
+pub const BOUNDS: &[Bound] = &[
+    bound(
+        "access_gateway.max_heartbeat_ms",
+        "A client that asks for a longer heartbeat is given this one: `Connected` says so.",
+    ),
+    bound(
+        "signaling_online.max_remembered_users",
+        "A cache: of those unseen for longest, the last connection's end is forgotten.",
+    ),
+    bound(
+        "message_orchestrator.max_stream_items",
+        "The stream between two services is read no further: no gateway has more commands under way, see `access_gateway.max_commands_in_flight`.",
+    ),
+    bound(
+        "message_orchestrator.call_timeout_ms",
+        "A call between services; the command is refused `UNAVAILABLE`, as when the other is down.",
+    ),
+    bound(
+        "message_orchestrator.hook_timeout_ms",
+        "No hook can be configured yet; hooks are built in.",
+    ),
+    bound(
+        "message_orchestrator.rate.max_keys",
+        "A cache: who was quiet for longest starts with a full burst.",
+    ),
+    bound(
+        "log.segment_bytes",
+        "A size of files: a full segment is followed by the next.",
+    ),
+    bound(
+        "storage_writer.max_batch_bytes",
+        "A size of batches: what is left is in the next.",
+    ),
+    bound(
+        "storage_writer.view_memory_bytes",
+        "A cache: what is older is read from the disk.",
+    ),
+    bound(
+        "session.submit_timeout_ms",
+        "A call between services; the change is answered `UNAVAILABLE`, as when the other is down, and submitted again.",
+    ),
+    bound(
+        "session.kept_message_bytes",
+        "A cache: larger messages are asked for at storage-reader.",
+    ),
+    bound(
+        "push_server.max_roster_members",
+        "A cache: rosters that were not needed for longest are asked for again.",
+    ),
+    bound(
+        "push_server.gateway_queue_batches",
+        "A stream between services: the next batch waits, see `push_server.gateway_deadline_ms`.",
+    ),
+    bound(
+        "push_server.gateway_deadline_ms",
+        "A gateway's process must stand still; its connections are told to sync, and `flare_push_gateways_given_up_total` rises.",
+    ),
+];
+
+const BOUNDS_HEAD: &str = "\
+## Bounds within the server
+
+Caches, sizes, and calls between services. What happens at them shows nowhere outside, or takes a part of the server that fails: so no test on a running server reaches them.
+
+| key | default | what happens at it |
+|---|---|---|
+";
 
 const HEAD: &str = "\
 # Limits
@@ -207,13 +302,19 @@ const HEAD: &str = "\
 
 Every queue, frame, page, cache and retry has a limit. Beyond it a request is refused with a reason, before it is acknowledged; nothing is dropped in silence.
 What the codes mean is in [errors.md](errors.md), what the keys are in [configuration.md](configuration.md). `Connected` tells a client those that concern it.
-`cargo test -p flare-im --test limits` reaches each of them on a running server, and sees what the last column names.
+`cargo test -p flare-im --test limits` reaches each of them, but for those of the last table, on a running server, and sees what the last column names.
 
 ";
 
 /// The whole page.
 pub fn page() -> String {
     let keys = Config::describe();
+    let default = |key: &str| {
+        let described = keys.iter().find(|it| it.key == key);
+        described
+            .and_then(|it| it.default.clone())
+            .unwrap_or_default()
+    };
     let mut page = HEAD.to_owned();
     for Group { heading, limits } in GROUPS {
         // Writing to a String cannot fail.
@@ -224,13 +325,7 @@ pub fn page() -> String {
         for limit in *limits {
             let (key, number) = match limit.source {
                 Source::Fixed(number) => ("fixed".to_owned(), number.to_string()),
-                Source::Key(key) => {
-                    let default = keys
-                        .iter()
-                        .find(|it| it.key == key)
-                        .and_then(|it| it.default.clone());
-                    (format!("`{key}`"), default.unwrap_or_default())
-                }
+                Source::Key(key) => (format!("`{key}`"), default(key)),
             };
             let ticked = |it: &str| format!("`{it}`");
             let code = limit
@@ -242,7 +337,9 @@ pub fn page() -> String {
                 .iter()
                 .map(|it| match it {
                     Sign::Metric(metric) => ticked(metric),
-                    Sign::LastWords(words) => format!("standard error: {}", ticked(words)),
+                    Sign::Line(words) | Sign::LastWords(words) => {
+                        format!("standard error: {}", ticked(words))
+                    }
                 })
                 .collect();
             let _ = writeln!(
@@ -254,6 +351,10 @@ pub fn page() -> String {
             );
         }
         page.push('\n');
+    }
+    page.push_str(BOUNDS_HEAD);
+    for Bound { key, why } in BOUNDS {
+        let _ = writeln!(page, "| `{key}` | {} | {why} |", default(key));
     }
     format!("{}\n", page.trim_end())
 }
@@ -277,6 +378,41 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// By its name.
+    fn is_a_limit(key: &str) -> bool {
+        let name = key.rsplit('.').next().unwrap_or_default();
+        name.starts_with("max_")
+            || name.ends_with("_bytes")
+            || ["_queue", "timeout", "deadline"]
+                .iter()
+                .any(|it| name.contains(it))
+    }
+
+    #[test]
+    fn every_key_with_the_name_of_a_limit_is_in_one_table() {
+        let limits = GROUPS.iter().flat_map(|it| it.limits);
+        let mut told: Vec<_> = limits
+            .filter_map(|it| match it.source {
+                Source::Key(key) => Some(key),
+                Source::Fixed(_) => None,
+            })
+            .chain(BOUNDS.iter().map(|it| it.key))
+            .collect();
+        told.sort_unstable();
+        let twice: Vec<_> = told.windows(2).filter(|it| it[0] == it[1]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+        let keys = Config::describe();
+        for key in &told {
+            assert!(keys.iter().any(|it| it.key == *key), "{key} is no key");
+        }
+        let forgotten: Vec<_> = keys
+            .iter()
+            .map(|it| it.key.as_str())
+            .filter(|it| is_a_limit(it) && !told.contains(it))
+            .collect();
+        assert!(forgotten.is_empty(), "{forgotten:?}");
     }
 
     #[test]

@@ -87,9 +87,14 @@ impl Case {
             })
             .await?;
         }
+        for sign in limit.signs {
+            if let Sign::Line(words) = sign {
+                ground.says(words).await?;
+            }
+        }
         let last_words = limit.signs.iter().find_map(|it| match it {
             Sign::LastWords(words) => Some(*words),
-            Sign::Metric(_) => None,
+            Sign::Metric(_) | Sign::Line(_) => None,
         });
         match last_words {
             Some(words) => ground.fails(words).await,
@@ -101,7 +106,7 @@ impl Case {
     fn watched(&self, limit: &Limit) -> anyhow::Result<Vec<Series>> {
         let metrics = limit.signs.iter().filter_map(|it| match it {
             Sign::Metric(metric) => Some(*metric),
-            Sign::LastWords(_) => None,
+            Sign::Line(_) | Sign::LastWords(_) => None,
         });
         let mut watched = Vec::new();
         for metric in metrics {

@@ -5,7 +5,9 @@ mod connections;
 mod messages;
 mod one_connection;
 mod reading;
+mod retention;
 mod server;
+mod signals;
 
 use crate::case::Case;
 
@@ -30,6 +32,8 @@ pub(crate) fn all() -> Vec<Case> {
         reading::cases(),
         api::cases(),
         server::cases(),
+        retention::cases(),
+        signals::cases(),
     ]
     .into_iter()
     .flatten()

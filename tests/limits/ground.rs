@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::{
     case::Series,
     process::{self, Process},
+    until::until,
 };
 
 /// What is stored in memory, where the system has such a folder: nobody else's files come and go there.
@@ -27,6 +28,8 @@ const MEMORY_DISK: &str = "/dev/shm";
 const LEFT_BYTES: u64 = 192 << 20;
 /// Segments are as small as may be: each is written full of zeros.
 const SMALL_SEGMENTS: &str = "log.segment_bytes=4194304";
+/// What the process says.
+const LOG: &str = "flare.log";
 const TOKEN_TTL: Duration = Duration::from_secs(3_600);
 
 /// What kind of server it is.
@@ -114,7 +117,7 @@ impl Ground {
             "flare",
             &arguments(shape, &settings, &data(&folder)?),
             folder.path(),
-            &folder.path().join("flare.log"),
+            &folder.path().join(LOG),
         )
         .await?;
         let signer = LocalJwt::open(
@@ -215,6 +218,17 @@ impl Ground {
             .send()
             .await?;
         Ok(answer.error_for_status()?.text().await?)
+    }
+
+    /// Whether it has said this.
+    pub(crate) fn has_said(&self, words: &str) -> anyhow::Result<bool> {
+        let said = std::fs::read_to_string(self.folder.path().join(LOG))?;
+        Ok(said.contains(words))
+    }
+
+    /// Waits until it has said this.
+    pub(crate) async fn says(&self, words: &str) -> anyhow::Result<()> {
+        until(words, async || Ok(self.has_said(words)?.then_some(()))).await
     }
 
     /// Fills the disk until there is a little less left than the limit.

@@ -60,6 +60,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("Users of one presence query", |it| Box::pin(many_users(it)))
             .seen(API, "400")
             .seen(API, "InvalidArgument"),
+        Case::new("Characters of the reason of a kick", |it| {
+            Box::pin(long_reason(it))
+        })
+        .seen(API, "400")
+        .seen(API, "InvalidArgument"),
         Case::new("Good API keys of a tenant", |it| Box::pin(many_keys(it))).seen(API, "409"),
     ]
 }
@@ -154,6 +159,24 @@ async fn long_batch(ground: &Ground) -> anyhow::Result<()> {
 async fn many_users(ground: &Ground) -> anyhow::Result<()> {
     let names = ("/presence:query", "GetPresence");
     too_many(ground, names, ("userIds", "user_ids"), json!("bob")).await
+}
+
+/// Of characters: in bytes, both are far longer.
+async fn long_reason(ground: &Ground) -> anyhow::Result<()> {
+    let key = ground.key().await?;
+    let proof = Proof::Key(&key);
+    let path = "/admin/users/bob/kick";
+    let longest = json!({"reason": "长".repeat(200)});
+    ground.post(proof, path, &longest).await?.done()?;
+    let reason = "长".repeat(201);
+    let request = json!({"userId": "bob", "reason": reason});
+    let by_http = ground.post(proof, path, &json!({"reason": reason})).await?;
+    let by_grpc = ground.call(proof, "Kick", &request).await?;
+    for answer in [by_http, by_grpc] {
+        let error = answer.refused(ground.code()?)?;
+        ensure!(error.field == "reason", "{error:?}");
+    }
+    Ok(())
 }
 
 async fn many_keys(ground: &Ground) -> anyhow::Result<()> {

@@ -48,6 +48,11 @@ pub(super) fn cases() -> Vec<Case> {
         .set(&["core_gateway.max_mentions=1"])
         .seen(API, "409")
         .seen(API, "FailedPrecondition"),
+        Case::new("Mentions, whatever the way", |it| {
+            Box::pin(many_mentions(it))
+        })
+        .set(&["message_orchestrator.max_mentions=1"])
+        .seen(ORCHESTRATOR, "LIMIT_EXCEEDED"),
         Case::new("Forwards within forwards", |it| Box::pin(deep_forwards(it)))
             .seen(LINK, "INVALID_ARGUMENT"),
         Case::new("Time in which a sender may recall, in seconds", |it| {
@@ -150,6 +155,14 @@ async fn many_mentions_by_api(ground: &Ground) -> anyhow::Result<()> {
     for error in sent_by_api(ground, &two_mentions()).await? {
         ensure!(error.field == "content.mentions", "{error:?}");
     }
+    Ok(())
+}
+
+async fn many_mentions(ground: &Ground) -> anyhow::Result<()> {
+    let mut errors = vec![sent_by_link(ground, &two_mentions()).await?];
+    errors.extend(sent_by_api(ground, &two_mentions()).await?);
+    let of_mentions = |it: &Error| it.field == "content.mentions";
+    ensure!(errors.iter().all(of_mentions), "{errors:?}");
     Ok(())
 }
 

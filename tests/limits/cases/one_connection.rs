@@ -5,11 +5,12 @@ use flare_core::codec::ServerFrame;
 use flare_proto::client::CloseReason;
 use serde_json::{Value, json};
 
-use super::metric::{CLOSES, LINK};
+use super::metric::{API, CLOSES, LINK};
 use crate::{
     ask::{FRAME_ID, call},
     case::Case,
     ground::{Ground, Shape},
+    http::Proof,
     link::{Link, ping, text},
     until::until,
 };
@@ -57,6 +58,12 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("Bytes of a Reply", |it| Box::pin(long_reply(it)))
             .set(&["access_gateway.max_reply_bytes=4096"])
             .seen(LINK, "LIMIT_EXCEEDED"),
+        Case::new("Conversations in one read of events", |it| {
+            Box::pin(two_ranges(it))
+        })
+        .set(&["storage_reader.max_ranges=1"])
+        .seen(LINK, "INVALID_ARGUMENT")
+        .seen(API, "InvalidArgument"),
         Case::new("Ranges in one Sync", |it| Box::pin(many_ranges(it)))
             .seen(LINK, "INVALID_ARGUMENT"),
         Case::new("Positions in one Ack", |it| Box::pin(many_positions(it)))
@@ -160,6 +167,21 @@ async fn long_reply(ground: &Ground) -> anyhow::Result<()> {
     })
     .await?;
     ensure!(error.code() == ground.code()?, "{error:?}");
+    Ok(())
+}
+
+/// Fewer than the contract allows: the deployment says so.
+async fn two_ranges(ground: &Ground) -> anyhow::Result<()> {
+    let mut link = Link::of(ground, "ann").await?;
+    link.send(&sync(2, 2)).await?;
+    let by_link = link.refused(2, ground.code()?).await?;
+    let token = ground.token("ann")?;
+    let request = json!({"ranges": vec![json!({"conversationId": "team"}); 2]});
+    let answer = ground.call(Proof::Token(&token), "ReadRanges", &request);
+    let by_grpc = answer.await?.refused(ground.code()?)?;
+    for error in [by_link, by_grpc] {
+        ensure!(error.field == "ranges", "{error:?}");
+    }
     Ok(())
 }
 

@@ -38,6 +38,16 @@ pub(super) fn cases() -> Vec<Case> {
             "access_gateway.max_commands_in_flight=1",
         ])
         .seen(LINK, "RESOURCE_EXHAUSTED"),
+        Case::new(
+            "Commands in a gateway that are submitted and have no receipt",
+            |it| Box::pin(full_queue(it)),
+        )
+        .on(Shape::SilentServices)
+        .set(&[
+            "access_gateway.max_commands_in_flight=1",
+            "access_gateway.command_queue=1",
+        ])
+        .seen(LINK, "RESOURCE_EXHAUSTED"),
         Case::new("Commands that a partition holds", |it| {
             Box::pin(many_commands(it))
         })
