@@ -70,6 +70,17 @@ struct Entry {
     connected_ms: i64,
 }
 
+impl Entry {
+    /// Whether it connected later than a connection of a gateway. One gateway's ids rise, whatever its clock does.
+    fn is_later_than(&self, incarnation: &str, other: &Connection) -> bool {
+        if self.incarnation == incarnation {
+            self.connection_id > other.connection_id
+        } else {
+            self.connected_ms > other.connected_ms
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     endpoint: String,
@@ -117,7 +128,7 @@ impl PresenceTable {
                 return Registered::Stands { displaced: None };
             }
             // Gateways register in bulk after a lost lease: what connected later stands.
-            Some(entry) if entry.connected_ms > connection.connected_ms => {
+            Some(entry) if entry.is_later_than(&gateway.incarnation, &connection) => {
                 return Registered::Outdated;
             }
             Some(entry) => self.gateways.get_mut(&entry.incarnation).map(|held| {
@@ -329,6 +340,25 @@ mod tests {
         assert_eq!(table.expire(200), [connection("a", "phone", 1).device]);
         assert_eq!(table.connections("default", "a").len(), 1);
         assert!(!table.renew(&gateway("g1"), 400), "it must register again");
+    }
+
+    #[test]
+    fn of_one_gateway_s_connections_the_higher_id_is_the_later_whatever_the_clock_did() {
+        let mut table = PresenceTable::default();
+        let at = |connection_id, connected_ms| Connection {
+            connected_ms,
+            ..connection("a", "phone", connection_id)
+        };
+        table.register(&gateway("g1"), at(1, 5_000), 10, 100);
+        assert!(matches!(
+            table.register(&gateway("g1"), at(2, 4_000), 10, 100),
+            Registered::Stands { displaced: Some(_) }
+        ));
+        assert_eq!(
+            table.register(&gateway("g1"), at(1, 5_000), 10, 100),
+            Registered::Outdated
+        );
+        assert_eq!(table.connections("default", "a")[0].connection_id, 2);
     }
 
     #[test]
