@@ -54,13 +54,12 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
             presence: Arc::clone(&presence),
             revocations: Arc::clone(&revocations),
             gateways,
-            clock: Arc::clone(&clock),
+            clock,
         },
         queries: Queries {
             presence,
             revocations,
             last_seen,
-            clock,
         },
     };
     let shutdown = platform.shutdown.clone();

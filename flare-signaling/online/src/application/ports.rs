@@ -74,6 +74,8 @@ pub enum CloseReason {
     Kicked,
     /// Its token is dead.
     Revoked,
+    /// Presence has lost it, and its token may be good: its client connects again.
+    ConnectAgain,
 }
 
 /// The gateways' inner side.

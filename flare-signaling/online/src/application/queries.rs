@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use flare_server_core::clock::Clock;
 use moka::future::Cache;
 
 use super::ports::{PortError, PresenceStore, RevocationStore};
@@ -52,8 +51,6 @@ pub struct Queries {
     pub revocations: Arc<dyn RevocationStore>,
     /// Ends of last connections.
     pub last_seen: LastSeen,
-    /// For what is online just now.
-    pub clock: Arc<dyn Clock>,
 }
 
 impl Queries {

@@ -1,6 +1,6 @@
 //! Gateways say what they hold.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use flare_server_core::{clock::Clock, identity::is_dead};
 use tokio::sync::Notify;
@@ -13,6 +13,11 @@ use crate::domain::{
     presence::{Connection, Gateway, Located, Registered},
     revocation::DeviceKey,
 };
+
+/// Told to a connection whose device has another.
+const REPLACED: &str = "the device connected elsewhere";
+/// Told to a connection that a dead token displaced.
+const LOST: &str = "presence has lost the connection: connect again";
 
 /// What became of a registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,22 @@ pub enum Outcome {
     },
     /// A later connection of the device stands.
     Outdated,
+}
+
+/// A connection whose token was alive before it was registered.
+struct Candidate<'a> {
+    /// Where to say what became of it.
+    outcome: &'a mut Outcome,
+    device: DeviceKey,
+    connection_id: u64,
+    issued_s: i64,
+}
+
+fn displaced(registered: Registered) -> Option<Located> {
+    match registered {
+        Registered::Stands { displaced } => displaced,
+        Registered::TooManyDevices | Registered::Outdated => None,
+    }
 }
 
 /// The commands of gateways.
@@ -58,62 +79,102 @@ impl Registration {
         Ok(known)
     }
 
-    /// Registers connections, given with their tokens' issue times in seconds. Registers first and reads revocations after: a revocation
-    /// that is written in between finds the registration, or is found by it.
+    /// Registers connections, given with their tokens' issue times in seconds.
+    ///
+    /// Revocations are read twice. Before, so that a dead token displaces nothing; and after, so that a revocation that is written in
+    /// between finds the registration, or is found by it.
     pub async fn register(
         &self,
         gateway: &Gateway,
         connections: Vec<(Connection, i64)>,
     ) -> Result<Vec<Outcome>, PortError> {
-        let (connections, issued): (Vec<_>, Vec<_>) = connections.into_iter().unzip();
-        let devices: Vec<DeviceKey> = connections.iter().map(|it| it.device.clone()).collect();
-        let ids: Vec<u64> = connections.iter().map(|it| it.connection_id).collect();
+        let devices: Vec<DeviceKey> = connections
+            .iter()
+            .map(|(it, _)| it.device.clone())
+            .collect();
+        let not_before = self.revocations.not_before(&devices).await?;
+        let mut outcomes = vec![Outcome::Revoked; connections.len()];
+        let (mut alive, mut candidates) = (Vec::new(), Vec::new());
+        for ((outcome, (connection, issued_s)), not_before_s) in
+            outcomes.iter_mut().zip(connections).zip(not_before)
+        {
+            if !is_dead(issued_s, not_before_s) {
+                candidates.push(Candidate {
+                    outcome,
+                    device: connection.device.clone(),
+                    connection_id: connection.connection_id,
+                    issued_s,
+                });
+                alive.push(connection);
+            }
+        }
+        if alive.is_empty() {
+            return Ok(outcomes);
+        }
         let registered = self
             .presence
-            .register(gateway, connections, self.max_devices, self.lease_end_ms())
+            .register(gateway, alive, self.max_devices, self.lease_end_ms())
             .await?;
         self.lease_added.notify_one();
-        let not_before = self.revocations.not_before(&devices).await?;
+        self.settle(gateway, candidates, registered).await?;
+        Ok(outcomes)
+    }
 
-        let mut outcomes = Vec::with_capacity(devices.len());
-        let mut dead = Vec::new();
-        let mut displaced = Vec::new();
-        for (index, registered) in registered.into_iter().enumerate() {
-            let revoked = is_dead(
-                issued.get(index).copied().unwrap_or_default(),
-                not_before.get(index).copied().unwrap_or_default(),
-            );
-            if let Registered::Stands {
-                displaced: Some(other),
-            } = &registered
-            {
-                displaced.push(other.clone());
+    /// Decides what became of those whose tokens were alive before they were registered, and closes what they displaced.
+    async fn settle(
+        &self,
+        gateway: &Gateway,
+        candidates: Vec<Candidate<'_>>,
+        registered: Vec<Registered>,
+    ) -> Result<(), PortError> {
+        let devices: Vec<DeviceKey> = candidates.iter().map(|it| it.device.clone()).collect();
+        let not_before = match self.revocations.not_before(&devices).await {
+            Ok(not_before) => not_before,
+            Err(error) => {
+                // Nobody else will ever name them.
+                let displaced = registered.into_iter().filter_map(displaced).collect();
+                self.close(displaced, CloseReason::Replaced, REPLACED);
+                return Err(error);
             }
-            outcomes.push(match registered {
+        };
+        let (mut dead, mut replaced, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        for ((candidate, registered), not_before_s) in
+            candidates.into_iter().zip(registered).zip(not_before)
+        {
+            let revoked = is_dead(candidate.issued_s, not_before_s);
+            *candidate.outcome = match registered {
                 Registered::TooManyDevices => Outcome::TooManyDevices {
                     limit: self.max_devices,
                 },
                 Registered::Outdated => Outcome::Outdated,
-                Registered::Stands { .. } if revoked => {
-                    dead.extend(devices.get(index).cloned().zip(ids.get(index).copied()));
+                // The revocation has not found what this one displaced. That may stand on a dead token or on a good one: its client
+                // connects again, and is judged by its own.
+                Registered::Stands { displaced } if revoked => {
+                    lost.extend(displaced);
+                    dead.push((candidate.device, candidate.connection_id));
                     Outcome::Revoked
                 }
-                Registered::Stands { .. } => Outcome::Stands,
-            });
+                Registered::Stands { displaced } => {
+                    replaced.extend(displaced);
+                    Outcome::Stands
+                }
+            };
         }
-        if !dead.is_empty() {
-            self.presence
-                .unregister(&gateway.incarnation, &dead)
-                .await?;
+        self.close(replaced, CloseReason::Replaced, REPLACED);
+        self.close(lost, CloseReason::ConnectAgain, LOST);
+        if dead.is_empty() {
+            return Ok(());
         }
-        close_all(
-            &*self.gateways,
-            displaced,
-            CloseReason::Replaced,
-            "the device connected elsewhere",
-        )
-        .await;
-        Ok(outcomes)
+        self.unregister(&gateway.incarnation, &dead).await
+    }
+
+    /// Closes displaced connections. Nobody waits for it: their gateway may have gone, and takes long then to be given up.
+    fn close(&self, displaced: Vec<Located>, reason: CloseReason, message: &'static str) {
+        if displaced.is_empty() {
+            return;
+        }
+        let gateways = Arc::clone(&self.gateways);
+        tokio::spawn(async move { close_all(&*gateways, displaced, reason, message).await });
     }
 
     /// Removes connections that stand.
@@ -136,7 +197,7 @@ impl Registration {
                     let wait_ms = u64::try_from(at_ms - self.clock.now_ms())
                         .unwrap_or(0)
                         .max(1);
-                    tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                     match self.presence.expire(self.clock.now_ms()).await {
                         Ok(gone) if !gone.is_empty() => {
                             tracing::warn!(connections = gone.len(), "a gateway's lease ended");
@@ -153,11 +214,15 @@ impl Registration {
                 Ok(None) => self.lease_added.notified().await,
                 Err(error) => {
                     tracing::warn!(%error, "leases are not known; trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(u64::from(self.lease_ms)))
-                        .await;
+                    self.pause().await;
                 }
             }
         }
+    }
+
+    /// Before the store is asked once more that has failed.
+    async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis(u64::from(self.lease_ms))).await;
     }
 
     fn lease_end_ms(&self) -> i64 {

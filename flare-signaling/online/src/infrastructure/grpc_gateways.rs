@@ -42,6 +42,7 @@ impl Gateways for GrpcGateways {
             CloseReason::Replaced => client::CloseReason::Replaced,
             CloseReason::Kicked => client::CloseReason::Kicked,
             CloseReason::Revoked => client::CloseReason::Unauthenticated,
+            CloseReason::ConnectAgain => client::CloseReason::GoingAway,
         };
         let request = CloseConnectionsRequest {
             context: None,

@@ -1,125 +1,10 @@
-//! Registration against revocation, on the embedded stores.
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! Registration against revocation and against other connections.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use async_trait::async_trait;
-use flare_server_core::clock::ManualClock;
-use flare_signaling_online::{
-    application::{
-        ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
-        queries::{LastSeen, Queries},
-        registration::{Outcome, Registration},
-        sign_out::SignOut,
-    },
-    domain::{
-        presence::{Connection, Gateway},
-        revocation::DeviceKey,
-    },
-    infrastructure::{
-        memory_presence_store::MemoryPresenceStore, sqlite_revocation_store::SqliteRevocationStore,
-    },
-};
-use tokio::sync::Notify;
+use flare_signaling_online::application::{ports::CloseReason, registration::Outcome};
 
-const NOW_MS: i64 = 1_700_000_000_500;
-const NOW_S: i64 = 1_700_000_000;
-
-type Closed = (String, Vec<u64>, CloseReason);
-
-#[derive(Default)]
-struct Recorder(Mutex<Vec<Closed>>);
-
-#[async_trait]
-impl Gateways for Recorder {
-    async fn close(
-        &self,
-        gateway: &Gateway,
-        connection_ids: Vec<u64>,
-        reason: CloseReason,
-        _message: &str,
-    ) -> Result<u32, PortError> {
-        let closed = u32::try_from(connection_ids.len()).unwrap();
-        self.0
-            .lock()
-            .unwrap()
-            .push((gateway.incarnation.clone(), connection_ids, reason));
-        Ok(closed)
-    }
-}
-
-struct Place {
-    registration: Registration,
-    sign_out: SignOut,
-    queries: Queries,
-    closed: Arc<Recorder>,
-    clock: Arc<ManualClock>,
-}
-
-async fn place(folder: &Path) -> Place {
-    let presence: Arc<dyn PresenceStore> = Arc::new(MemoryPresenceStore::default());
-    let revocations: Arc<dyn RevocationStore> = Arc::new(
-        SqliteRevocationStore::open(&folder.join("online.sqlite"))
-            .await
-            .unwrap(),
-    );
-    let closed = Arc::new(Recorder::default());
-    let clock = Arc::new(ManualClock::at(NOW_MS));
-    let last_seen = LastSeen::new(100);
-    Place {
-        registration: Registration {
-            presence: presence.clone(),
-            revocations: revocations.clone(),
-            gateways: closed.clone(),
-            clock: clock.clone(),
-            last_seen: last_seen.clone(),
-            lease_ms: 1_000,
-            max_devices: 2,
-            lease_added: Notify::new(),
-        },
-        sign_out: SignOut {
-            presence: presence.clone(),
-            revocations: revocations.clone(),
-            gateways: closed.clone(),
-            clock: clock.clone(),
-        },
-        queries: Queries {
-            presence,
-            revocations,
-            last_seen,
-            clock: clock.clone(),
-        },
-        closed,
-        clock,
-    }
-}
-
-fn gateway() -> Gateway {
-    Gateway {
-        incarnation: "g1".to_owned(),
-        endpoint: String::new(),
-    }
-}
-
-fn device(user: &str, device: &str) -> DeviceKey {
-    DeviceKey {
-        tenant: "default".to_owned(),
-        user: user.to_owned(),
-        device: device.to_owned(),
-    }
-}
-
-fn connection(user: &str, name: &str, connection_id: u64) -> Connection {
-    Connection {
-        device: device(user, name),
-        platform: "test".to_owned(),
-        connection_id,
-        connected_ms: NOW_MS + i64::try_from(connection_id).unwrap(),
-    }
-}
+use super::{NOW_MS, NOW_S, connection, device, gateway, place};
 
 #[tokio::test]
 async fn a_token_that_was_revoked_registers_nothing_and_a_later_one_does() {
@@ -143,18 +28,7 @@ async fn a_token_that_was_revoked_registers_nothing_and_a_later_one_does() {
         .await
         .unwrap();
     assert_eq!(outcomes, [Outcome::Revoked, Outcome::Stands]);
-    let found = place
-        .queries
-        .lookup(&[("default".to_owned(), "alice".to_owned())])
-        .await
-        .unwrap();
-    assert_eq!(
-        found[0]
-            .iter()
-            .map(|it| it.device.as_str())
-            .collect::<Vec<_>>(),
-        ["desk"]
-    );
+    assert_eq!(place.standing().await, [2]);
     let later = place
         .registration
         .register(
@@ -178,7 +52,7 @@ async fn revoking_a_user_closes_all_his_connections_and_outlives_a_restart() {
         let revoked = place.sign_out.revoke(&device("alice", "")).await.unwrap();
         assert_eq!(revoked.closed, 2);
         assert_eq!(
-            place.closed.0.lock().unwrap()[..],
+            place.gateways.calls(1).await,
             [("g1".to_owned(), vec![2, 1], CloseReason::Revoked)]
         );
     }
@@ -227,7 +101,7 @@ async fn a_device_that_connects_again_displaces_its_earlier_connection() {
         .await
         .unwrap();
     assert_eq!(
-        place.closed.0.lock().unwrap()[..],
+        place.gateways.calls(1).await,
         [("g1".to_owned(), vec![1], CloseReason::Replaced)]
     );
 }
@@ -278,7 +152,7 @@ async fn a_kick_leaves_the_token_good() {
             .unwrap(),
         [0]
     );
-    assert_eq!(place.closed.0.lock().unwrap()[0].2, CloseReason::Kicked);
+    assert_eq!(place.gateways.calls(1).await[0].2, CloseReason::Kicked);
 }
 
 #[tokio::test]
@@ -313,4 +187,50 @@ async fn whoever_has_left_was_last_seen_then() {
         (gone[0].connections.len(), gone[0].last_seen_ms),
         (0, NOW_MS)
     );
+}
+
+#[tokio::test]
+async fn a_revoked_token_does_not_displace_the_connection_of_the_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    let phone = device("alice", "phone");
+    place.sign_out.revoke(&phone).await.unwrap();
+    let signed_in_again = (connection("alice", "phone", 1), NOW_S + 1);
+    let outcomes = place
+        .registration
+        .register(&gateway(), vec![signed_in_again])
+        .await;
+    assert_eq!(outcomes.unwrap(), [Outcome::Stands]);
+
+    let stale = (connection("alice", "phone", 2), NOW_S);
+    let outcomes = place.registration.register(&gateway(), vec![stale]).await;
+    assert_eq!(outcomes.unwrap(), [Outcome::Revoked]);
+    assert_eq!(place.standing().await, [1]);
+
+    let later = (connection("alice", "phone", 3), NOW_S + 1);
+    let outcomes = place.registration.register(&gateway(), vec![later]).await;
+    assert_eq!(outcomes.unwrap(), [Outcome::Stands]);
+    assert_eq!(
+        place.gateways.calls(1).await,
+        [("g1".to_owned(), vec![1], CloseReason::Replaced)],
+        "the first that was closed"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_answer_holds_up_no_registration() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    let first = (connection("alice", "phone", 1), NOW_S);
+    place
+        .registration
+        .register(&gateway(), vec![first])
+        .await
+        .unwrap();
+    place.gateways.hangs.store(true, Ordering::SeqCst);
+    let second = (connection("alice", "phone", 2), NOW_S);
+    let gateway = gateway();
+    let registered = place.registration.register(&gateway, vec![second]);
+    let outcomes = tokio::time::timeout(Duration::from_secs(10), registered).await;
+    assert_eq!(outcomes.expect("in time").unwrap(), [Outcome::Stands]);
 }

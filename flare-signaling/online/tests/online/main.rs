@@ -1,0 +1,208 @@
+//! The service on its embedded stores.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod registration;
+mod revoked_meanwhile;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use flare_server_core::clock::ManualClock;
+use flare_signaling_online::{
+    application::{
+        ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
+        queries::{LastSeen, Queries},
+        registration::Registration,
+        sign_out::SignOut,
+    },
+    domain::{
+        presence::{Connection, Gateway, Located},
+        revocation::DeviceKey,
+    },
+    infrastructure::{
+        memory_presence_store::MemoryPresenceStore, sqlite_revocation_store::SqliteRevocationStore,
+    },
+};
+use tokio::sync::{Notify, watch};
+
+const NOW_MS: i64 = 1_700_000_000_500;
+const NOW_S: i64 = 1_700_000_000;
+const LEASE_MS: u32 = 1_000;
+
+type Closed = (String, Vec<u64>, CloseReason);
+
+/// A gateway that keeps what it was told to close.
+#[derive(Default)]
+struct Recorder {
+    closed: watch::Sender<Vec<Closed>>,
+    /// It does not answer.
+    hangs: AtomicBool,
+}
+
+impl Recorder {
+    /// What was closed, once it is so many calls.
+    async fn calls(&self, count: usize) -> Vec<Closed> {
+        let mut closed = self.closed.subscribe();
+        let wait = closed.wait_for(|it| it.len() >= count);
+        let closed = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        closed.expect("closed in time").unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Gateways for Recorder {
+    async fn close(
+        &self,
+        gateway: &Gateway,
+        connection_ids: Vec<u64>,
+        reason: CloseReason,
+        _message: &str,
+    ) -> Result<u32, PortError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let closed = u32::try_from(connection_ids.len()).unwrap();
+        self.closed
+            .send_modify(|it| it.push((gateway.incarnation.clone(), connection_ids, reason)));
+        Ok(closed)
+    }
+}
+
+/// What happens to the revocations between one read and the next.
+enum Meanwhile {
+    /// A device's tokens, up to now, are made dead.
+    Revoked(DeviceKey),
+    /// The store breaks.
+    Broken,
+}
+
+/// The revocations, with what is to happen after the next read.
+struct Revocations {
+    inner: SqliteRevocationStore,
+    after_next_read: Mutex<Option<Meanwhile>>,
+    broken: AtomicBool,
+}
+
+#[async_trait]
+impl RevocationStore for Revocations {
+    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError> {
+        self.inner.revoke(device, not_before_s).await
+    }
+
+    async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(PortError {
+                what: "revocation store",
+                why: "broken".to_owned(),
+            });
+        }
+        let read = self.inner.not_before(devices).await?;
+        let meanwhile = self.after_next_read.lock().unwrap().take();
+        match meanwhile {
+            Some(Meanwhile::Revoked(device)) => {
+                self.inner.revoke(&device, NOW_S).await?;
+            }
+            Some(Meanwhile::Broken) => self.broken.store(true, Ordering::SeqCst),
+            None => {}
+        }
+        Ok(read)
+    }
+}
+
+struct Place {
+    registration: Arc<Registration>,
+    sign_out: SignOut,
+    queries: Queries,
+    revocations: Arc<Revocations>,
+    gateways: Arc<Recorder>,
+    clock: Arc<ManualClock>,
+}
+
+async fn place(folder: &Path) -> Place {
+    place_with(folder, Arc::new(MemoryPresenceStore::default())).await
+}
+
+async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
+    let revocations = Arc::new(Revocations {
+        inner: SqliteRevocationStore::open(&folder.join("online.sqlite"))
+            .await
+            .unwrap(),
+        after_next_read: Mutex::default(),
+        broken: AtomicBool::default(),
+    });
+    let gateways = Arc::new(Recorder::default());
+    let clock = Arc::new(ManualClock::at(NOW_MS));
+    let last_seen = LastSeen::new(100);
+    Place {
+        registration: Arc::new(Registration {
+            presence: presence.clone(),
+            revocations: revocations.clone(),
+            gateways: gateways.clone(),
+            clock: clock.clone(),
+            last_seen: last_seen.clone(),
+            lease_ms: LEASE_MS,
+            max_devices: 2,
+            lease_added: Notify::new(),
+        }),
+        sign_out: SignOut {
+            presence: presence.clone(),
+            revocations: revocations.clone(),
+            gateways: gateways.clone(),
+            clock: clock.clone(),
+        },
+        queries: Queries {
+            presence,
+            revocations: revocations.clone(),
+            last_seen,
+        },
+        revocations,
+        gateways,
+        clock,
+    }
+}
+
+impl Place {
+    /// The connections of a user of the default tenant.
+    async fn connections(&self, user: &str) -> Vec<Located> {
+        let users = [("default".to_owned(), user.to_owned())];
+        let found = self.queries.lookup(&users).await.unwrap();
+        found.into_iter().flatten().collect()
+    }
+
+    /// The ids of Alice's connections.
+    async fn standing(&self) -> Vec<u64> {
+        let connections = self.connections("alice").await;
+        connections.iter().map(|it| it.connection_id).collect()
+    }
+}
+
+fn gateway() -> Gateway {
+    Gateway {
+        incarnation: "g1".to_owned(),
+        endpoint: String::new(),
+    }
+}
+
+fn device(user: &str, device: &str) -> DeviceKey {
+    DeviceKey {
+        tenant: "default".to_owned(),
+        user: user.to_owned(),
+        device: device.to_owned(),
+    }
+}
+
+fn connection(user: &str, name: &str, connection_id: u64) -> Connection {
+    Connection {
+        device: device(user, name),
+        platform: "test".to_owned(),
+        connection_id,
+        connected_ms: NOW_MS + i64::try_from(connection_id).unwrap(),
+    }
+}
