@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
-use moka::future::Cache;
+use moka::{future::Cache, policy::EvictionPolicy};
 
 use super::ports::{PortError, PresenceStore, RevocationStore};
 use crate::domain::{presence::Located, revocation::DeviceKey};
 
-/// When users' last connections ended, of those who were seen lately. Memory only.
+/// When users' last connections ended. Memory only: whoever was longest neither seen nor asked about is forgotten first.
 #[derive(Clone)]
 pub struct LastSeen(Cache<(String, String), i64>);
 
 impl LastSeen {
     /// Remembers at most `users`.
     pub fn new(users: u64) -> Self {
-        Self(Cache::new(users))
+        // The cache's own policy turns away whoever was seen just now, for those who are asked about more often.
+        let policy = EvictionPolicy::lru();
+        Self(
+            Cache::builder()
+                .max_capacity(users)
+                .eviction_policy(policy)
+                .build(),
+        )
     }
 
     /// The user has no connection since `now_ms`.
@@ -89,5 +96,33 @@ impl Queries {
             });
         }
         Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_longest_unseen_are_forgotten_first() {
+        let last_seen = LastSeen::new(2);
+        let user = |name: &str| DeviceKey {
+            tenant: "default".to_owned(),
+            user: name.to_owned(),
+            device: String::new(),
+        };
+        last_seen.note(&user("alice"), 1).await;
+        for _ in 0..20 {
+            last_seen.of("default", "alice").await;
+        }
+        last_seen.note(&user("bob"), 2).await;
+        last_seen.0.run_pending_tasks().await;
+        last_seen.note(&user("carol"), 3).await;
+        last_seen.0.run_pending_tasks().await;
+        let mut seen = Vec::new();
+        for name in ["alice", "bob", "carol"] {
+            seen.push(last_seen.of("default", name).await);
+        }
+        assert_eq!(seen, [0, 2, 3]);
     }
 }
