@@ -208,7 +208,10 @@ impl Registration {
                             }
                         }
                         Ok(_) => {}
-                        Err(error) => tracing::warn!(%error, "leases were not ended; trying again"),
+                        Err(error) => {
+                            tracing::warn!(%error, "leases were not ended; trying again");
+                            self.pause().await;
+                        }
                     }
                 }
                 Ok(None) => self.lease_added.notified().await,

@@ -1,6 +1,7 @@
 //! The service on its embedded stores.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod leases;
 mod registration;
 mod revoked_meanwhile;
 
