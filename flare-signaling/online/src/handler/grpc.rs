@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use flare_proto::{
     common::{ActorKind, ErrorCode, RequestContext},
+    ids::{IdError, check_device_id, check_user_id},
     signaling::{
         self, GetPresenceRequest, GetPresenceResponse, KickRequest, KickResponse,
         ListDevicesRequest, ListDevicesResponse, LookupRequest, LookupResponse,
@@ -54,6 +55,10 @@ fn required<T>(value: Option<T>, field: &'static str) -> Result<T, Status> {
     value.ok_or_else(|| Refusal::invalid(field, format!("{field} is missing")).into())
 }
 
+fn well_formed(field: &'static str, id: Result<(), IdError>) -> Result<(), Status> {
+    id.map_err(|error| Refusal::invalid(field, error.to_string()).into())
+}
+
 /// Tenant and, where a user acts, his id.
 struct Caller {
     tenant: String,
@@ -65,7 +70,10 @@ fn caller(context: Option<RequestContext>) -> Result<Caller, Status> {
     let tenant = required(context.tenant, "context.tenant")?.tenant_id;
     let actor = required(context.actor, "context.actor")?;
     let user = match actor.kind() {
-        ActorKind::User | ActorKind::Api => Some(actor.user_id),
+        ActorKind::User | ActorKind::Api => {
+            well_formed("context.actor.user_id", check_user_id(&actor.user_id))?;
+            Some(actor.user_id)
+        }
         ActorKind::System | ActorKind::Service => None,
         ActorKind::Unspecified => {
             return Err(Refusal::invalid("context.actor.kind", "nobody acts").into());
@@ -77,6 +85,9 @@ fn caller(context: Option<RequestContext>) -> Result<Caller, Status> {
 impl Caller {
     /// The user whose devices are meant: a user's own, or whomever the system names.
     fn subject(&self, named: String) -> Result<String, Status> {
+        if !named.is_empty() {
+            well_formed("user_id", check_user_id(&named))?;
+        }
         match &self.user {
             None if named.is_empty() => {
                 Err(Refusal::invalid("user_id", "user_id is missing").into())
@@ -90,6 +101,19 @@ impl Caller {
             .with_field("user_id")
             .into()),
         }
+    }
+
+    /// The subject's device, or with an empty device id all of his.
+    fn devices(self, user: String, device: String) -> Result<DeviceKey, Status> {
+        let user = self.subject(user)?;
+        if !device.is_empty() {
+            well_formed("device_id", check_device_id(&device))?;
+        }
+        Ok(DeviceKey {
+            tenant: self.tenant,
+            user,
+            device,
+        })
     }
 }
 
@@ -273,12 +297,7 @@ impl SignalingService for Grpc {
         let request = request.into_inner();
         let caller = caller(request.context)?;
         let named = required(request.device, "device")?;
-        let user = caller.subject(named.user_id)?;
-        let key = DeviceKey {
-            tenant: caller.tenant,
-            user,
-            device: named.device_id,
-        };
+        let key = caller.devices(named.user_id, named.device_id)?;
         let revoked = self.sign_out.revoke(&key).await.map_err(unavailable)?;
         tracing::info!(tenant = %key.tenant, user = %key.user, device = %key.device, "tokens revoked");
         Ok(Response::new(RevokeResponse {
@@ -291,12 +310,7 @@ impl SignalingService for Grpc {
         let request = request.into_inner();
         let caller = caller(request.context)?;
         let named = required(request.device, "device")?;
-        let user = caller.subject(named.user_id)?;
-        let key = DeviceKey {
-            tenant: caller.tenant,
-            user,
-            device: named.device_id,
-        };
+        let key = caller.devices(named.user_id, named.device_id)?;
         let message = if request.reason.is_empty() {
             "kicked"
         } else {
@@ -323,6 +337,9 @@ impl SignalingService for Grpc {
                 format!("{given} users: 1 to {MAX_USERS} may be asked for"),
             )
             .into());
+        }
+        for user in &request.user_ids {
+            well_formed("user_ids", check_user_id(user))?;
         }
         let presences = self
             .queries
@@ -368,12 +385,7 @@ impl SignalingService for Grpc {
     async fn sign_out(&self, request: Request<SignOutRequest>) -> Answer<SignOutResponse> {
         let request = request.into_inner();
         let caller = caller(request.context)?;
-        let user = caller.subject(String::new())?;
-        let key = DeviceKey {
-            tenant: caller.tenant,
-            user,
-            device: request.device_id,
-        };
+        let key = caller.devices(String::new(), request.device_id)?;
         let revoked = self.sign_out.revoke(&key).await.map_err(unavailable)?;
         Ok(Response::new(SignOutResponse {
             closed_connections: revoked.closed,

@@ -3,6 +3,7 @@
 
 mod leases;
 mod registration;
+mod requests;
 mod revoked_meanwhile;
 
 use std::{
