@@ -24,6 +24,7 @@ use flare_push_server::{
     },
 };
 use flare_server_core::telemetry::Spans;
+use tokio::sync::oneshot;
 
 type Sent = (String, Bytes, Vec<u64>);
 
@@ -273,4 +274,72 @@ async fn a_signal_reaches_the_others_and_one_of_a_stranger_reaches_nobody() {
     };
     pass_on.signal(signal("alice", own)).await.unwrap();
     assert_eq!(outside.sent()[0].2, [4]);
+}
+
+/// A source whose first answer is on its way until it is let go.
+struct Slow {
+    roster: Roster,
+    first: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+}
+
+#[async_trait]
+impl RosterSource for Slow {
+    async fn fetch(&self, _: &Conversation) -> Result<Option<Roster>, PortError> {
+        let roster = self.roster.clone();
+        let first = self.first.lock().unwrap().take();
+        if let Some((asked, go)) = first {
+            asked.send(()).unwrap();
+            go.await.unwrap();
+        }
+        Ok(Some(roster))
+    }
+}
+
+#[tokio::test]
+async fn a_roster_that_comes_late_for_a_signal_undoes_no_member_event() {
+    let outside = Arc::new(Outside::default());
+    for (user, id) in [("alice", 1), ("bob", 2), ("mallory", 3)] {
+        outside.connect(user, 0, id, "desk");
+    }
+    let (asked, was_asked) = oneshot::channel();
+    let (let_go, go) = oneshot::channel();
+    let members = ["alice", "bob", "mallory"].map(|it| (it.to_owned(), 1));
+    let source = Arc::new(Slow {
+        roster: Roster::new(1, members),
+        first: Mutex::new(Some((asked, go))),
+    });
+    let rosters = Rosters::new(source, 1_000);
+    let pass_on = PassOn {
+        presence: outside.clone(),
+        gateways: outside.clone(),
+        rosters: rosters.clone(),
+    };
+    let signal = Signal {
+        conversation: conversation(),
+        user: "alice".to_owned(),
+        audience: Audience::Participants,
+        bytes: Bytes::from_static(b"typing"),
+    };
+    let signalled = tokio::spawn(async move { pass_on.signal(signal).await });
+    was_asked.await.unwrap();
+    let deliver = Deliver {
+        rosters,
+        ..deliver(&outside)
+    };
+    let gone = event(2, &[], MemberChange::Gone("mallory".to_owned()));
+    deliver.batch(&[gone]).await.unwrap();
+    let_go.send(()).unwrap();
+    signalled.await.unwrap().unwrap();
+    outside.sent();
+
+    deliver
+        .batch(&[event(3, &[], MemberChange::None)])
+        .await
+        .unwrap();
+    let sent = outside.sent();
+    assert_eq!(
+        sent,
+        [("g0".to_owned(), Bytes::from_static(b"e3"), vec![1, 2])],
+        "mallory was removed"
+    );
 }

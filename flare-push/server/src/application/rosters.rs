@@ -7,7 +7,8 @@ use moka::future::Cache;
 use super::ports::{PortError, RosterSource};
 use crate::domain::{event::Conversation, roster::Roster};
 
-/// Rosters of conversations seen lately, bounded by their members together.
+/// Rosters of conversations seen lately, bounded by their members together. What is in memory was put there by the stream's one reader, who
+/// brings it up to date with every member event.
 #[derive(Clone)]
 pub struct Rosters {
     source: Arc<dyn RosterSource>,
@@ -26,7 +27,19 @@ impl Rosters {
         Self { source, kept }
     }
 
-    /// The roster, from memory or from its source.
+    /// The roster for who only looks. One that was fetched is not kept: by the time it comes, the stream may have put a newer one, and even
+    /// have lost it again for want of room, and the changes between the two do not come a second time.
+    pub async fn look(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<Option<Arc<Roster>>, PortError> {
+        match self.kept.get(conversation).await {
+            Some(roster) => Ok(Some(roster)),
+            None => Ok(self.source.fetch(conversation).await?.map(Arc::new)),
+        }
+    }
+
+    /// The roster for the stream's one reader, from memory or from its source, and from then on in memory.
     pub async fn get(&self, conversation: &Conversation) -> Result<Option<Arc<Roster>>, PortError> {
         if let Some(roster) = self.kept.get(conversation).await {
             return Ok(Some(roster));

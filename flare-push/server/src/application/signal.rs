@@ -54,7 +54,7 @@ impl PassOn {
                 (vec![(tenant.clone(), signal.user.clone())], except_device)
             }
             Audience::Participants => {
-                let roster = self.rosters.get(&signal.conversation).await?;
+                let roster = self.rosters.look(&signal.conversation).await?;
                 let Some(roster) = roster.filter(|it| it.contains(&signal.user)) else {
                     metrics::counter!("flare_push_signals_refused_total").increment(1);
                     return Ok(());
