@@ -207,6 +207,35 @@ pub(crate) async fn judge(
     Ok(checker.verdict())
 }
 
+/// How much must have happened. What every scenario names has no default: none is forgotten, and 0 says that there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Minimums {
+    pub(crate) acks: u64,
+    pub(crate) refusals: u64,
+    pub(crate) retries: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) syncs: u64,
+    pub(crate) restarts: u64,
+    /// What the scenario is about beside these.
+    pub(crate) beside: Counts,
+}
+
+impl From<Minimums> for Counts {
+    fn from(it: Minimums) -> Self {
+        Self {
+            acks: it.acks,
+            refusals: it.refusals,
+            retries: it.retries,
+            duplicates: it.duplicates,
+            deliveries: it.deliveries,
+            syncs: it.syncs,
+            restarts: it.restarts,
+            ..it.beside
+        }
+    }
+}
+
 /// Demands that every promise was kept, and that enough happened for that to mean something.
 pub(crate) fn demand(verdict: &Verdict, minimums: &Counts) -> anyhow::Result<()> {
     verdict

@@ -2,6 +2,7 @@
 
 mod a_day;
 mod chat;
+mod courier;
 mod explaining;
 mod groups;
 mod identity;

@@ -11,13 +11,13 @@ use std::{
 };
 
 use anyhow::Context;
-use flare_checker::{ClientEvent, Counts, Verdict};
+use flare_checker::{ClientEvent, Verdict};
 use flare_core_sdk::{Codec, TokenSource};
 
 use crate::{
     collector::Collector,
     deployment::{Deployment, Kind, Part},
-    judge::{self, Backend, Hour},
+    judge::{self, Backend, Hour, Minimums},
     person::{Device, Person},
     raw::Raw,
     recorder::Recorder,
@@ -113,7 +113,8 @@ impl Scene {
             .push(path);
     }
 
-    fn recorder(&self, user: &str, device: &str) -> anyhow::Result<Recorder> {
+    /// A new history of a user's device.
+    pub(crate) fn recorder(&self, user: &str, device: &str) -> anyhow::Result<Recorder> {
         let number = self.next_history.fetch_add(1, Ordering::Relaxed);
         let path = self
             .histories_folder()
@@ -196,18 +197,29 @@ impl Scene {
         Ok(())
     }
 
-    /// The end: everybody claims to have read everything, and the judge demands that all promises were kept and enough happened.
+    /// The end: everybody claims to have read everything, the judge demands that all promises were kept and enough happened, and the server stops.
     pub(crate) async fn ends(
         mut self,
         people: Vec<Person>,
-        minimums: &Counts,
+        minimums: Minimums,
+    ) -> anyhow::Result<()> {
+        self.is_judged(people, minimums).await?;
+        self.server.stop_all().await.context("at the end")
+    }
+
+    /// Likewise, and the server runs on. The verdict is kept beside the histories.
+    pub(crate) async fn is_judged(
+        &self,
+        people: Vec<Person>,
+        minimums: Minimums,
     ) -> anyhow::Result<()> {
         self.quiesce(&people).await?;
         for person in people {
             person.claims_all().await?;
         }
-        judge::demand(&self.verdict().await?, minimums)?;
-        self.server.stop_all().await.context("at the end")
+        let verdict = self.verdict().await?;
+        std::fs::write(self.folder.join("verdict.txt"), verdict.to_string())?;
+        judge::demand(&verdict, &minimums.into())
     }
 
     /// What the histories show, now that nobody does anything any more.

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use flare_checker::Counts;
+use flare_core_sdk::Target;
 use flare_proto::message::HistoryVisibility;
 use rand::{SeedableRng, rngs::StdRng, seq::index::sample};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use self::{actor::Actor, script::Place};
-use crate::{arguments::Arguments, deployment::Part, person::Person, scene::Scene};
+use super::{courier::Courier, groups::refusal};
+use crate::{
+    arguments::Arguments, deployment::Part, judge::Minimums, person::Person, scene::Scene,
+};
 
 const SEED: u64 = 20_260_714;
 const USERS: usize = 20;
@@ -28,7 +32,7 @@ const KILLS: [u64; 2] = [3_300, 6_600];
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// 20 users with 3 devices each, 30 direct and 6 group conversations, 10,000 messages; many scripts, large texts, mentions, recalls; devices go
-/// offline, people move from one to another, and the server is killed twice.
+/// offline, people move from one to another, a stranger is turned away, and the server is killed twice.
 pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let mut rng = StdRng::seed_from_u64(SEED);
     let users: Vec<String> = (0..USERS).map(|it| format!("user-{it:02}")).collect();
@@ -57,6 +61,7 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
             pairs += 1;
         }
     }
+    let mut groups = Vec::new();
     for number in 0..GROUPS {
         let members: Vec<usize> = sample(&mut rng, USERS, GROUP_MEMBERS).into_vec();
         let names: Vec<&str> = members.iter().map(|it| users[*it].as_str()).collect();
@@ -64,6 +69,7 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
         let group = devices[members[0]][0]
             .create_group(&title, &names[1..], HistoryVisibility::All)
             .await?;
+        groups.push(group.clone());
         for member in &members {
             let others = names
                 .iter()
@@ -84,12 +90,20 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
         let actor = Actor::new(own, places, SEED + number as u64, acked.clone());
         actors.spawn(actor.lives(share, A_DAY / share));
     }
+    let stranger = scene.arrives("stranger", "phone").await?;
+    let mut courier = Courier::new(&scene, &users[0]).await?;
     for kill in KILLS {
         let reached = timeout(PATIENCE, progress.wait_for(|it| *it >= kill)).await;
         reached.with_context(|| format!("{kill} receipts were waited for"))??;
+        courier.sends().await?;
         scene.crash(Part::Core).await?;
+        courier.sends_again().await?;
+        for group in &groups {
+            let refused = stranger.saying(Target::conversation(group), "let me in");
+            ensure!(refusal(refused.await)? == "NOT_A_MEMBER");
+        }
     }
-    let (mut people, mut recalls): (Vec<Person>, u64) = (Vec::new(), 0);
+    let (mut people, mut recalls): (Vec<Person>, u64) = (vec![stranger], 0);
     while let Some(lived) = actors.join_next().await {
         let lived = lived??;
         people.extend(lived.devices);
@@ -100,22 +114,26 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
         sent == u64::from(MESSAGES) + recalls,
         "{sent} receipts for {MESSAGES} messages and {recalls} recalls"
     );
-    let minimums = Counts {
-        clients: 61,
-        conversations: (DIRECT + GROUPS) as u64,
-        intents: u64::from(MESSAGES),
+    let minimums = Minimums {
+        acks: sent + 2 * KILLS.len() as u64,
+        refusals: (KILLS.len() * GROUPS) as u64,
         retries: 2,
-        acks: u64::from(MESSAGES),
+        duplicates: KILLS.len() as u64,
         deliveries: 5 * u64::from(MESSAGES),
         syncs: 200,
-        connections: 200,
-        disconnections: 130,
-        restarts: 2,
-        recalls: 100,
-        joins: (GROUPS * GROUP_MEMBERS) as u64,
-        ends: (2 * DIRECT * DEVICES.len() + GROUPS * GROUP_MEMBERS * DEVICES.len()) as u64,
-        server_events: u64::from(MESSAGES),
-        ..Counts::default()
+        restarts: KILLS.len() as u64,
+        beside: Counts {
+            clients: 63,
+            conversations: (DIRECT + GROUPS + 1) as u64,
+            intents: u64::from(MESSAGES),
+            connections: 200,
+            disconnections: 130,
+            recalls: 100,
+            joins: (GROUPS * GROUP_MEMBERS) as u64,
+            ends: (2 * DIRECT * DEVICES.len() + GROUPS * GROUP_MEMBERS * DEVICES.len()) as u64,
+            server_events: u64::from(MESSAGES),
+            ..Counts::default()
+        },
     };
-    scene.ends(people, &minimums).await
+    scene.ends(people, minimums).await
 }

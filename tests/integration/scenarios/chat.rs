@@ -5,7 +5,7 @@ use flare_checker::Counts;
 use flare_core_sdk::Codec;
 use flare_proto::message::EventKind;
 
-use crate::{arguments::Arguments, scene::Scene};
+use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
 
 /// Two users with two devices each, over both codecs: everybody sees everything, his own words from another device included.
 pub(crate) async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
@@ -70,17 +70,24 @@ pub(crate) async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Res
         orders.iter().all(|it| *it == orders[0]),
         "not everybody saw the same order"
     );
-    let minimums = Counts {
-        clients: 4,
-        conversations: 1,
+    let minimums = Minimums {
         acks: 42,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
         deliveries: 126,
-        recalls: 1,
-        ends: 4,
-        server_events: 42,
-        ..Counts::default()
+        syncs: 0,
+        restarts: 0,
+        beside: Counts {
+            clients: 4,
+            conversations: 1,
+            recalls: 1,
+            ends: 4,
+            server_events: 42,
+            ..Counts::default()
+        },
     };
-    scene.ends(people, &minimums).await
+    scene.ends(people, minimums).await
 }
 
 /// What was said while a device was away is there when it comes back, and what it wrote itself leaves then.
@@ -126,15 +133,21 @@ pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Re
     let tablet = scene.arrives("ben", "tablet").await?;
     tablet.reads_to(&chat, last + 1).await?;
 
-    let minimums = Counts {
-        clients: 3,
+    let minimums = Minimums {
         acks: u64::from(WHILE_AWAY) + 2,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
         deliveries: 2 * u64::from(WHILE_AWAY) + 2,
-        syncs: 3,
-        connections: 4,
-        disconnections: 1,
-        ends: 3,
-        ..Counts::default()
+        syncs: 4,
+        restarts: 0,
+        beside: Counts {
+            clients: 3,
+            connections: 4,
+            disconnections: 1,
+            ends: 3,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, ben, tablet], &minimums).await
+    scene.ends(vec![ann, ben, tablet], minimums).await
 }

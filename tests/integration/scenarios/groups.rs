@@ -6,10 +6,12 @@ use flare_core_sdk::{SendError, Target};
 use flare_proto::message::{EventKind, HistoryVisibility, Role, event_body::Body};
 use tokio::task::JoinSet;
 
-use crate::{arguments::Arguments, person::Person, scene::Scene};
+use crate::{arguments::Arguments, judge::Minimums, person::Person, scene::Scene};
 
 /// The code with which a send was refused.
-fn refusal(outcome: Result<flare_core_sdk::Sent, SendError>) -> anyhow::Result<&'static str> {
+pub(super) fn refusal(
+    outcome: Result<flare_core_sdk::Sent, SendError>,
+) -> anyhow::Result<&'static str> {
     match outcome {
         Err(SendError::Refused { refusal, .. }) => Ok(refusal.code.as_str_name()),
         other => anyhow::bail!("not refused, but {other:?}"),
@@ -170,17 +172,24 @@ pub(crate) async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()
         "who was removed got what came after"
     );
 
-    let minimums = Counts {
-        clients: 4,
+    let minimums = Minimums {
         acks: 3,
         refusals: 3,
-        joins: 4,
-        removals: 2,
-        server_events: 12,
-        ends: 2,
-        ..Counts::default()
+        retries: 0,
+        duplicates: 0,
+        deliveries: 36,
+        syncs: 1,
+        restarts: 0,
+        beside: Counts {
+            clients: 4,
+            joins: 4,
+            removals: 2,
+            server_events: 12,
+            ends: 2,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, ben, cat, dan], &minimums).await
+    scene.ends(vec![ann, ben, cat, dan], minimums).await
 }
 
 /// He sends as fast as he can when he is removed: nothing of his stands after his removal, he gets that and nothing more.
@@ -267,14 +276,20 @@ pub(crate) async fn removed_while_sending(scene: Scene, _: &Arguments) -> anyhow
         joined == 2 && refused == 2 * ROUNDS,
         "{joined} joinings, {refused} refusals"
     );
-    let minimums = Counts {
+    let minimums = Minimums {
         acks: 30,
         refusals: 6,
-        joins: 5,
-        removals: 3,
+        retries: 0,
+        duplicates: 0,
         deliveries: 90,
-        ends: 2,
-        ..Counts::default()
+        syncs: 4,
+        restarts: 0,
+        beside: Counts {
+            joins: 5,
+            removals: 3,
+            ends: 2,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, ben, second, cat], &minimums).await
+    scene.ends(vec![ann, ben, second, cat], minimums).await
 }

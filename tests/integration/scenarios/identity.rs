@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::{
     arguments::Arguments,
     deployment::Part,
+    judge::Minimums,
     person::{Person, SOON},
     scene::Scene,
 };
@@ -65,16 +66,24 @@ pub(crate) async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let phone = phone.leave().await?.back();
     phone.hears(&chat, "meanwhile").await?;
 
-    let minimums = Counts {
-        clients: 3,
+    let minimums = Minimums {
         acks: 2,
-        kicks: 1,
-        connections: 4,
-        disconnections: 1,
-        ends: 3,
-        ..Counts::default()
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: 4,
+        syncs: 1,
+        restarts: 0,
+        beside: Counts {
+            clients: 3,
+            kicks: 1,
+            connections: 4,
+            disconnections: 1,
+            ends: 3,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, phone, laptop], &minimums).await
+    scene.ends(vec![ann, phone, laptop], minimums).await
 }
 
 /// All of a user's tokens die: sockets close at once, and the tokens stay dead after a crash. New ones are good.
@@ -112,16 +121,23 @@ pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()
     for device in [&phone, &laptop] {
         device.hears(&chat, "meanwhile").await?;
     }
-    let minimums = Counts {
-        clients: 3,
+    let minimums = Minimums {
         acks: 2,
-        kicks: 2,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: 4,
+        syncs: 2,
         restarts: 1,
-        connections: 6,
-        ends: 3,
-        ..Counts::default()
+        beside: Counts {
+            clients: 3,
+            kicks: 2,
+            connections: 6,
+            ends: 3,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, phone, laptop], &minimums).await
+    scene.ends(vec![ann, phone, laptop], minimums).await
 }
 
 /// A device that comes with a dead token is told so, and ends.

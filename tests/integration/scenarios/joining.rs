@@ -8,7 +8,7 @@ use flare_proto::{
     storage::{HistoryRequest, history_request::Position},
 };
 
-use crate::{arguments::Arguments, scene::Scene};
+use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
 
 const BEFORE: u64 = 120;
 
@@ -66,15 +66,22 @@ pub(crate) async fn late_joiner(scene: Scene, _: &Arguments) -> anyhow::Result<(
         );
         people.push(tablet);
     }
-    let minimums = Counts {
-        clients: 5,
+    let minimums = Minimums {
         acks: 2 * BEFORE + 2,
-        joins: 6,
-        syncs: 2,
-        floors: 1,
-        ends: 10,
-        ..Counts::default()
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: 5 * BEFORE,
+        syncs: 4,
+        restarts: 0,
+        beside: Counts {
+            clients: 5,
+            joins: 6,
+            floors: 1,
+            ends: 10,
+            ..Counts::default()
+        },
     };
     people.extend([ann, ben, dan]);
-    scene.ends(people, &minimums).await
+    scene.ends(people, minimums).await
 }

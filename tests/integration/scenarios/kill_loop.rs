@@ -15,7 +15,8 @@ use tokio::{
 use crate::{
     arguments::Arguments,
     deployment::Part,
-    judge, process,
+    judge::{self, Minimums},
+    process,
     scene::Scene,
     worker::{self, Address, Answer, Order, Task},
 };
@@ -202,21 +203,24 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         ensure!(worker.child.wait().await?.success(), "a worker failed");
     }
     let cycles = u64::from(arguments.cycles);
-    let minimums = Counts {
-        clients: 7,
-        conversations: 4,
+    let minimums = Minimums {
         acks: cycles * WRITERS as u64 * BETWEEN,
+        refusals: 0,
         retries: cycles,
         duplicates: cycles / 10,
-        restarts: cycles,
-        syncs: cycles,
-        disconnections: cycles * 3,
         deliveries: cycles * WRITERS as u64 * BETWEEN,
-        ends: 1 + WRITERS as u64 * 2 + READERS as u64 * 2,
-        ..Counts::default()
+        syncs: cycles,
+        restarts: cycles,
+        beside: Counts {
+            clients: 7,
+            conversations: 4,
+            disconnections: cycles * 3,
+            ends: 1 + WRITERS as u64 * 2 + READERS as u64 * 2,
+            ..Counts::default()
+        },
     };
     let (data, histories) = (scene.server.data(), scene.histories());
-    scene.ends(vec![root], &minimums).await?;
+    scene.ends(vec![root], minimums).await?;
 
     // The same question to the stopped server's files.
     let mut words = vec![

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     arguments::Arguments,
+    judge::Minimums,
     person::{Person, SOON},
     scene::Scene,
 };
@@ -176,13 +177,20 @@ pub(crate) async fn unread_and_read_across_devices(
     let is_read =
         |it: &InboxEntry| it.read_seq == recalled && it.unread_count == 0 && it.mention_count == 0;
     inbox_shows(&laptop, &group, "nothing unread after a restart", is_read).await?;
-    let minimums = Counts {
-        clients: 3,
+    let minimums = Minimums {
         acks: 10,
-        recalls: 1,
-        ends: 6,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: 20,
+        syncs: 0,
         restarts: 1,
-        ..Counts::default()
+        beside: Counts {
+            clients: 3,
+            recalls: 1,
+            ends: 6,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, phone, laptop], &minimums).await
+    scene.ends(vec![ann, phone, laptop], minimums).await
 }

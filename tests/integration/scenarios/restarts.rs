@@ -5,10 +5,11 @@ use flare_checker::Counts;
 use flare_core_sdk::{Codec, Target};
 use flare_proto::message::HistoryVisibility;
 
-use super::load::Load;
+use super::{courier::Courier, groups::refusal, load::Load};
 use crate::{
     arguments::Arguments,
     deployment::{Kind, Part},
+    judge::Minimums,
     scene::Scene,
 };
 
@@ -31,6 +32,8 @@ pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyho
     load.add(ben.client(), Target::conversation(&group), "ben");
     load.add(tablet.client(), Target::user("ann"), "tablet");
     load.add(cat.client(), Target::conversation(&group), "cat");
+    let stranger = scene.arrives("dan", "phone").await?;
+    let mut courier = Courier::new(&scene, "ann").await?;
 
     let parts: &[Part] = match scene.server.kind() {
         Kind::Embedded => &[Part::Core],
@@ -40,7 +43,11 @@ pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyho
     for _ in 0..2 {
         for part in parts {
             load.goes_on(BETWEEN).await?;
+            courier.sends().await?;
             scene.crash(*part).await?;
+            courier.sends_again().await?;
+            let refused = stranger.saying(Target::conversation(&group), "let me in");
+            ensure!(refusal(refused.await)? == "NOT_A_MEMBER");
             load.goes_on(BETWEEN).await?;
             scene.restart(*part).await?;
             restarts += 2;
@@ -49,17 +56,23 @@ pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyho
     load.goes_on(BETWEEN).await?;
     let acked = load.ends().await?;
     ensure!(acked >= 4 * BETWEEN * (restarts + 1), "{acked} receipts");
-    let minimums = Counts {
-        clients: 5,
-        conversations: 2,
-        acks: acked,
-        retries: 4,
-        restarts,
-        syncs: restarts,
-        disconnections: restarts,
+    let minimums = Minimums {
+        acks: acked + restarts,
+        refusals: restarts / 2,
+        retries: restarts,
+        duplicates: restarts / 2,
         deliveries: acked * 2,
-        ends: 7,
-        ..Counts::default()
+        syncs: restarts,
+        restarts,
+        beside: Counts {
+            clients: 7,
+            conversations: 2,
+            disconnections: restarts,
+            ends: 7,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, ben, tablet, cat], &minimums).await
+    scene
+        .ends(vec![ann, ben, tablet, cat, stranger], minimums)
+        .await
 }

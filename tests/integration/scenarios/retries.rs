@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use flare_checker::Counts;
 
-use crate::{arguments::Arguments, scene::Scene};
+use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
 
 /// A client that lost the receipt sends the same again: one message, and the first receipt, marked as a duplicate.
 pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
@@ -64,14 +64,19 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
         "a retry after a crash got {ack:?}"
     );
 
-    let minimums = Counts {
+    let minimums = Minimums {
         acks: 15,
+        refusals: 0,
         retries: 15,
         duplicates: 5,
-        connections: 13,
+        deliveries: 11,
+        syncs: 0,
         restarts: 1,
-        server_events: 11,
-        ..Counts::default()
+        beside: Counts {
+            connections: 13,
+            server_events: 11,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ben], &minimums).await
+    scene.ends(vec![ben], minimums).await
 }

@@ -7,6 +7,7 @@ use flare_proto::client::CloseReason;
 
 use crate::{
     arguments::Arguments,
+    judge::Minimums,
     person::Person,
     raw::{Heard, Raw},
     scene::Scene,
@@ -71,13 +72,21 @@ pub(crate) async fn slow_reader(scene: Scene, _: &Arguments) -> anyhow::Result<(
         whole == usize::try_from(sent).context("so many")?,
         "{whole} of {sent} messages arrived"
     );
-    let minimums = Counts {
-        clients: 2,
+    let minimums = Minimums {
         acks: 100,
-        sync_hints: 1,
-        connections: 3,
-        ends: 2,
-        ..Counts::default()
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: u64::from(sent) + 1,
+        syncs: 20,
+        restarts: 0,
+        beside: Counts {
+            clients: 2,
+            sync_hints: 1,
+            connections: 3,
+            ends: 2,
+            ..Counts::default()
+        },
     };
-    scene.ends(vec![ann, eve], &minimums).await
+    scene.ends(vec![ann, eve], minimums).await
 }

@@ -4,6 +4,7 @@ mod gathered;
 mod http;
 
 use anyhow::ensure;
+use flare_checker::Counts;
 use flare_core_sdk::{Draft, Target};
 use flare_proto::message::HistoryVisibility;
 
@@ -12,6 +13,7 @@ use self::{gathered::Gathered, http::Api};
 use crate::{
     arguments::Arguments,
     deployment::{Kind, Part},
+    judge::Minimums,
     scene::Scene,
 };
 
@@ -80,9 +82,23 @@ pub(crate) async fn every_stage_of_a_message(
     tablet.reads_to(&group, last).await?;
 
     let collector = scene.take_collector()?;
-    for person in [ann, ben, tablet] {
-        person.leave().await?;
-    }
+    let minimums = Minimums {
+        acks: 4,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: 12,
+        syncs: 2,
+        restarts: 0,
+        beside: Counts {
+            clients: 4,
+            conversations: 3,
+            ends: 7,
+            server_events: 6,
+            ..Counts::default()
+        },
+    };
+    scene.is_judged(vec![ann, ben, tablet], minimums).await?;
     scene.server.stop_all().await?;
     let gathered = Gathered::all_of(collector);
     gathered.are_whole()?;
@@ -147,8 +163,23 @@ pub(crate) async fn only_what_failed_or_was_slow(
     let answer = api.send_slowly(&chat, "five", BY_HTTP).await?;
     ensure!(answer.contains("200 OK"), "{answer}");
     ben.hears(&chat, "five").await?;
-    ann.leave().await?;
-    ben.leave().await?;
+    let minimums = Minimums {
+        acks: 5,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: 6,
+        syncs: 0,
+        restarts: 0,
+        beside: Counts {
+            clients: 3,
+            conversations: 1,
+            ends: 2,
+            server_events: 5,
+            ..Counts::default()
+        },
+    };
+    scene.is_judged(vec![ann, ben], minimums).await?;
     let collector = scene.take_collector()?;
     let kind = scene.server.kind();
     if kind == Kind::Split {

@@ -3,26 +3,33 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use flare_checker::Target;
+use flare_proto::client::SendAck;
 use reqwest::{Client, RequestBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::scene::Scene;
+use crate::{
+    raw,
+    recorder::{self, Recorder},
+    scene::Scene,
+};
 
 /// What the server is told to call slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(400);
 /// How long a slow sender keeps the server waiting: longer, by any clock.
 const DAWDLES: Duration = Duration::from_millis(500);
 
-/// The HTTP interface, with a user's token.
+/// The HTTP interface, with a user's token. What he says by it is in his history.
 pub(crate) struct Api {
     base: String,
     token: String,
     client: Client,
+    recorder: Recorder,
 }
 
 /// What came back.
@@ -38,6 +45,7 @@ impl Api {
             base: scene.server.api()?,
             token: scene.server.token(user, None).await?,
             client: Client::new(),
+            recorder: scene.recorder(user, "http")?,
         })
     }
 
@@ -49,8 +57,10 @@ impl Api {
         trace: &str,
     ) -> anyhow::Result<Answer> {
         let request = self.client.post(format!("{}/api/v1/messages", self.base));
-        let request = request.json(&message(conversation, text, trace));
-        self.answer(request, trace).await
+        let request = request.json(&self.intends(conversation, text, trace));
+        let (answer, body) = self.ask(request, trace).await?;
+        self.acked(trace, &body)?;
+        Ok(answer)
     }
 
     /// Makes a group of the user alone.
@@ -69,15 +79,44 @@ impl Api {
     }
 
     async fn answer(&self, request: RequestBuilder, trace: &str) -> anyhow::Result<Answer> {
+        Ok(self.ask(request, trace).await?.0)
+    }
+
+    async fn ask(&self, request: RequestBuilder, trace: &str) -> anyhow::Result<(Answer, String)> {
         let request = request
             .bearer_auth(&self.token)
             .header("traceparent", traceparent(trace));
         let answer = request.send().await?;
         let trace_id = answer.headers().get("x-trace-id").context("no trace id")?;
-        Ok(Answer {
+        let told = Answer {
             status: answer.status().as_u16(),
             trace_id: trace_id.to_str()?.to_owned(),
-        })
+        };
+        Ok((told, answer.text().await?))
+    }
+
+    /// The request that says something; its trace is its client id.
+    fn intends(&self, conversation: &str, text: &str, trace: &str) -> Value {
+        let target = Target::Conversation(conversation.to_owned());
+        self.recorder.intends(trace, target, &raw::text(text));
+        message(conversation, text, trace)
+    }
+
+    /// Takes the receipt out of an answer.
+    fn acked(&self, client_id: &str, body: &str) -> anyhow::Result<()> {
+        let answer: Value = serde_json::from_str(body).with_context(|| body.to_owned())?;
+        let placed = &answer["placed"];
+        let word = |name: &str| placed[name].as_str().unwrap_or_default().to_owned();
+        let ack = SendAck {
+            client_id: client_id.to_owned(),
+            conversation_id: word("conversationId"),
+            message_id: word("messageId"),
+            seq: word("seq").parse().with_context(|| body.to_owned())?,
+            duplicate: placed["duplicate"] == true,
+            ..SendAck::default()
+        };
+        self.recorder.write(recorder::acked(&ack));
+        Ok(())
     }
 
     /// Likewise to `send`, but keeps the server waiting for the second half of the request. Gives the answer as it came.
@@ -88,7 +127,7 @@ impl Api {
         trace: &str,
     ) -> anyhow::Result<String> {
         let host = self.base.trim_start_matches("http://");
-        let body = message(conversation, text, trace).to_string();
+        let body = self.intends(conversation, text, trace).to_string();
         let head = format!(
             "POST /api/v1/messages HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ntraceparent: {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -108,11 +147,13 @@ impl Api {
         );
         stream.write_all(second.as_bytes()).await?;
         stream.read_to_string(&mut answer).await?;
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+        self.acked(trace, body.context("no body")?)?;
         Ok(answer)
     }
 }
 
-fn message(conversation: &str, text: &str, trace: &str) -> serde_json::Value {
+fn message(conversation: &str, text: &str, trace: &str) -> Value {
     json!({
         "conversationId": conversation,
         "clientId": trace,
