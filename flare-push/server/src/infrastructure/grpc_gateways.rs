@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,22 +20,57 @@ use flare_proto::{
 };
 use flare_server_core::{channels::Channels, shutdown::Shutdown};
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::application::ports::{Delivery, Gateway, Gateways, Payload};
 
-/// A gateway that was not reached for so long is forgotten until something goes to it again.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
+/// A gateway that was not reached for so long is forgotten until something goes to it again: longer than any lease, after which its connections
+/// register anew and sync, and longer than a cut between the two is left alone.
+const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Streams to gateways, opened by the first delivery.
 pub struct GrpcGateways {
     channels: Channels,
     shutdown: Shutdown,
-    links: Mutex<HashMap<Gateway, mpsc::Sender<DeliverBatch>>>,
+    links: Mutex<HashMap<Gateway, Link>>,
     queue: usize,
     deadline: Duration,
+}
+
+/// The way to one gateway.
+#[derive(Clone)]
+struct Link {
+    queue: mpsc::Sender<DeliverBatch>,
+    loss: Arc<Loss>,
+}
+
+/// That batches are lost until another stream is opened. The gateway tells its connections to sync when it opens, so it makes up for all that
+/// was lost before.
+#[derive(Default)]
+struct Loss {
+    lasts: AtomicBool,
+    begun: Notify,
+}
+
+impl Loss {
+    fn begin(&self) {
+        self.lasts.store(true, Ordering::SeqCst);
+        self.begun.notify_one();
+    }
+
+    fn lasts(&self) -> bool {
+        self.lasts.load(Ordering::SeqCst)
+    }
+
+    /// The next stream is about to be opened: what is queued goes by it, or is made up for by its opening.
+    fn end(&self, queue: &mut mpsc::Receiver<DeliverBatch>) {
+        if self.lasts() {
+            while queue.try_recv().is_ok() {}
+            self.lasts.store(false, Ordering::SeqCst);
+        }
+    }
 }
 
 impl GrpcGateways {
@@ -47,33 +85,28 @@ impl GrpcGateways {
         }
     }
 
-    fn link(&self, gateway: &Gateway) -> mpsc::Sender<DeliverBatch> {
+    fn link(&self, gateway: &Gateway) -> Link {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(link) = links.get(gateway).filter(|it| !it.is_closed()) {
+        if let Some(link) = links.get(gateway).filter(|it| !it.queue.is_closed()) {
             return link.clone();
         }
-        links.retain(|_, link| !link.is_closed());
+        links.retain(|_, link| !link.queue.is_closed());
         let (sender, receiver) = mpsc::channel(self.queue);
         let client = AccessGatewayServiceClient::new(self.channels.endpoint(&gateway.endpoint))
             .max_encoding_message_size(usize::MAX);
+        let link = Link {
+            queue: sender,
+            loss: Arc::default(),
+        };
         tokio::spawn(run(
             client,
             gateway.clone(),
             receiver,
+            Arc::clone(&link.loss),
             self.shutdown.clone(),
         ));
-        links.insert(gateway.clone(), sender.clone());
-        sender
-    }
-
-    /// Ends the link: its task sees the closed queue, and the next delivery opens another stream.
-    fn drop_link(&self, gateway: &Gateway) {
-        self.links
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(gateway);
-        metrics::counter!("flare_push_gateways_given_up_total").increment(1);
-        tracing::warn!(gateway = %gateway.incarnation, endpoint = %gateway.endpoint, "gateway takes no deliveries; given up");
+        links.insert(gateway.clone(), link.clone());
+        link
     }
 }
 
@@ -85,12 +118,18 @@ impl Gateways for GrpcGateways {
             incarnation: gateway.incarnation.clone(),
             deliveries: deliveries.into_iter().filter_map(encode).collect(),
         };
-        let link = self.link(gateway);
-        if tokio::time::timeout(self.deadline, link.send(batch))
+        let Link { queue, loss } = self.link(gateway);
+        if loss.lasts() {
+            // The next stream makes up for this one too, and nobody else has to wait for it.
+            return;
+        }
+        if tokio::time::timeout(self.deadline, queue.send(batch))
             .await
             .is_err()
         {
-            self.drop_link(gateway);
+            metrics::counter!("flare_push_gateways_given_up_total").increment(1);
+            tracing::warn!(gateway = %gateway.incarnation, endpoint = %gateway.endpoint, "gateway takes no deliveries; its stream is opened anew");
+            loss.begin();
         }
     }
 }
@@ -111,11 +150,13 @@ fn signal(bytes: Bytes) -> Option<client::Signal> {
     client::Signal::decode(bytes).ok()
 }
 
-/// Keeps a stream to one gateway. What a broken stream had taken is lost; the gateway tells its connections to sync when the next one opens.
+/// Keeps a stream to one gateway. What a broken stream had taken is lost, and so is what came while the gateway took nothing; the next one is
+/// opened at once and not with the next delivery, as the gateway tells its connections to sync when it opens.
 async fn run(
     mut client: AccessGatewayServiceClient<flare_server_core::channels::ServiceChannel>,
     gateway: Gateway,
     mut queue: mpsc::Receiver<DeliverBatch>,
+    loss: Arc<Loss>,
     shutdown: Shutdown,
 ) {
     let backoff = ExponentialBuilder::default()
@@ -126,7 +167,12 @@ async fn run(
         .without_max_times();
     let mut pauses = backoff.build();
     loop {
-        match stream(&mut client, &mut queue, &shutdown).await {
+        loss.end(&mut queue);
+        let ended = tokio::select! {
+            ended = stream(&mut client, &mut queue, &shutdown) => ended,
+            () = loss.begun.notified() => Ok(End::Stuck),
+        };
+        match ended {
             Ok(End::QueueClosed | End::Drained) => return,
             Ok(End::Broken { delivered }) => {
                 if delivered {
@@ -134,6 +180,7 @@ async fn run(
                 }
                 tracing::info!(gateway = %gateway.incarnation, "stream to gateway ended; opening another");
             }
+            Ok(End::Stuck) => pauses = backoff.build(),
             Err(status) => {
                 tracing::debug!(gateway = %gateway.incarnation, %status, "gateway is not reached");
             }
@@ -151,6 +198,7 @@ async fn run(
 enum End {
     QueueClosed,
     Drained,
+    Stuck,
     Broken { delivered: bool },
 }
 
