@@ -301,10 +301,15 @@ pub struct MemberPositions {
     pub delivered: Vec<(Arc<str>, u64)>,
 }
 
+/// Devices of a member whose delivered positions in a conversation are kept: as many as may be connected at once, unless configured. Clients
+/// choose their devices' ids, so there may be any number.
+pub const KEPT_DEVICES: usize = 10;
+
 /// Positions: read, delivered, last activity.
 ///
 /// Obligations: each only rises, whatever order updates come in; a batch is one transaction; a read position that rises raises the user's
-/// version as [`InboxStore`] says, and mentions at or below it go. Positions of users without a row are dropped.
+/// version as [`InboxStore`] says, and mentions at or below it go. Positions of users without a row are dropped. Of a member's devices in a
+/// conversation, the [`KEPT_DEVICES`] that have received most are kept.
 #[async_trait]
 pub trait PositionStore: Send + Sync + 'static {
     /// Raises positions.

@@ -7,7 +7,7 @@ use flare_storage_model::ConversationKey;
 
 use super::sqlite::{SqliteSession, bump, from_db, to_db};
 use crate::{
-    application::ports::{MemberPositions, PositionBatch, PositionStore, StoreError},
+    application::ports::{KEPT_DEVICES, MemberPositions, PositionBatch, PositionStore, StoreError},
     domain::inbox::ReadPosition,
 };
 
@@ -61,6 +61,16 @@ impl PositionStore for SqliteSession {
             .bind(&*update.user)
             .bind(&*update.device)
             .bind(to_db(update.seq))
+            .execute(&mut *tx)
+            .await?;
+            sqlx::query(
+                "DELETE FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 AND device NOT IN
+                 (SELECT device FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 ORDER BY seq DESC, device LIMIT ?4)",
+            )
+            .bind(&*update.key.tenant)
+            .bind(&*update.key.conversation)
+            .bind(&*update.user)
+            .bind(to_db(KEPT_DEVICES as u64))
             .execute(&mut *tx)
             .await?;
         }

@@ -12,7 +12,7 @@ use flare_proto::{
 use flare_server_core::error::Refusal;
 use flare_session::{
     SessionConfig,
-    application::ports::{Audience, PositionStore, SignalKind},
+    application::ports::{Audience, KEPT_DEVICES, PositionStore, SignalKind},
 };
 use tonic::Request;
 
@@ -256,6 +256,33 @@ async fn delivered_positions_are_kept_by_device_and_wrong_ones_dropped() {
         ErrorCode::ConversationNotFound,
         "conversation_id",
     );
+}
+
+#[tokio::test]
+async fn of_a_members_devices_those_that_received_most_are_kept() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &["ada"]).await;
+    for _ in 0..KEPT_DEVICES {
+        w.log.say("team", "olga");
+    }
+    w.feed().await;
+    // One more than is kept, each a message further.
+    for seq in 1..=KEPT_DEVICES as u64 + 1 {
+        let device = format!("device-{seq:02}");
+        put(&w, vec![delivered("ada", &device, "team", seq)])
+            .await
+            .expect("takes");
+        w.session.positions.flush().await.expect("writes");
+    }
+    let page = list(&w, "olga", "team", "").await.expect("a page");
+    let ada = page.positions.first().expect("ada");
+    let devices: Vec<_> = ada
+        .delivered
+        .iter()
+        .map(|it| it.device_id.as_str())
+        .collect();
+    assert_eq!(devices.len(), KEPT_DEVICES);
+    assert_eq!(devices.first(), Some(&"device-02"));
 }
 
 #[tokio::test]
