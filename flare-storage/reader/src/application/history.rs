@@ -22,6 +22,15 @@ pub struct Page {
     pub next: Option<PageToken>,
 }
 
+/// What an answer, or a part of it, may hold.
+#[derive(Clone, Copy)]
+struct Room {
+    messages: usize,
+    bytes: usize,
+    /// The first message fits, however large it is.
+    one_always: bool,
+}
+
 /// Reads pages.
 pub struct History {
     /// Who sees what.
@@ -41,19 +50,34 @@ impl History {
     ) -> Result<Page, Refusal> {
         let opened = self.access.open_one(reader, key).await?;
         match position {
-            Position::Before(seq) => self.older(&opened, seq.unwrap_or(u64::MAX), size).await,
-            Position::After(seq) => self.newer(&opened, MessageQuery::After(seq), size).await,
+            Position::Before(seq) => {
+                self.older(&opened, seq.unwrap_or(u64::MAX), self.room(size))
+                    .await
+            }
+            Position::After(seq) => {
+                self.newer(&opened, MessageQuery::After(seq), self.room(size))
+                    .await
+            }
             Position::FromTime(time_ms) => {
-                self.newer(&opened, MessageQuery::FromTime(time_ms), size)
+                self.newer(&opened, MessageQuery::FromTime(time_ms), self.room(size))
                     .await
             }
             Position::Around(seq) => {
-                let mut page = self.older(&opened, seq, size / 2).await?;
-                let after = seq.saturating_sub(1);
-                let room = size - page.messages.len();
-                let newer = self
-                    .newer(&opened, MessageQuery::After(after), room)
-                    .await?;
+                let half = Room {
+                    messages: size / 2,
+                    bytes: self.max_bytes / 2,
+                    // The one in the middle, which was asked for, comes with those after it.
+                    one_always: false,
+                };
+                let mut page = self.older(&opened, seq, half).await?;
+                let used: usize = page.messages.iter().map(|it| it.event.len()).sum();
+                let rest = Room {
+                    messages: size - page.messages.len(),
+                    bytes: self.max_bytes - used,
+                    one_always: true,
+                };
+                let after = MessageQuery::After(seq.saturating_sub(1));
+                let newer = self.newer(&opened, after, rest).await?;
                 page.messages.extend(newer.messages);
                 page.next = newer.next;
                 Ok(page)
@@ -69,10 +93,20 @@ impl History {
         size: usize,
     ) -> Result<Page, Refusal> {
         let opened = self.access.open_one(reader, key).await?;
-        self.older(&opened, u64::MAX, size).await
+        self.older(&opened, u64::MAX, self.room(size)).await
     }
 
-    async fn older(&self, opened: &Open, before: u64, size: usize) -> Result<Page, Refusal> {
+    /// All of an answer.
+    fn room(&self, size: usize) -> Room {
+        Room {
+            messages: size,
+            bytes: self.max_bytes,
+            one_always: true,
+        }
+    }
+
+    async fn older(&self, opened: &Open, before: u64, room: Room) -> Result<Page, Refusal> {
+        let size = room.messages;
         let view = opened.view;
         let before = before.min(view.head.saturating_add(1));
         let rows = self
@@ -81,7 +115,7 @@ impl History {
         let mut messages: Vec<MessageRow> =
             rows.into_iter().filter(|row| view.shows(row.seq)).collect();
         let full = messages.len() == size && size > 0;
-        let fit = self.fitting(messages.iter().rev());
+        let fit = fitting(messages.iter().rev(), room);
         let cut = messages.len() - fit;
         messages.drain(..cut);
         let next = messages
@@ -99,12 +133,8 @@ impl History {
         })
     }
 
-    async fn newer(
-        &self,
-        opened: &Open,
-        query: MessageQuery,
-        size: usize,
-    ) -> Result<Page, Refusal> {
+    async fn newer(&self, opened: &Open, query: MessageQuery, room: Room) -> Result<Page, Refusal> {
+        let size = room.messages;
         let view = opened.view;
         let query = match query {
             MessageQuery::After(seq) => MessageQuery::After(seq.max(view.floor.saturating_sub(1))),
@@ -124,7 +154,7 @@ impl History {
         let mut messages: Vec<MessageRow> =
             rows.into_iter().filter(|row| view.shows(row.seq)).collect();
         let full = messages.len() == size;
-        let fit = self.fitting(messages.iter());
+        let fit = fitting(messages.iter(), room);
         let cut = messages.len() - fit;
         messages.truncate(fit);
         let next = messages
@@ -157,22 +187,23 @@ impl History {
             .await
             .map_err(|error| store_refusal(&error))
     }
+}
 
-    /// How many of the rows fit into an answer: one at least.
-    fn fitting<'a>(&self, rows: impl Iterator<Item = &'a MessageRow>) -> usize {
-        let mut room = self.max_bytes;
-        let mut fit = 0;
-        for row in rows {
-            match room.checked_sub(row.event.len()) {
-                Some(left) => room = left,
-                None if fit == 0 => room = 0,
-                None => {
-                    metrics::counter!("flare_storage_reader_answers_cut_total", "kind" => "history").increment(1);
-                    break;
-                }
+/// How many of the rows fit.
+fn fitting<'a>(rows: impl Iterator<Item = &'a MessageRow>, room: Room) -> usize {
+    let mut bytes = room.bytes;
+    let mut fit = 0;
+    for row in rows {
+        match bytes.checked_sub(row.event.len()) {
+            Some(left) => bytes = left,
+            None if fit == 0 && room.one_always => bytes = 0,
+            None => {
+                metrics::counter!("flare_storage_reader_answers_cut_total", "kind" => "history")
+                    .increment(1);
+                break;
             }
-            fit += 1;
         }
-        fit
+        fit += 1;
     }
+    fit
 }

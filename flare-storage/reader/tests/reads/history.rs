@@ -185,3 +185,26 @@ async fn a_page_that_gets_too_large_is_cut_and_goes_on() {
     assert!(bytes <= MAX_BYTES);
     assert_eq!(header(&oldest.messages[0].event).sender_id, "alice");
 }
+
+#[tokio::test]
+async fn a_page_around_a_message_is_no_larger_than_any_other() {
+    let mut ground = Ground::new();
+    let text = "x".repeat(MAX_BYTES / 5);
+    for _ in 0..9 {
+        ground.talk.text("team", &text).await;
+    }
+    ground.show("alice", "team", 0, 0);
+    let around = page(&ground, Some(Position::AroundSeq(5)), 200).await;
+    assert_eq!(seqs_of(&around), [3, 4, 5, 6]);
+    let bytes: usize = around.messages.iter().map(|it| it.event.len()).sum();
+    assert!(bytes <= MAX_BYTES, "{bytes}");
+    let token = around.next_page_token;
+    let newer = ground
+        .page(user("alice"), "team", None, 200, &token)
+        .await
+        .unwrap();
+    assert_eq!(seqs_of(&newer), [7, 8, 9]);
+    // The older half has no claim to what the other needs.
+    let last = page(&ground, Some(Position::AroundSeq(9)), 200).await;
+    assert_eq!(seqs_of(&last), [7, 8, 9]);
+}
