@@ -161,12 +161,16 @@ impl From<Refusal> for common::Error {
             code: refusal.code.into(),
             message: refusal.message.into_owned(),
             field: refusal.field.into_owned(),
-            retry_after_ms: refusal
-                .retry_after
-                .map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX)),
+            retry_after_ms: refusal.retry_after.map_or(0, whole_ms),
             server_time_ms: refusal.server_time_ms.unwrap_or_default(),
         }
     }
+}
+
+/// The contract's milliseconds are whole, and 0 says nothing: rounded up, and never 0.
+fn whole_ms(after: Duration) -> i64 {
+    let ms = after.as_nanos().div_ceil(1_000_000).max(1);
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 impl From<common::Error> for Refusal {
@@ -253,6 +257,17 @@ mod tests {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(Refusal::from(status), refusal);
         assert_eq!(Refusal::from(common::Error::from(refusal.clone())), refusal);
+    }
+
+    #[test]
+    fn a_time_to_wait_is_never_told_too_short() {
+        let told = |after| {
+            let refusal = Refusal::unavailable("busy", after);
+            common::Error::from(refusal).retry_after_ms
+        };
+        assert_eq!(told(Duration::from_micros(1)), 1);
+        assert_eq!(told(Duration::from_micros(2_001)), 3);
+        assert_eq!(told(Duration::from_millis(2)), 2);
     }
 
     #[test]

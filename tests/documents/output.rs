@@ -32,7 +32,15 @@ pub(crate) fn nothing_but_answers_goes_to_a_pipe() -> anyhow::Result<()> {
 
 /// The same commands at a terminal.
 pub(crate) fn a_terminal_is_shown_how_far_it_is() -> anyhow::Result<()> {
-    let mut server = Server::start()?;
+    // One pair alone goes faster than users and conversations may.
+    let mut server = Server::start_with(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        "message_orchestrator.rate.user_per_s=0",
+        "--set",
+        "message_orchestrator.rate.conversation_per_s=0",
+    ])?;
     let bench = format!("bench direct --pairs 1 --seconds 1 --url {}", server.url());
     let shown = at_terminal(&server, &bench, &[])?;
     for phase in ["connecting pairs", "measuring", "waiting for"] {

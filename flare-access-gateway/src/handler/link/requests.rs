@@ -115,8 +115,7 @@ impl Session {
                     self.link().config.frames_per_s
                 );
                 Ok(Some(
-                    Refusal::new(ErrorCode::RateLimited, message)
-                        .with_retry_after(at_least_a_millisecond(wait)),
+                    Refusal::new(ErrorCode::RateLimited, message).with_retry_after(wait),
                 ))
             }
             Judged::Abuse => Err(Close::new(
@@ -150,10 +149,7 @@ impl Session {
                 ErrorCode::RateLimited,
                 format!("at most {per_s} signals a second"),
             );
-            self.refuse(frames::error(
-                0,
-                refusal.with_retry_after(at_least_a_millisecond(wait)),
-            ));
+            self.refuse(frames::error(0, refusal.with_retry_after(wait)));
             return;
         }
         // Checked before: there is a signal.
@@ -343,11 +339,6 @@ fn draining() -> Refusal {
         "the server ends: send it again after reconnecting",
         RETRY_AFTER,
     )
-}
-
-/// The contract's milliseconds are whole, and 0 says nothing.
-fn at_least_a_millisecond(wait: Duration) -> Duration {
-    wait.max(Duration::from_millis(1))
 }
 
 fn kind(frame: &ClientFrame) -> &'static str {

@@ -20,6 +20,7 @@ use flare_core::{
 };
 use flare_proto::{
     client::{Ack, Position, Send},
+    common::{Error, ErrorCode},
     message::{Content, Event, EventBody, Text, content, event_body::Body},
 };
 use flare_server_core::clock::{Clock, IdSource, SystemClock};
@@ -56,7 +57,6 @@ struct Report {
     seconds: u64,
     acked_per_s: u64,
     delivered_per_s: u64,
-    refused: u64,
     ack_us: Quantiles,
     delivery_us: Quantiles,
     checked_pairs: u32,
@@ -88,7 +88,6 @@ struct Shared {
     stop: AtomicBool,
     acked: AtomicU64,
     delivered: AtomicU64,
-    refused: AtomicU64,
 }
 
 /// What a connection brings home.
@@ -112,7 +111,6 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
         stop: AtomicBool::new(false),
         acked: AtomicU64::new(0),
         delivered: AtomicU64::new(0),
-        refused: AtomicU64::new(0),
     });
     let mut senders = JoinSet::new();
     let mut receivers = JoinSet::new();
@@ -190,7 +188,6 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
         seconds: load.seconds,
         acked_per_s: (acked as f64 / took) as u64,
         delivered_per_s: (delivered as f64 / took) as u64,
-        refused: shared.refused.load(Ordering::Relaxed),
         ack_us: Quantiles::of(&ack_us),
         delivery_us: Quantiles::of(&delivery_us),
         checked_pairs: load.checked_pairs,
@@ -222,7 +219,6 @@ fn print(report: &Report) {
         report.delivery_us.p99,
         report.delivery_us.max
     );
-    println!("refused    {:>9}", report.refused);
     println!(
         "checker, over {} pairs:\n{}",
         report.checked_pairs, report.verdict
@@ -354,10 +350,7 @@ async fn send(
                         })
                     });
                 }
-                ServerFrame::Error(refused) => {
-                    shared.refused.fetch_add(1, Ordering::Relaxed);
-                    bail!("refused: {:?}", refused.error);
-                }
+                ServerFrame::Error(refused) => bail!(refusal(refused.error.unwrap_or_default())),
                 ServerFrame::Kicked(kicked) => bail!("kicked: {}", kicked.message),
                 _ => {}
             }
@@ -374,6 +367,22 @@ async fn send(
         records: notes.records,
         count: acked,
     })
+}
+
+/// A server that refuses is not measured: its limit is.
+fn refusal(error: Error) -> String {
+    let advice = match error.code() {
+        ErrorCode::RateLimited => {
+            ": measure with more pairs, or start the server with --set message_orchestrator.rate.user_per_s=0 \
+             --set message_orchestrator.rate.conversation_per_s=0"
+        }
+        _ => "",
+    };
+    format!(
+        "the server refuses a message, {}: {}{advice}",
+        error.code().as_str_name(),
+        error.message
+    )
 }
 
 async fn receive(
