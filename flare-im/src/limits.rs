@@ -246,7 +246,7 @@ pub const BOUNDS: &[Bound] = &[
     ),
     bound(
         "message_orchestrator.hook_timeout_ms",
-        "No hook can be configured yet; hooks are built in.",
+        "Hooks are built into a process: one without them, as this one, waits for none.",
     ),
     bound(
         "message_orchestrator.rate.max_keys",

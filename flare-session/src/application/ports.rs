@@ -309,7 +309,7 @@ pub const KEPT_DEVICES: usize = 10;
 ///
 /// Obligations: each only rises, whatever order updates come in; a batch is one transaction; a read position that rises raises the user's
 /// version as [`InboxStore`] says, and mentions at or below it go. Positions of users without a row are dropped. Of a member's devices in a
-/// conversation, the [`KEPT_DEVICES`] that have received most are kept.
+/// conversation, the [`KEPT_DEVICES`] that have received most are kept; of those that have received as much, the one that tells of it comes first.
 #[async_trait]
 pub trait PositionStore: Send + Sync + 'static {
     /// Raises positions.

@@ -65,11 +65,12 @@ impl PositionStore for SqliteSession {
             .await?;
             sqlx::query(
                 "DELETE FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 AND device NOT IN
-                 (SELECT device FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 ORDER BY seq DESC, device LIMIT ?4)",
+                 (SELECT device FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 ORDER BY seq DESC, device = ?4 DESC, device LIMIT ?5)",
             )
             .bind(&*update.key.tenant)
             .bind(&*update.key.conversation)
             .bind(&*update.user)
+            .bind(&*update.device)
             .bind(to_db(KEPT_DEVICES as u64))
             .execute(&mut *tx)
             .await?;

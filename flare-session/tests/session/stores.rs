@@ -5,8 +5,8 @@ use std::sync::Arc;
 use flare_server_core::telemetry::TraceId;
 use flare_session::{
     application::ports::{
-        CommandId, ConversationStore, InboxStore, OutboxLine, Placed, PositionBatch, PositionStore,
-        ReadUpdate, RosterStore,
+        CommandId, ConversationStore, InboxStore, KEPT_DEVICES, OutboxLine, Placed, PositionBatch,
+        PositionStore, ReadUpdate, RosterStore,
     },
     domain::{
         caller::UserKey,
@@ -17,6 +17,7 @@ use flare_session::{
     infrastructure::{cached_rosters::CachedRosters, sqlite::SqliteSession},
 };
 use flare_storage_model::ConversationKey;
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 mod outbox;
@@ -186,6 +187,7 @@ mod of {
         rows who_left_keeps_what_was,
         rows a_user_s_version_rises_with_each_change_of_his_rows,
         rows positions_rise_whatever_order_they_come_in,
+        rows of_a_member_s_devices_the_foremost_are_kept,
         rows the_stream_may_repeat,
         rows a_count_goes_on_after_a_clean_end_only,
     }
@@ -220,4 +222,45 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
         .expect("there");
     assert_eq!(roster.members.len(), 2);
     assert_eq!(again.pending(&key()).await, Ok(vec![line]));
+}
+
+/// Folders of the first version have a row for each device that ever was.
+#[tokio::test]
+async fn devices_beyond_those_that_are_kept_go_with_the_migration() {
+    let stores = sqlite().await;
+    let file = stores.folder.path().join("session.sqlite");
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut database = SqliteConnection::connect_with(&options)
+        .await
+        .expect("opens");
+    for (user, devices) in [("mia", KEPT_DEVICES + 2), ("olga", 2)] {
+        for device in 0..devices {
+            sqlx::query("INSERT INTO delivered VALUES ('t', 'g', ?, ?, ?)")
+                .bind(user)
+                .bind(format!("device-{device:02}"))
+                .bind(device as i64)
+                .execute(&mut database)
+                .await
+                .expect("writes");
+        }
+    }
+    let migration = include_str!("../../migrations/0003_kept_devices.sql");
+    sqlx::raw_sql(migration)
+        .execute(&mut database)
+        .await
+        .expect("migrates");
+    let left: Vec<(String, i64, String)> = sqlx::query_as(
+        "SELECT user, count(*), min(device) FROM delivered GROUP BY user ORDER BY user",
+    )
+    .fetch_all(&mut database)
+    .await
+    .expect("answers");
+    let kept = KEPT_DEVICES as i64;
+    assert_eq!(
+        left,
+        [
+            ("mia".to_owned(), kept, "device-02".to_owned()),
+            ("olga".to_owned(), 2, "device-00".to_owned())
+        ]
+    );
 }

@@ -103,8 +103,11 @@ impl Session {
         self.submit(asked, unwelcome)
     }
 
-    /// `unwelcome`: refused for now, whatever it is. It breaks its lane as if the orchestrator had refused it. A refusal that its lane cannot
-    /// remember ends the connection, or what is already on its way behind it would overtake it.
+    /// Hands a command on, or refuses it: with `unwelcome`, if the connection may not send at this moment. Such a command may come again, so it
+    /// breaks its lane as if the orchestrator had refused it.
+    ///
+    /// # Errors
+    /// The connection ends if its lanes cannot remember the refusal: what is already on its way behind it would overtake it.
     fn submit(&mut self, asked: Asked, unwelcome: Option<Refusal>) -> Result<(), Close> {
         let (lane, generation) =
             match self

@@ -42,12 +42,11 @@ impl Owner {
             return false;
         };
         let key = LineKey::of(command);
-        let known = self.lines.membership(&key);
-        let membership = known.or_else(|| self.memberships.get(&key).copied());
-        let is_fresh = membership.is_none_or(|it| Some(it.as_of) >= head.member_seq);
-        let needs = rules::needs_membership(command);
-        (!needs || membership.is_some() && is_fresh)
-            && rules::may_take_part(command, head, membership).is_ok()
+        let told = self.lines.membership(&key);
+        let membership = told.or_else(|| self.memberships.get(&key).copied());
+        let is_known = !rules::needs_membership(command)
+            || membership.is_some_and(|it| Some(it.as_of) >= head.member_seq);
+        is_known && rules::may_take_part(command, head, membership).is_ok()
     }
 
     fn check_door(&mut self, command: &Command) -> Result<(), Refusal> {

@@ -20,7 +20,10 @@ use flare_proto::{
 };
 use flare_server_core::{channels::Channels, shutdown::Shutdown};
 use prost::Message;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{
+    Notify,
+    mpsc::{self, error::SendError},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -113,23 +116,28 @@ impl GrpcGateways {
 #[async_trait]
 impl Gateways for GrpcGateways {
     async fn deliver(&self, gateway: &Gateway, deliveries: Vec<Delivery>) {
-        let batch = DeliverBatch {
+        let mut batch = DeliverBatch {
             batch_id: 0,
             incarnation: gateway.incarnation.clone(),
             deliveries: deliveries.into_iter().filter_map(encode).collect(),
         };
-        let Link { queue, loss } = self.link(gateway);
-        if loss.lasts() {
-            // The next stream makes up for this one too, and nobody else has to wait for it.
-            return;
-        }
-        if tokio::time::timeout(self.deadline, queue.send(batch))
-            .await
-            .is_err()
-        {
-            metrics::counter!("flare_push_gateways_given_up_total").increment(1);
-            tracing::warn!(gateway = %gateway.incarnation, endpoint = %gateway.endpoint, "gateway takes no deliveries; its stream is opened anew");
-            loss.begin();
+        while !self.shutdown.is_draining() {
+            let Link { queue, loss } = self.link(gateway);
+            if loss.lasts() {
+                // The next stream makes up for this one too, and nobody else has to wait for it.
+                return;
+            }
+            match tokio::time::timeout(self.deadline, queue.send(batch)).await {
+                Ok(Ok(())) => return,
+                // The gateway was forgotten at this very moment: by another link.
+                Ok(Err(SendError(unsent))) => batch = unsent,
+                Err(_) => {
+                    metrics::counter!("flare_push_gateways_given_up_total").increment(1);
+                    tracing::warn!(gateway = %gateway.incarnation, endpoint = %gateway.endpoint, "gateway takes no deliveries; its stream is opened anew");
+                    loss.begin();
+                    return;
+                }
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use flare_session::{
     application::ports::{
-        DeliveredUpdate, DirectConversation, PositionBatch, StreamEffects, StreamStart,
+        DeliveredUpdate, DirectConversation, KEPT_DEVICES, PositionBatch, StreamEffects,
+        StreamStart,
     },
     domain::{
         caller::UserKey,
@@ -198,6 +199,38 @@ pub(super) async fn a_user_s_version_rises_with_each_change_of_his_rows(stores: 
     rises("the leaving's event", true).await;
     stores.change(3, added("mia")).await;
     rises("joining", true).await;
+}
+
+pub(super) async fn of_a_member_s_devices_the_foremost_are_kept(stores: Stores) {
+    stores.change(1, created()).await;
+    let tells = async |device: &str, seq| {
+        let update = DeliveredUpdate {
+            key: key(),
+            user: "mia".into(),
+            device: device.into(),
+            seq,
+        };
+        let batch = PositionBatch {
+            delivered: vec![update],
+            ..PositionBatch::default()
+        };
+        stores.positions.put(&batch).await.expect("writes");
+    };
+    for device in 0..KEPT_DEVICES {
+        tells(&format!("device-{device}"), 7).await;
+    }
+    // By its id it is the last, and it has received as much as the others.
+    tells("tablet", 7).await;
+    tells("slow", 3).await;
+    let page = stores
+        .positions
+        .page(&key(), None, 1)
+        .await
+        .expect("answers");
+    let devices: Vec<_> = page[0].delivered.iter().map(|it| &*it.0).collect();
+    assert_eq!(devices.len(), KEPT_DEVICES);
+    assert!(devices.contains(&"tablet"), "{devices:?}");
+    assert!(!devices.contains(&"slow"), "{devices:?}");
 }
 
 pub(super) async fn positions_rise_whatever_order_they_come_in(stores: Stores) {

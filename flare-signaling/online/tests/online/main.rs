@@ -21,7 +21,7 @@ use flare_signaling_online::{
     application::{
         ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
         queries::{LastSeen, Queries},
-        registration::Registration,
+        registration::{Outcome, Registration},
         sign_out::SignOut,
     },
     domain::{
@@ -171,6 +171,13 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
 }
 
 impl Place {
+    /// What became of a connection that gateway g1 registers, with a token of this time.
+    async fn registers(&self, connection: Connection, issued_s: i64) -> Outcome {
+        let one = vec![(connection, issued_s)];
+        let outcomes = self.registration.register(&gateway(), one).await;
+        outcomes.unwrap().remove(0)
+    }
+
     /// The connections of a user of the default tenant.
     async fn connections(&self, user: &str) -> Vec<Located> {
         let users = [("default".to_owned(), user.to_owned())];

@@ -29,14 +29,8 @@ async fn a_token_that_was_revoked_registers_nothing_and_a_later_one_does() {
         .unwrap();
     assert_eq!(outcomes, [Outcome::Revoked, Outcome::Stands]);
     assert_eq!(place.standing().await, [2]);
-    let later = place
-        .registration
-        .register(
-            &gateway(),
-            vec![(connection("alice", "phone", 3), NOW_S + 1)],
-        )
-        .await;
-    assert_eq!(later.unwrap(), [Outcome::Stands]);
+    let later = place.registers(connection("alice", "phone", 3), NOW_S + 1);
+    assert_eq!(later.await, Outcome::Stands);
 }
 
 #[tokio::test]
@@ -91,15 +85,11 @@ async fn a_device_that_connects_again_displaces_its_earlier_connection() {
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path()).await;
     place
-        .registration
-        .register(&gateway(), vec![(connection("alice", "phone", 1), NOW_S)])
-        .await
-        .unwrap();
+        .registers(connection("alice", "phone", 1), NOW_S)
+        .await;
     place
-        .registration
-        .register(&gateway(), vec![(connection("alice", "phone", 2), NOW_S)])
-        .await
-        .unwrap();
+        .registers(connection("alice", "phone", 2), NOW_S)
+        .await;
     assert_eq!(
         place.gateways.calls(1).await,
         [("g1".to_owned(), vec![1], CloseReason::Replaced)]
@@ -132,10 +122,8 @@ async fn a_kick_leaves_the_token_good() {
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path()).await;
     place
-        .registration
-        .register(&gateway(), vec![(connection("alice", "phone", 1), NOW_S)])
-        .await
-        .unwrap();
+        .registers(connection("alice", "phone", 1), NOW_S)
+        .await;
     assert_eq!(
         place
             .sign_out
@@ -160,10 +148,8 @@ async fn whoever_has_left_was_last_seen_then() {
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path()).await;
     place
-        .registration
-        .register(&gateway(), vec![(connection("alice", "phone", 1), NOW_S)])
-        .await
-        .unwrap();
+        .registers(connection("alice", "phone", 1), NOW_S)
+        .await;
     let online = place
         .queries
         .presence("default", vec!["alice".to_owned()])
@@ -195,21 +181,15 @@ async fn a_revoked_token_does_not_displace_the_connection_of_the_later_one() {
     let place = place(folder.path()).await;
     let phone = device("alice", "phone");
     place.sign_out.revoke(&phone).await.unwrap();
-    let signed_in_again = (connection("alice", "phone", 1), NOW_S + 1);
-    let outcomes = place
-        .registration
-        .register(&gateway(), vec![signed_in_again])
-        .await;
-    assert_eq!(outcomes.unwrap(), [Outcome::Stands]);
+    let signed_in_again = place.registers(connection("alice", "phone", 1), NOW_S + 1);
+    assert_eq!(signed_in_again.await, Outcome::Stands);
 
-    let stale = (connection("alice", "phone", 2), NOW_S);
-    let outcomes = place.registration.register(&gateway(), vec![stale]).await;
-    assert_eq!(outcomes.unwrap(), [Outcome::Revoked]);
+    let stale = place.registers(connection("alice", "phone", 2), NOW_S);
+    assert_eq!(stale.await, Outcome::Revoked);
     assert_eq!(place.standing().await, [1]);
 
-    let later = (connection("alice", "phone", 3), NOW_S + 1);
-    let outcomes = place.registration.register(&gateway(), vec![later]).await;
-    assert_eq!(outcomes.unwrap(), [Outcome::Stands]);
+    let later = place.registers(connection("alice", "phone", 3), NOW_S + 1);
+    assert_eq!(later.await, Outcome::Stands);
     assert_eq!(
         place.gateways.calls(1).await,
         [("g1".to_owned(), vec![1], CloseReason::Replaced)],
@@ -221,16 +201,11 @@ async fn a_revoked_token_does_not_displace_the_connection_of_the_later_one() {
 async fn a_gateway_that_does_not_answer_holds_up_no_registration() {
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path()).await;
-    let first = (connection("alice", "phone", 1), NOW_S);
     place
-        .registration
-        .register(&gateway(), vec![first])
-        .await
-        .unwrap();
+        .registers(connection("alice", "phone", 1), NOW_S)
+        .await;
     place.gateways.hangs.store(true, Ordering::SeqCst);
-    let second = (connection("alice", "phone", 2), NOW_S);
-    let gateway = gateway();
-    let registered = place.registration.register(&gateway, vec![second]);
-    let outcomes = tokio::time::timeout(Duration::from_secs(10), registered).await;
-    assert_eq!(outcomes.expect("in time").unwrap(), [Outcome::Stands]);
+    let second = place.registers(connection("alice", "phone", 2), NOW_S);
+    let outcome = tokio::time::timeout(Duration::from_secs(10), second).await;
+    assert_eq!(outcome.expect("in time"), Outcome::Stands);
 }

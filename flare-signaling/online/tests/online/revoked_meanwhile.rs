@@ -7,9 +7,8 @@ use super::{Meanwhile, NOW_MS, NOW_S, Place, connection, device, gateway, place}
 /// A place where Alice's phone is connected, and something happens while it connects again.
 async fn connected(folder: &std::path::Path, meanwhile: Meanwhile) -> Place {
     let place = place(folder).await;
-    let first = (connection("alice", "phone", 1), NOW_S);
-    let outcomes = place.registration.register(&gateway(), vec![first]).await;
-    assert_eq!(outcomes.unwrap(), [Outcome::Stands]);
+    let first = place.registers(connection("alice", "phone", 1), NOW_S);
+    assert_eq!(first.await, Outcome::Stands);
     *place.revocations.after_next_read.lock().unwrap() = Some(meanwhile);
     place
 }
@@ -19,9 +18,8 @@ async fn a_token_that_is_revoked_during_its_registration_stands_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let meanwhile = Meanwhile::Revoked(device("alice", "phone"));
     let place = connected(folder.path(), meanwhile).await;
-    let second = (connection("alice", "phone", 2), NOW_S);
-    let outcomes = place.registration.register(&gateway(), vec![second]).await;
-    assert_eq!(outcomes.unwrap(), [Outcome::Revoked]);
+    let second = place.registers(connection("alice", "phone", 2), NOW_S);
+    assert_eq!(second.await, Outcome::Revoked);
     assert_eq!(place.standing().await, [0_u64; 0]);
     assert_eq!(
         place.gateways.calls(1).await,
