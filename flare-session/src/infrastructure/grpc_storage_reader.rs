@@ -47,6 +47,7 @@ impl StorageReader for GrpcStorageReader {
         let request = HeadsRequest {
             context: Some(context(tenant, ActorKind::Service, "")),
             conversation_ids: conversations.iter().map(ToString::to_string).collect(),
+            ..HeadsRequest::default()
         };
         let response = self.client.clone().heads(request).await?.into_inner();
         response

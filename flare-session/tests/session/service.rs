@@ -154,6 +154,8 @@ impl StorageReaderService for Others {
         request: Request<HeadsRequest>,
     ) -> Result<Response<HeadsResponse>, Status> {
         let events = self.events.lock().await;
+        let request = request.into_inner();
+        let answered = request.conversation_ids.len() as u32;
         let head = |id: String| {
             let newest = events.iter().rfind(|it| it.conversation_id == id)?;
             let last = events
@@ -169,12 +171,11 @@ impl StorageReaderService for Others {
             })
         };
         let heads = request
-            .into_inner()
             .conversation_ids
             .into_iter()
             .filter_map(head)
             .collect();
-        Ok(Response::new(HeadsResponse { heads }))
+        Ok(Response::new(HeadsResponse { heads, answered }))
     }
 
     async fn read_ranges(

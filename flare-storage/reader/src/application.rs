@@ -5,3 +5,4 @@ pub mod history;
 pub mod locate;
 pub mod ports;
 pub mod ranges;
+pub mod room;

@@ -42,6 +42,7 @@ impl GrpcRosterSource {
         let heads = HeadsRequest {
             context: context.clone(),
             conversation_ids: vec![conversation.id.clone()],
+            without_last_messages: true,
         };
         let head = self
             .reader

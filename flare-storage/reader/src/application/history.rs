@@ -6,8 +6,12 @@ use flare_storage_model::{ConversationKey, MessageQuery, MessageRow};
 use super::{
     access::{Access, Open, Reader},
     ports::store_refusal,
+    room::Room,
 };
 use crate::domain::page::{PageToken, Position};
+
+/// As the metric of cut answers names them.
+const KIND: &str = "history";
 
 /// A page of messages by rising seq.
 #[derive(Clone, Debug)]
@@ -22,13 +26,10 @@ pub struct Page {
     pub next: Option<PageToken>,
 }
 
-/// What an answer, or a part of it, may hold.
-#[derive(Clone, Copy)]
-struct Room {
-    messages: usize,
-    bytes: usize,
-    /// The first message fits, however large it is.
-    one_always: bool,
+impl Page {
+    fn bytes(&self) -> usize {
+        self.messages.iter().map(|it| it.event.len()).sum()
+    }
 }
 
 /// Reads pages.
@@ -51,38 +52,43 @@ impl History {
         let opened = self.access.open_one(reader, key).await?;
         match position {
             Position::Before(seq) => {
-                self.older(&opened, seq.unwrap_or(u64::MAX), self.room(size))
-                    .await
+                let before = seq.unwrap_or(u64::MAX);
+                self.older(&opened, before, size, self.room()).await
             }
             Position::After(seq) => {
-                self.newer(&opened, MessageQuery::After(seq), self.room(size))
-                    .await
+                let after = MessageQuery::After(seq);
+                self.newer(&opened, after, size, self.room()).await
             }
             Position::FromTime(time_ms) => {
-                self.newer(&opened, MessageQuery::FromTime(time_ms), self.room(size))
-                    .await
+                let from = MessageQuery::FromTime(time_ms);
+                self.newer(&opened, from, size, self.room()).await
             }
-            Position::Around(seq) => {
-                let half = Room {
-                    messages: size / 2,
-                    bytes: self.max_bytes / 2,
-                    // The one in the middle, which was asked for, comes with those after it.
-                    one_always: false,
-                };
-                let mut page = self.older(&opened, seq, half).await?;
-                let used: usize = page.messages.iter().map(|it| it.event.len()).sum();
-                let rest = Room {
-                    messages: size - page.messages.len(),
-                    bytes: self.max_bytes - used,
-                    one_always: true,
-                };
-                let after = MessageQuery::After(seq.saturating_sub(1));
-                let newer = self.newer(&opened, after, rest).await?;
-                page.messages.extend(newer.messages);
-                page.next = newer.next;
-                Ok(page)
-            }
+            Position::Around(seq) => self.around(&opened, seq, size).await,
         }
+    }
+
+    /// Half of the page is older. What either side leaves, the other takes.
+    async fn around(&self, opened: &Open, seq: u64, size: usize) -> Result<Page, Refusal> {
+        let half = size / 2;
+        // The message in the middle, which was asked for, comes with those after it: of these one always fits.
+        let part = Room::of_part(KIND, self.max_bytes / 2);
+        let mut older = self.older(opened, seq, half, part).await?;
+        let rest = Room::of_answer(KIND, self.max_bytes - older.bytes());
+        let after = MessageQuery::After(seq.saturating_sub(1));
+        let left = size - older.messages.len();
+        let newer = self.newer(opened, after, left, rest).await?;
+        let more_is_older = half == 0 || older.next.is_some();
+        if newer.next.is_none() && newer.messages.len() < left && more_is_older {
+            let room = match newer.messages.is_empty() {
+                true => self.room(),
+                false => Room::of_part(KIND, self.max_bytes.saturating_sub(newer.bytes())),
+            };
+            let left = size - newer.messages.len();
+            older = self.older(opened, seq, left, room).await?;
+        }
+        older.messages.extend(newer.messages);
+        older.next = newer.next;
+        Ok(older)
     }
 
     /// The head, and the last messages up to it.
@@ -93,20 +99,21 @@ impl History {
         size: usize,
     ) -> Result<Page, Refusal> {
         let opened = self.access.open_one(reader, key).await?;
-        self.older(&opened, u64::MAX, self.room(size)).await
+        self.older(&opened, u64::MAX, size, self.room()).await
     }
 
     /// All of an answer.
-    fn room(&self, size: usize) -> Room {
-        Room {
-            messages: size,
-            bytes: self.max_bytes,
-            one_always: true,
-        }
+    fn room(&self) -> Room {
+        Room::of_answer(KIND, self.max_bytes)
     }
 
-    async fn older(&self, opened: &Open, before: u64, room: Room) -> Result<Page, Refusal> {
-        let size = room.messages;
+    async fn older(
+        &self,
+        opened: &Open,
+        before: u64,
+        size: usize,
+        room: Room,
+    ) -> Result<Page, Refusal> {
         let view = opened.view;
         let before = before.min(view.head.saturating_add(1));
         let rows = self
@@ -133,8 +140,13 @@ impl History {
         })
     }
 
-    async fn newer(&self, opened: &Open, query: MessageQuery, room: Room) -> Result<Page, Refusal> {
-        let size = room.messages;
+    async fn newer(
+        &self,
+        opened: &Open,
+        query: MessageQuery,
+        size: usize,
+        room: Room,
+    ) -> Result<Page, Refusal> {
         let view = opened.view;
         let query = match query {
             MessageQuery::After(seq) => MessageQuery::After(seq.max(view.floor.saturating_sub(1))),
@@ -190,20 +202,12 @@ impl History {
 }
 
 /// How many of the rows fit.
-fn fitting<'a>(rows: impl Iterator<Item = &'a MessageRow>, room: Room) -> usize {
-    let mut bytes = room.bytes;
-    let mut fit = 0;
-    for row in rows {
-        match bytes.checked_sub(row.event.len()) {
-            Some(left) => bytes = left,
-            None if fit == 0 && room.one_always => bytes = 0,
-            None => {
-                metrics::counter!("flare_storage_reader_answers_cut_total", "kind" => "history")
-                    .increment(1);
-                break;
-            }
-        }
-        fit += 1;
+fn fitting<'a>(mut rows: impl ExactSizeIterator<Item = &'a MessageRow>, mut room: Room) -> usize {
+    let all = rows.len();
+    let fit = rows.by_ref().take_while(|row| room.take(row.event.len()));
+    let fit = fit.count();
+    if fit < all {
+        room.count_cut();
     }
     fit
 }

@@ -9,6 +9,7 @@ use flare_storage_model::ConversationKey;
 use super::{
     access::{Access, Open, Reader},
     ports::store_refusal,
+    room::Room,
 };
 
 /// What follows a seq.
@@ -43,7 +44,7 @@ pub struct Range {
 pub struct Ranges {
     /// Who sees what.
     pub access: Access,
-    /// Bytes of all events of an answer; the first of a range always fits.
+    /// Bytes of all events of an answer; its first event always fits.
     pub max_bytes: usize,
 }
 
@@ -56,22 +57,23 @@ impl Ranges {
     ) -> Result<Vec<Result<Range, Refusal>>, Refusal> {
         let keys = queries.iter().map(|it| it.key.clone()).collect();
         let opened = self.access.open(reader, keys).await?;
-        let mut room = self.max_bytes;
+        let mut room = Room::of_answer("ranges", self.max_bytes);
         let mut answers = Vec::with_capacity(queries.len());
         for (query, opened) in queries.into_iter().zip(opened) {
             answers.push(match opened {
-                Ok(opened) => {
-                    let range = self.range(&query, opened, room).await?;
-                    room = room.saturating_sub(range.events.iter().map(Bytes::len).sum());
-                    Ok(range)
-                }
+                Ok(opened) => Ok(self.range(&query, opened, &mut room).await?),
                 Err(refusal) => Err(refusal),
             });
         }
         Ok(answers)
     }
 
-    async fn range(&self, query: &RangeQuery, opened: Open, room: usize) -> Result<Range, Refusal> {
+    async fn range(
+        &self,
+        query: &RangeQuery,
+        opened: Open,
+        room: &mut Room,
+    ) -> Result<Range, Refusal> {
         let view = opened.view;
         let mut range = Range {
             events: Vec::new(),
@@ -84,19 +86,23 @@ impl Ranges {
         let Some((first, limit)) = view.range(query.after_seq, query.limit) else {
             return Ok(range);
         };
-        if room == 0 {
-            count_cut();
+        if room.bytes() == 0 {
+            room.count_cut();
             range.has_more = true;
             return Ok(range);
         }
         range.events = self
             .access
             .store
-            .range(&opened.key, first - 1, limit, room)
+            .range(&opened.key, first - 1, limit, room.bytes())
             .await
             .map_err(|error| store_refusal(&error))?;
-        if range.events.len() < limit {
-            count_cut();
+        // The store gives one event at least, also where an earlier range has left too little.
+        let fit = range.events.iter().take_while(|it| room.take(it.len()));
+        let fit = fit.count();
+        range.events.truncate(fit);
+        if fit < limit {
+            room.count_cut();
         }
         let last = first - 1 + range.events.len() as u64;
         range.first_seq = first;
@@ -121,9 +127,4 @@ impl Ranges {
             }
         }
     }
-}
-
-/// An answer has fewer events than were asked for and are there.
-fn count_cut() {
-    metrics::counter!("flare_storage_reader_answers_cut_total", "kind" => "ranges").increment(1);
 }

@@ -24,6 +24,7 @@ use crate::{
         locate::{InLog, Locate, Located},
         ports::store_refusal,
         ranges::{Range, RangeQuery, Ranges},
+        room::Room,
     },
     domain::page::{PageToken, Position, page_size},
 };
@@ -183,8 +184,13 @@ fn position(request: &HistoryRequest, key: &ConversationKey) -> Result<Position,
 }
 
 impl Grpc {
-    async fn head(&self, key: &ConversationKey, head: Head) -> Result<storage::Head, Refusal> {
-        let last_message = match head.last_message {
+    async fn head(
+        &self,
+        key: &ConversationKey,
+        head: Head,
+        with_last_message: bool,
+    ) -> Result<storage::Head, Refusal> {
+        let last_message = match head.last_message.filter(|_| with_last_message) {
             Some(seq) => {
                 let store = &self.ranges.access.store;
                 store
@@ -291,13 +297,20 @@ impl StorageReaderService for Grpc {
             .heads(&keys)
             .await
             .map_err(|error| Status::from(store_refusal(&error)))?;
-        let mut heads = Vec::with_capacity(keys.len());
+        let mut room = Room::of_answer("heads", self.ranges.max_bytes);
+        let mut response = HeadsResponse::default();
         for (key, head) in keys.iter().zip(found) {
             if let Some(head) = head {
-                heads.push(self.head(key, head).await?);
+                let head = self.head(key, head, !request.without_last_messages).await?;
+                if !room.take(head.encoded_len()) {
+                    room.count_cut();
+                    break;
+                }
+                response.heads.push(head);
             }
+            response.answered += 1;
         }
-        Ok(Response::new(HeadsResponse { heads }))
+        Ok(Response::new(response))
     }
 
     async fn locate(&self, request: Request<LocateRequest>) -> Answer<LocateResponse> {

@@ -2,7 +2,7 @@
 
 use flare_proto::storage::HeadsRequest;
 
-use crate::ground::{Ground, header, system, system_of};
+use crate::ground::{Ground, MAX_BYTES, header, system, system_of};
 
 #[tokio::test]
 async fn heads_are_those_that_there_are_of_the_tenant() {
@@ -16,6 +16,7 @@ async fn heads_are_those_that_there_are_of_the_tenant() {
         let request = HeadsRequest {
             context: Some(context),
             conversation_ids: conversation_ids.map(str::to_owned).to_vec(),
+            ..HeadsRequest::default()
         };
         let mut client = ground.client.clone();
         client.heads(request).await.unwrap().into_inner().heads
@@ -31,4 +32,38 @@ async fn heads_are_those_that_there_are_of_the_tenant() {
     let heads = ask(system_of("other")).await;
     let ids: Vec<_> = heads.iter().map(|it| it.conversation_id.as_str()).collect();
     assert_eq!(ids, ["board"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_gets_too_large_says_how_far_it_goes() {
+    let mut ground = Ground::new();
+    for (conversation, bytes) in [
+        ("a", MAX_BYTES * 2),
+        ("b", MAX_BYTES / 2),
+        ("c", MAX_BYTES / 2),
+        ("d", 10),
+    ] {
+        ground.talk.text(conversation, &"x".repeat(bytes)).await;
+    }
+    let ask = async |ids: &[&str], without_last_messages| {
+        let request = HeadsRequest {
+            context: Some(system()),
+            conversation_ids: ids.iter().map(ToString::to_string).collect(),
+            without_last_messages,
+        };
+        let answer = ground.client.clone().heads(request).await.unwrap();
+        let answer = answer.into_inner();
+        let ids = answer.heads.iter().map(|it| it.conversation_id.clone());
+        (answer.answered, ids.collect::<String>(), answer.heads)
+    };
+    let (answered, ids, heads) = ask(&["a", "b", "c", "d"], false).await;
+    assert_eq!((answered, ids.as_str()), (1, "a"), "the first always fits");
+    assert_eq!(header(&heads[0].last_message).seq, 1);
+    let (answered, ids, _) = ask(&["nowhere", "b", "nothing", "c", "d"], false).await;
+    assert_eq!((answered, ids.as_str()), (3, "b"));
+    let (answered, ids, _) = ask(&["c", "d", "nowhere"], false).await;
+    assert_eq!((answered, ids.as_str()), (3, "cd"));
+    let (answered, ids, heads) = ask(&["a", "b", "c", "d"], true).await;
+    assert_eq!((answered, ids.as_str()), (4, "abcd"));
+    assert!(heads.iter().all(|it| it.last_message.is_empty()));
 }

@@ -42,8 +42,9 @@ async fn pages_lie_before_after_and_around_any_seq() {
         let ought: Vec<_> = above.into_iter().take(4).collect();
         assert_eq!(seqs_of(&after), ought, "after {seq}");
         let around = page(&ground, Some(Position::AroundSeq(seq)), 6).await;
-        let mut ought = last(3);
-        ought.extend(from.into_iter().take(6 - ought.len()));
+        let newer = from.len().min(6 - below.len().min(3));
+        let mut ought = last(6 - newer);
+        ought.extend(&from[..newer]);
         assert_eq!(seqs_of(&around), ought, "around {seq}");
         for page in [before, after, around] {
             assert_eq!((page.head_seq, page.floor_seq), (36, 1));
@@ -204,7 +205,9 @@ async fn a_page_around_a_message_is_no_larger_than_any_other() {
         .await
         .unwrap();
     assert_eq!(seqs_of(&newer), [7, 8, 9]);
-    // The older half has no claim to what the other needs.
+    // What one side leaves, the other takes.
     let last = page(&ground, Some(Position::AroundSeq(9)), 200).await;
-    assert_eq!(seqs_of(&last), [7, 8, 9]);
+    assert_eq!(seqs_of(&last), [6, 7, 8, 9]);
+    let beyond = page(&ground, Some(Position::AroundSeq(99)), 1).await;
+    assert_eq!(seqs_of(&beyond), [9]);
 }
