@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{Arc, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -59,9 +60,13 @@ impl Filler {
         }
     }
 
-    /// Runs until the store is closed, dropped, or fails.
+    /// Runs until the store is closed, dropped, or fails. A failure is for good: nobody writes any more.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
-        let ended = self.fill();
+        let _told = Told(Arc::clone(&self.state));
+        let ended = self.fill().map_err(|error| match error {
+            StoreError::Unavailable(why) => StoreError::Failed(why),
+            error => error,
+        });
         if let Err(error) = &ended {
             tracing::error!(%error, "the message store takes no more: its files cannot be written");
             self.state.stop(error.clone());
@@ -213,6 +218,18 @@ impl Filler {
         self.unsynced_since.get_or_insert_with(Instant::now);
         self.state.tail_mut().forget_heads(&heads);
         Ok(())
+    }
+}
+
+/// Stops the store where the thread ends without having said why.
+struct Told(Arc<State>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let why = "the writing thread has panicked".to_owned();
+            self.0.stop(StoreError::Failed(why));
+        }
     }
 }
 

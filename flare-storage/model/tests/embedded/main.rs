@@ -7,3 +7,4 @@ mod faults;
 mod killed;
 mod life;
 mod subject;
+mod unwritable;
