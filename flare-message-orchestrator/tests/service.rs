@@ -18,7 +18,7 @@ use flare_proto::{
     message::{EventKind, Receipt, ReceiptBatch, SubmitBatch, SubmitItem},
 };
 use flare_server_core::error::Refusal;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -237,6 +237,43 @@ async fn a_stream_that_nobody_uses_ends_with_the_drain() {
         assert_eq!(status.code(), tonic::Code::Unavailable);
     }
     drop((unused, used));
+}
+
+/// However far a command has come when the process begins to drain.
+#[tokio::test]
+async fn a_drain_leaves_nobody_without_an_answer() {
+    for _ in 0..8 {
+        let deployment = Deployment::start(config()).await;
+        let mut asked = JoinSet::new();
+        for steps in 0..40 {
+            let mut client = deployment.client();
+            let items = vec![text(&format!("user-{steps}"), "bob", "1")];
+            asked.spawn(async move {
+                steps_of_others(steps).await;
+                client.submit_once(SubmitBatch { items }).await
+            });
+        }
+        steps_of_others(30).await;
+        deployment.stop().await;
+        let answers = tokio::time::timeout(Duration::from_secs(20), asked.join_all()).await;
+        for answer in answers.expect("everybody is answered") {
+            match answer {
+                Ok(receipts) => {
+                    let receipt = &receipts.into_inner().receipts[0];
+                    let placed = deployment::is_placed(receipt);
+                    assert!(placed || code(receipt) == ErrorCode::Unavailable);
+                }
+                Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable),
+            }
+        }
+    }
+}
+
+/// Lets every task that can go on go on so often.
+async fn steps_of_others(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
 }
 
 struct Censor;

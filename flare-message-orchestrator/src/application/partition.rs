@@ -77,6 +77,11 @@ impl Partition {
                 () = self.around.shutdown.draining(), if !self.draining => self.draining = true,
             }
         }
+        // Whoever was quick enough to hand something in is answered too: with a refusal.
+        self.inbox.close();
+        while self.inbox.recv_many(&mut deliveries, 64).await > 0 {
+            self.take(&mut deliveries);
+        }
         Ok(())
     }
 

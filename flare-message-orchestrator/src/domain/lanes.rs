@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The lanes that are broken. A lane is known here from a refusal on, until an item of a higher generation comes or its stream ends.
 #[derive(Debug)]
 pub(crate) struct Lanes {
+    /// Streams that have come and not ended. Of one that has ended, what is refused later breaks nothing: nothing can come behind it.
+    living: BTreeSet<u64>,
     /// (stream, lane) → the highest generation that is refused.
     broken: BTreeMap<(u64, u64), u32>,
     /// Streams that were told to end, as one more of their lanes could not be remembered: nothing of any lane passes until they have.
@@ -19,6 +21,7 @@ pub(crate) struct NoRoom;
 impl Lanes {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
+            living: BTreeSet::new(),
             broken: BTreeMap::new(),
             ending: BTreeSet::new(),
             limit,
@@ -27,6 +30,7 @@ impl Lanes {
 
     /// Whether an item may pass. One of a higher generation mends the lane.
     pub(crate) fn admits(&mut self, stream: u64, lane: u64, generation: u32) -> bool {
+        self.living.insert(stream);
         if lane != 0 && self.ending.contains(&stream) {
             return false;
         }
@@ -47,7 +51,7 @@ impl Lanes {
         lane: u64,
         generation: u32,
     ) -> Result<(), NoRoom> {
-        if lane == 0 || self.ending.contains(&stream) {
+        if lane == 0 || !self.living.contains(&stream) || self.ending.contains(&stream) {
             return Ok(());
         }
         if let Some(broken) = self.broken.get_mut(&(stream, lane)) {
@@ -64,6 +68,7 @@ impl Lanes {
 
     /// Forgets the lanes of a stream that has ended.
     pub(crate) fn forget(&mut self, stream: u64) {
+        self.living.remove(&stream);
         self.ending.remove(&stream);
         let mut behind = self.broken.split_off(&(stream, 0));
         if let Some(next) = stream.checked_add(1) {
@@ -76,9 +81,18 @@ impl Lanes {
 mod tests {
     use super::*;
 
+    /// Streams 1 to 3 have come.
+    fn lanes(limit: usize) -> Lanes {
+        let mut lanes = Lanes::new(limit);
+        for stream in 1..=3 {
+            assert!(lanes.admits(stream, 0, 0));
+        }
+        lanes
+    }
+
     #[test]
     fn a_broken_lane_refuses_up_to_its_generation_and_is_mended_by_a_higher_one() {
-        let mut lanes = Lanes::new(10);
+        let mut lanes = lanes(10);
         lanes.break_up_to(1, 7, 3).expect("room");
         assert!(!lanes.admits(1, 7, 3) && !lanes.admits(1, 7, 2));
         assert!(
@@ -91,14 +105,14 @@ mod tests {
 
     #[test]
     fn no_lane_means_no_order() {
-        let mut lanes = Lanes::new(10);
+        let mut lanes = lanes(10);
         lanes.break_up_to(1, 0, 3).expect("nothing to keep");
         assert!(lanes.admits(1, 0, 0));
     }
 
     #[test]
     fn lanes_end_with_their_stream_and_are_bounded() {
-        let mut lanes = Lanes::new(2);
+        let mut lanes = lanes(2);
         lanes.break_up_to(1, 1, 0).expect("room");
         lanes.break_up_to(2, 1, 0).expect("room");
         assert_eq!(lanes.break_up_to(3, 1, 0), Err(NoRoom));
@@ -112,6 +126,16 @@ mod tests {
         lanes.forget(3);
         assert!(lanes.admits(1, 1, 0));
         assert!(!lanes.admits(2, 1, 0));
+        assert!(lanes.admits(3, 1, 0), "a stream that came after all");
         lanes.break_up_to(3, 1, 0).expect("room again");
+    }
+
+    #[test]
+    fn what_an_ended_stream_left_behind_breaks_no_lane() {
+        let mut lanes = lanes(1);
+        lanes.forget(1);
+        assert_eq!(lanes.break_up_to(1, 1, 0), Ok(()));
+        lanes.break_up_to(2, 1, 0).expect("there still is room");
+        assert!(!lanes.admits(2, 1, 0));
     }
 }
