@@ -24,9 +24,9 @@ crate::section! {
         pub segment_bytes: u64 = 67_108_864,
         /// While less is free on the disk, sends are refused; they are taken again when twice as much is.
         pub min_free_bytes: u64 = 268_435_456,
-        /// Segments older than this go even if somebody still needs them, loudly. In seconds; 0: never.
+        /// Segments older than this go once the store has them, even if somebody still reads them, loudly. In seconds; 0: never.
         pub max_age_s: u64 = 604_800,
-        /// The oldest segments go, loudly, while all together are larger than this; 0: never.
+        /// The oldest segments that the store has go, loudly, while all together are larger than this; 0: never.
         pub max_bytes: u64 = 0,
     }
     validate(config, at) {
@@ -50,6 +50,7 @@ impl EmbeddedAdapters {
         let retention = Retention {
             max_age: (config.max_age_s > 0).then(|| Duration::from_secs(config.max_age_s)),
             max_bytes: (config.max_bytes > 0).then_some(config.max_bytes),
+            only_stored: true,
         };
         let log = LogOptions {
             segment_bytes: config.segment_bytes,

@@ -40,8 +40,8 @@ pub use embedded_message_log::{EMBEDDED_PARTITION, EmbeddedMessageLog};
 ///   gone.
 /// - **Bounded.** A read returns at most `max_bytes`, but at least one record if there is any.
 /// - **Waits.** [`wait_beyond`](Self::wait_beyond) resolves when, and only when, there is more.
-/// - **Trimmed as told.** Nothing goes that was not below an offset given to [`trim`](Self::trim),
-///   or beyond a configured retention, which is reported loudly. What goes is a prefix.
+/// - **Trimmed as told.** Nothing goes that was not released by [`trim`](Self::trim), or said there
+///   to be stored and beyond a configured retention, which is reported loudly. What goes is a prefix.
 /// - **Limited.** A record above the limit is refused.
 /// - **Refused for want of room.** Where the log watches its room, it refuses appends with
 ///   [`AppendError::NoRoom`] while there is too little, and goes on reading.
@@ -86,12 +86,13 @@ pub trait MessageLog: Send + Sync + 'static {
     /// [`ReadError::Closed`] if the log is closed before.
     async fn wait_beyond(&self, partition: u32, offset: u64) -> Result<u64, ReadError>;
 
-    /// Says that nobody will ask for records below `below` again. The floor does not rise above
-    /// it; it may stay lower.
+    /// Says that nobody will ask for records below `released` again, and that those below `stored`
+    /// are in the store of record for good: a configured retention may remove them though they are
+    /// not released. The floor does not rise above the higher of the two; it may stay lower.
     ///
     /// # Errors
     /// [`TrimError`]. It may be repeated.
-    async fn trim(&self, partition: u32, below: u64) -> Result<(), TrimError>;
+    async fn trim(&self, partition: u32, released: u64, stored: u64) -> Result<(), TrimError>;
 
     /// The partitions that this process should try to own. A hint, not a proof: the log says who
     /// owns.

@@ -286,7 +286,7 @@ async fn records_removed_by_retention_are_passed_over_loudly() {
     let mut options = options();
     options.other_topics.retention = Retention {
         max_bytes: Some(2 * 4096),
-        max_age: None,
+        ..Retention::default()
     };
     let bus = open(&disk, options);
     bus.subscribe(TOPIC, "group", Counter::new(|_| Handled::Ok))

@@ -231,12 +231,12 @@ fn trimming_removes_whole_segments_below_the_offset() {
     fill(&mut log, 10);
     let segments = disk.paths().len();
     assert_eq!(
-        log.trim(1).unwrap(),
+        log.trim(1, 1).unwrap(),
         0,
         "the first segment has more than one record"
     );
     assert_eq!(disk.paths().len(), segments);
-    let floor = log.trim(7).unwrap();
+    let floor = log.trim(7, 7).unwrap();
     assert!(floor > 0 && floor <= 7);
     assert!(disk.paths().len() < segments);
     assert_holds(&log, floor..10);
@@ -244,13 +244,15 @@ fn trimming_removes_whole_segments_below_the_offset() {
         log.reader().read(floor - 1, 1),
         Err(LogError::Trimmed { offset, floor: named }) if offset == floor - 1 && named == floor
     ));
-    assert!(matches!(
-        log.trim(11),
-        Err(LogError::BeyondEnd {
-            offset: 11,
-            end: 10
-        })
-    ));
+    for (released, stored) in [(11, 0), (0, 11)] {
+        assert!(matches!(
+            log.trim(released, stored),
+            Err(LogError::BeyondEnd {
+                offset: 11,
+                end: 10
+            })
+        ));
+    }
     drop(log);
     assert_holds(&open(&disk.total_power_loss(), small()).unwrap(), floor..10);
 }
@@ -260,7 +262,7 @@ fn the_segment_in_use_stays_when_all_is_trimmed() {
     let disk = FaultyLayer::new();
     let mut log = open(&disk, small()).unwrap();
     fill(&mut log, 10);
-    log.trim(10).unwrap();
+    log.trim(10, 10).unwrap();
     drop(log);
     let mut log = open(&disk, small()).unwrap();
     assert_eq!(log.end(), 10);
@@ -272,7 +274,7 @@ fn retention_by_size_removes_the_oldest_segments() {
     let disk = FaultyLayer::new();
     let retention = Retention {
         max_bytes: Some(3 * 4096),
-        max_age: None,
+        ..Retention::default()
     };
     let mut log = open(
         &disk,
@@ -289,12 +291,44 @@ fn retention_by_size_removes_the_oldest_segments() {
 }
 
 #[test]
+fn what_is_nowhere_else_is_kept_by_a_retention_of_what_is_stored() {
+    let disk = FaultyLayer::new();
+    let retention = Retention {
+        max_bytes: Some(3 * 4096),
+        max_age: None,
+        only_stored: true,
+    };
+    let options = || LogOptions {
+        retention,
+        ..small()
+    };
+    let mut log = open(&disk, options()).unwrap();
+    fill(&mut log, 30);
+    assert_holds(&log, 0..30);
+    let floor = log.trim(0, 5).unwrap();
+    assert!(
+        (1..=5).contains(&floor),
+        "only what is stored goes: {floor}"
+    );
+    assert_holds(&log, floor..30);
+    log.trim(0, 30).unwrap();
+    assert_eq!(disk.paths().len(), 3);
+    assert_holds(&log, log.floor()..30);
+    drop(log);
+    // What it was told is forgotten: it is told again, or keeps everything.
+    let mut log = open(&disk, options()).unwrap();
+    let floor = log.floor();
+    fill(&mut log, 30);
+    assert_holds(&log, floor..60);
+}
+
+#[test]
 fn retention_by_age_removes_segments_whose_newest_record_is_older() {
     let disk = FaultyLayer::new();
     let clock = Arc::new(ManualClock::at(1_000_000));
     let retention = Retention {
         max_age: Some(Duration::from_secs(60)),
-        max_bytes: None,
+        ..Retention::default()
     };
     let options = || LogOptions {
         retention,
@@ -304,10 +338,10 @@ fn retention_by_age_removes_segments_whose_newest_record_is_older() {
     let mut log = open(&disk, options()).unwrap();
     fill(&mut log, 6);
     clock.advance(Duration::from_secs(60));
-    log.apply_retention().unwrap();
+    log.trim(0, 6).unwrap();
     assert_holds(&log, 0..6);
     clock.advance(Duration::from_millis(1));
-    log.apply_retention().unwrap();
+    log.trim(0, 6).unwrap();
     assert!(log.floor() > 0);
     assert_holds(&log, log.floor()..6);
 }
@@ -319,7 +353,7 @@ fn what_grew_old_while_nobody_was_there_can_be_read_before_it_goes() {
     let options = || LogOptions {
         retention: Retention {
             max_age: Some(Duration::from_secs(60)),
-            max_bytes: None,
+            ..Retention::default()
         },
         clock: clock.clone(),
         ..small()

@@ -216,7 +216,7 @@ fn live(seed: u64, durability: Durability, ignore_syncs: bool, campaign: &Arc<Ca
         if rng.random_bool(0.2) {
             let released = campaign.history().durable / 2;
             campaign.history().released = released;
-            log.trim(released).unwrap();
+            log.trim(released, released).unwrap();
         }
     }
 }

@@ -256,11 +256,11 @@ impl MessageLog for Flawed {
         }
     }
 
-    async fn trim(&self, partition: u32, below: u64) -> Result<(), TrimError> {
+    async fn trim(&self, partition: u32, released: u64, stored: u64) -> Result<(), TrimError> {
         let end = self.inner.durable_end(partition).await.unwrap();
-        let all = self.flaw == Flaw::TrimsEverything && below <= end;
+        let all = self.flaw == Flaw::TrimsEverything && released.max(stored) <= end;
         self.inner
-            .trim(partition, if all { end } else { below })
+            .trim(partition, if all { end } else { released }, stored)
             .await
     }
 

@@ -43,6 +43,8 @@ pub(crate) enum Shape {
     SilentPresence,
     /// Nothing brings the log's events to the store.
     NoWriter,
+    /// push-server cannot ask who is connected, so it never gets past the first message.
+    StuckConsumer,
     /// `flare up` on a disk that can be filled to the limit.
     SmallDisk,
 }
@@ -54,6 +56,9 @@ impl Shape {
             Self::Whole | Self::SmallDisk => None,
             Self::SilentServices => Some("access-gateway,core-gateway,signaling-online"),
             Self::SilentPresence => Some("access-gateway"),
+            Self::StuckConsumer => Some(
+                "core-gateway,message-orchestrator,storage-writer,storage-reader,session,push-server",
+            ),
             Self::NoWriter => Some(
                 "access-gateway,core-gateway,signaling-online,message-orchestrator,storage-reader",
             ),
@@ -69,7 +74,7 @@ impl Shape {
                 "flare-session",
                 "flare-push-server",
             ],
-            Self::SilentPresence => &["flare-signaling-online"],
+            Self::SilentPresence | Self::StuckConsumer => &["flare-signaling-online"],
             Self::NoWriter => &["flare-session", "flare-push-server"],
         }
     }

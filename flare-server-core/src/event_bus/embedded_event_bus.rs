@@ -37,6 +37,8 @@ impl Default for TopicOptions {
         let retention = Retention {
             max_age: Some(week),
             max_bytes: Some(1 << 30),
+            // Nothing else has a topic's records: its bound is its bound.
+            only_stored: false,
         };
         Self {
             durability: Durability::Synced,

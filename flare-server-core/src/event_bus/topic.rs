@@ -153,7 +153,7 @@ impl Topic {
     /// Frees the segments that all groups have passed.
     pub(super) async fn trim(&self) -> Result<(), LogError> {
         if let (Some(own), Some(lowest)) = (&self.own, self.lowest_cursor()) {
-            own.log().trim(lowest).await?;
+            own.log().trim(lowest, lowest).await?;
         }
         Ok(())
     }

@@ -69,7 +69,8 @@ struct Append {
 }
 
 struct Trim {
-    below: u64,
+    released: u64,
+    stored: u64,
     reply: oneshot::Sender<Result<u64, LogError>>,
     _share: OwnedSemaphorePermit,
 }
@@ -142,15 +143,16 @@ impl AsyncLog {
         answer.await.unwrap_or_else(|_| Err(self.writer_ended()))
     }
 
-    /// Removes whole segments below an offset, as [`LogFile::trim`] does; returns the floor.
+    /// Removes whole segments, as [`LogFile::trim`] does; returns the floor.
     ///
     /// # Errors
     /// Those of [`LogFile::trim`]; [`LogError::Closed`].
-    pub async fn trim(&self, below: u64) -> Result<u64, LogError> {
+    pub async fn trim(&self, released: u64, stored: u64) -> Result<u64, LogError> {
         let share = self.share(1).await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::Trim(Trim {
-            below,
+            released,
+            stored,
             reply,
             _share: share,
         }))?;
@@ -274,7 +276,7 @@ impl Writer {
                 command = self.commit(first, queue);
             }
             if let Some(Command::Trim(trim)) = command {
-                drop(trim.reply.send(self.log.trim(trim.below)));
+                drop(trim.reply.send(self.log.trim(trim.released, trim.stored)));
             }
             if !self.log.is_unsynced() {
                 unsynced_since = None;

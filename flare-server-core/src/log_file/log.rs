@@ -35,6 +35,8 @@ pub struct LogFile {
     poisoned: bool,
     /// Bytes written since the disk was last looked at.
     pub(super) unchecked_bytes: u64,
+    /// Retention removes nothing from here on.
+    pub(super) stored: u64,
     spare: Option<JoinHandle<io::Result<Arc<dyn LayerFile>>>>,
     /// Dropped last: see `Drop`.
     _lock: FolderLock,
@@ -83,6 +85,11 @@ impl LogFile {
             segments: RwLock::new(segments),
             room,
         };
+        let stored = if options.retention.only_stored {
+            0
+        } else {
+            u64::MAX
+        };
         let mut log = Self {
             shared: Arc::new(shared),
             layer,
@@ -95,6 +102,7 @@ impl LogFile {
             unsynced: false,
             poisoned: false,
             unchecked_bytes: 0,
+            stored,
             spare: None,
             _lock: lock,
         };

@@ -28,6 +28,9 @@ pub struct Retention {
     pub max_age: Option<Duration>,
     /// The oldest segments are removed while all of them together are larger than this.
     pub max_bytes: Option<u64>,
+    /// Only what is safe elsewhere is removed, as [`LogFile::trim`](super::LogFile::trim) is told. A log that was just opened
+    /// has been told nothing.
+    pub only_stored: bool,
 }
 
 /// How a [`LogFile`](super::LogFile) behaves.

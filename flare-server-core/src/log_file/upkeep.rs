@@ -3,35 +3,33 @@
 use super::{LogError, LogFile, RoomState};
 
 impl LogFile {
-    /// Removes the segments whose records all lie below `below`; the segment in use stays.
-    /// Returns the floor, which is at most `below`.
+    /// Removes the segments whose records all lie below `released`, which nobody asks for again; the segment in use stays.
+    /// Records below `stored` are safe elsewhere too, which a [`Retention`](super::Retention) may wait for. Returns the floor.
     ///
     /// # Errors
     /// [`LogError::BeyondEnd`], [`LogError::Io`], [`LogError::Fatal`].
-    pub fn trim(&mut self, below: u64) -> Result<u64, LogError> {
-        if below > self.end() {
-            return Err(LogError::BeyondEnd {
-                offset: below,
-                end: self.end(),
-            });
+    pub fn trim(&mut self, released: u64, stored: u64) -> Result<u64, LogError> {
+        let end = self.end();
+        for offset in [released, stored] {
+            if offset > end {
+                return Err(LogError::BeyondEnd { offset, end });
+            }
         }
+        self.stored = self.stored.max(stored);
         while self
             .shared
-            .with(|segments| segments.len() > 1 && segments[0].next <= below)
+            .with(|segments| segments.len() > 1 && segments[0].next <= released)
         {
             self.remove_oldest()?;
         }
+        self.apply_retention()?;
         Ok(self.floor())
     }
 
-    /// Removes what [`LogOptions::retention`](super::LogOptions::retention) no longer keeps, with a warning for each segment.
-    /// Also done when a segment is full, but not when the log is opened: what grew old while the process was away has yet to be
-    /// read by those who were away with it.
-    ///
-    /// # Errors
-    /// [`LogError::Io`], [`LogError::Fatal`].
-    pub fn apply_retention(&mut self) -> Result<(), LogError> {
-        let retention = self.options.retention;
+    /// Removes what the retention no longer keeps, with a warning for each segment: with every trim, and when a segment is full. Not when
+    /// the log is opened: what grew old while the process was away has yet to be read by those who were away with it.
+    pub(super) fn apply_retention(&mut self) -> Result<(), LogError> {
+        let (retention, stored) = (self.options.retention, self.stored);
         let now_ms = self.now_ms();
         loop {
             let due = self.shared.with(|segments| {
@@ -45,7 +43,8 @@ impl LogFile {
                 let too_old = retention
                     .max_age
                     .is_some_and(|max| age_ms > max.as_millis());
-                (too_large || too_old).then(|| {
+                let due = oldest.next <= stored && (too_large || too_old);
+                due.then(|| {
                     (
                         oldest.path.clone(),
                         oldest.header.first,

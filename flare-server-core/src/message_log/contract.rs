@@ -246,8 +246,8 @@ async fn trimmed_as_told(site: Site) -> Verdict {
     for index in 1..=64 {
         append(&*log, Bytes::from(vec![index; 1_000])).await?;
     }
-    log.trim(partition, 40).await.map_err(violated)?;
-    log.trim(partition, 40).await.map_err(violated)?;
+    log.trim(partition, 40, 50).await.map_err(violated)?;
+    log.trim(partition, 40, 50).await.map_err(violated)?;
     let mut log = log;
     for _ in 0..2 {
         let floor = log.floor(partition).await.map_err(violated)?;
@@ -273,10 +273,13 @@ async fn trimmed_as_told(site: Site) -> Verdict {
         }
         log = site.restart().await;
     }
-    match log.trim(partition, 65).await {
-        Err(TrimError::BeyondEnd { .. }) => Ok(()),
-        other => fail(format!("a trim beyond the end gave {other:?}")),
+    for (released, stored) in [(65, 64), (40, 65)] {
+        match log.trim(partition, released, stored).await {
+            Err(TrimError::BeyondEnd { below: 65, .. }) => {}
+            other => return fail(format!("a trim beyond the end gave {other:?}")),
+        }
     }
+    Ok(())
 }
 
 async fn limited(site: Site) -> Verdict {

@@ -150,18 +150,18 @@ impl MessageLog for EmbeddedMessageLog {
             .map_err(|_| ReadError::Closed(partition))
     }
 
-    async fn trim(&self, partition: u32, below: u64) -> Result<(), TrimError> {
+    async fn trim(&self, partition: u32, released: u64, stored: u64) -> Result<(), TrimError> {
         if partition != EMBEDDED_PARTITION {
             return Err(TrimError::NoSuchPartition(partition));
         }
         self.log
-            .trim(below)
+            .trim(released, stored)
             .await
             .map(|_| ())
             .map_err(|error| match error {
-                LogError::BeyondEnd { end, .. } => TrimError::BeyondEnd {
+                LogError::BeyondEnd { offset, end } => TrimError::BeyondEnd {
                     partition,
-                    below,
+                    below: offset,
                     durable_end: end,
                 },
                 other => TrimError::Failed {

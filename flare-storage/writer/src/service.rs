@@ -149,8 +149,8 @@ impl Trimmer {
             .lowest_cursor(PERSISTED_TOPIC)
             .await?
             .map(EmbeddedPersistedView::offset_of);
-        let below = consumed.map_or(stored, |consumed| stored.min(consumed));
-        self.log.trim(PARTITION, below).await?;
+        let released = consumed.map_or(stored, |consumed| stored.min(consumed));
+        self.log.trim(PARTITION, released, stored).await?;
         let floor = self.log.floor(PARTITION).await?;
         self.view.trimmed(floor);
         metrics::gauge!("flare_storage_writer_log_floor_offset").set(floor as f64);

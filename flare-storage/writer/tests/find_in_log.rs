@@ -274,7 +274,7 @@ async fn of_a_trimmed_log_the_answer_says_so() {
     }
     place.follower.catch_up().await.unwrap();
     place.store.flush().await.unwrap();
-    place.log.trim(PARTITION, 60).await.unwrap();
+    place.log.trim(PARTITION, 60, 60).await.unwrap();
     let floor = place.log.floor(PARTITION).await.unwrap();
     assert!((2..=60).contains(&floor), "several segments: {floor}");
     for (offset, event) in &appended {

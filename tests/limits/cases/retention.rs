@@ -1,4 +1,4 @@
-//! What the log keeps of what nobody has read.
+//! What the log keeps of what is stored and not read by everybody.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -18,17 +18,17 @@ const MESSAGE_BYTES: usize = 60_000;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::new("Bytes of the log, if above 0", |it| Box::pin(grows(it)))
-            .on(Shape::NoWriter)
+            .on(Shape::StuckConsumer)
             .set(&["log.max_bytes=4194304"]),
         Case::new("Age of the log in seconds, if above 0", |it| {
             Box::pin(grows(it))
         })
-        .on(Shape::NoWriter)
+        .on(Shape::StuckConsumer)
         .set(&["log.max_age_s=1"]),
     ]
 }
 
-/// Nothing reaches the store, so nobody releases anything: the log grows until its oldest segment goes.
+/// push-server releases nothing: the log grows until its oldest segment goes, which the store must have synced.
 async fn grows(ground: &Ground) -> anyhow::Result<()> {
     let key = ground.key().await?;
     ensure!(!ground.has_said(REMOVED)?, "removed from an empty log");
