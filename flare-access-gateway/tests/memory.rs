@@ -5,6 +5,9 @@
 #[path = "gateway/harness.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod harness;
+#[path = "gateway/online.rs"]
+#[expect(dead_code, reason = "shared with the other tests")]
+mod online;
 #[path = "gateway/services.rs"]
 mod services;
 #[path = "gateway/wire.rs"]

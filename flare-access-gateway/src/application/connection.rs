@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use flare_core::{
@@ -69,6 +69,8 @@ pub struct Connection {
     connected_ms: i64,
     token_issued_s: AtomicI64,
     token_expires_s: AtomicI64,
+    /// Presence has taken it: only then is it registered again where presence has lost it.
+    has_stood: AtomicBool,
     inbox: Mutex<Inbox>,
     /// Its task has something to look at.
     wake: Notify,
@@ -116,6 +118,7 @@ impl Connection {
             connected_ms: registration.connected_ms,
             token_issued_s: AtomicI64::new(registration.token_issued_s),
             token_expires_s: AtomicI64::new(expires_s),
+            has_stood: AtomicBool::new(false),
             inbox: Mutex::new(Inbox {
                 queue: OutboundQueue::new(codec, max_bytes),
                 max_bytes,
@@ -141,6 +144,16 @@ impl Connection {
             connected_ms: self.connected_ms,
             token_issued_s: self.token_issued_s.load(Ordering::Relaxed),
         }
+    }
+
+    /// Presence has taken it.
+    pub fn stands(&self) {
+        self.has_stood.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether presence has ever taken it.
+    pub fn has_stood(&self) -> bool {
+        self.has_stood.load(Ordering::Relaxed)
     }
 
     /// The client brought another token.

@@ -28,7 +28,9 @@ pub struct Registration {
 /// A gateway's lease.
 #[derive(Clone, Copy, Debug)]
 pub struct Lease {
-    /// False: presence holds nothing of this gateway.
+    /// The lease on which presence holds this gateway.
+    pub id: u64,
+    /// Whether it is the one that was named. False: what stood on that one is lost.
     pub known: bool,
     /// Renew before this has passed.
     pub lasts: Duration,
@@ -40,8 +42,8 @@ pub struct Lease {
 /// compared with the revocations after it stood; unregistering removes exactly the connection that is named, or nothing. All may be repeated.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
-    /// Keeps what is registered alive.
-    async fn renew(&self) -> Result<Lease, Refusal>;
+    /// Keeps what is registered alive. `lease_id` names the lease on which all connections were last registered; 0: none.
+    async fn renew(&self, lease_id: u64) -> Result<Lease, Refusal>;
     /// Registers connections; a refused one is not registered.
     async fn register(
         &self,

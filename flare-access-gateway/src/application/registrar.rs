@@ -66,7 +66,8 @@ pub struct Registrar {
     queue: mpsc::Receiver<Wish>,
     /// Not yet forgotten by presence.
     leaving: Vec<Registration>,
-    register_all: bool,
+    /// On which all connections were last registered; 0: none. While presence holds this gateway on another, some may be lost.
+    lease_id: u64,
     renew_at: Instant,
 }
 
@@ -83,7 +84,7 @@ impl Registrar {
             connections,
             queue: receiver,
             leaving: Vec::new(),
-            register_all: false,
+            lease_id: 0,
             renew_at: Instant::now(),
         };
         (RegistrarHandle { queue: sender }, registrar)
@@ -104,10 +105,10 @@ impl Registrar {
                 },
                 () = closed.cancelled() => break,
             }
-            self.grant(std::mem::take(&mut wishes)).await;
             if Instant::now() >= self.renew_at {
                 self.renew().await;
             }
+            self.grant(std::mem::take(&mut wishes)).await;
         }
         self.queue.close();
         while self.queue.recv_many(&mut wishes, BATCH).await > 0 {
@@ -139,7 +140,13 @@ impl Registrar {
                 .record(coming.len() as f64);
             match self.presence.register(&coming).await {
                 Ok(outcomes) => {
-                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    for ((registration, answer), outcome) in
+                        coming.iter().zip(answers).zip(outcomes)
+                    {
+                        let connection = self.connections.get(registration.connection_id);
+                        if let (Ok(()), Some(connection)) = (&outcome, connection) {
+                            connection.stands();
+                        }
                         // Nobody waits: the connection broke, and is unregistered in its turn.
                         let _ = answer.send(outcome);
                     }
@@ -167,21 +174,18 @@ impl Registrar {
     }
 
     async fn renew(&mut self) {
-        match self.presence.renew().await {
-            Ok(lease) => {
-                self.renew_at =
-                    Instant::now() + (lease.lasts / RENEWALS).max(Duration::from_millis(50));
-                self.register_all |= !lease.known;
-            }
+        let lease = match self.presence.renew(self.lease_id).await {
+            Ok(lease) => lease,
             Err(refusal) => {
                 tracing::warn!(%refusal, "the lease was not renewed; trying again");
                 self.renew_at = Instant::now() + RETRY;
                 return;
             }
-        }
-        if self.register_all {
+        };
+        self.renew_at = Instant::now() + (lease.lasts / RENEWALS).max(Duration::from_millis(50));
+        if !lease.known {
             match self.register_all().await {
-                Ok(()) => self.register_all = false,
+                Ok(()) => self.lease_id = lease.id,
                 Err(refusal) => {
                     tracing::warn!(%refusal, "connections were not registered again; trying again");
                     self.renew_at = self.renew_at.min(Instant::now() + RETRY);
@@ -192,7 +196,9 @@ impl Registrar {
 
     /// A connection that ends meanwhile is removed from the table before its end is queued: it is not in the table, or it is forgotten after.
     async fn register_all(&self) -> Result<(), Refusal> {
-        let all = self.connections.all();
+        let mut all = self.connections.all();
+        // The others wait to be registered for the first time.
+        all.retain(|it| it.has_stood());
         if !all.is_empty() {
             tracing::info!(
                 connections = all.len(),

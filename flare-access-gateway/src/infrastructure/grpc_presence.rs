@@ -40,13 +40,15 @@ impl GrpcPresence {
 
 #[async_trait]
 impl Presence for GrpcPresence {
-    async fn renew(&self) -> Result<Lease, Refusal> {
+    async fn renew(&self, lease_id: u64) -> Result<Lease, Refusal> {
         let request = RenewLeaseRequest {
             context: Some(own_context()),
             gateway: Some(self.gateway.clone()),
+            lease_id,
         };
         let lease = within(DEADLINE, self.client.clone().renew_lease(request)).await?;
         Ok(Lease {
+            id: lease.lease_id,
             known: lease.known,
             lasts: Duration::from_millis(lease.lease_ms.into()),
         })

@@ -11,10 +11,7 @@ use flare_proto::{
     common::ErrorCode,
 };
 
-use crate::{
-    harness::{Gateway, token},
-    services::until,
-};
+use crate::harness::{Gateway, token};
 
 #[tokio::test]
 async fn a_client_connects_in_either_codec_and_presence_knows_it() {
@@ -187,36 +184,6 @@ async fn without_presence_nobody_new_connects_and_the_connected_stay() {
     second.closed_for(CloseReason::GoingAway).await;
     first.send(ClientFrame::Ping(Ping { id: 8 })).await;
     assert!(matches!(first.frame().await, ServerFrame::Pong(_)));
-}
-
-#[tokio::test]
-async fn a_presence_that_has_forgotten_gets_every_connection_again() {
-    let gateway = Gateway::start().await;
-    let mut stays = gateway.client(Codec::Proto, "alice", "phone").await;
-    let mut dead = gateway.client(Codec::Proto, "bob", "phone").await;
-    gateway
-        .world
-        .online
-        .revoked_up_to_s
-        .lock()
-        .expect("locks")
-        .insert("bob".to_owned(), 1_000);
-    gateway.world.online.forgets.store(true, Ordering::SeqCst);
-    dead.closed_for(CloseReason::Unauthenticated).await;
-    let registered = &gateway.world.online.registered;
-    until("registered again", || {
-        registered
-            .lock()
-            .expect("locks")
-            .keys()
-            .eq([&stays.connection_id])
-    })
-    .await;
-    // What came while presence did not know it went to nobody: it has to ask.
-    match stays.frame().await {
-        ServerFrame::SyncHint(hint) => assert!(hint.conversation_ids.is_empty()),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]

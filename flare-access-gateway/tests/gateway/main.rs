@@ -7,6 +7,8 @@ mod delivering;
 mod ending;
 mod harness;
 mod limits;
+mod online;
+mod presence;
 mod sending;
 mod services;
 mod wire;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::wire::Raw;
+use crate::{online::Online, wire::Raw};
 use axum::{Router, routing::any};
 use bytes::Bytes;
 use flare_proto::{
@@ -21,7 +21,7 @@ use flare_proto::{
         },
         receipt,
     },
-    push, session, signaling,
+    push, session,
 };
 use flare_server_core::{error::Refusal, registry::service};
 use prost::Message;
@@ -41,88 +41,6 @@ pub(crate) struct World {
     pub(crate) positions: Mutex<Vec<session::DeliveredPosition>>,
     pub(crate) signals: Mutex<Vec<push::SignalItem>>,
     pub(crate) session_is_away: AtomicBool,
-}
-
-#[derive(Default)]
-pub(crate) struct Online {
-    pub(crate) registered: Mutex<HashMap<u64, signaling::Connection>>,
-    pub(crate) gateway: Mutex<signaling::Gateway>,
-    pub(crate) revoked_up_to_s: Mutex<HashMap<String, i64>>,
-    pub(crate) is_away: AtomicBool,
-    pub(crate) full: AtomicBool,
-    pub(crate) forgets: AtomicBool,
-    pub(crate) registrations: AtomicUsize,
-    /// Registrations stand, and their answers wait while this is true.
-    pub(crate) holds_registrations: watch::Sender<bool>,
-}
-
-impl Online {
-    async fn answer(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
-        if self.is_away.load(Ordering::SeqCst) {
-            return Err(Status::unavailable("online is away"));
-        }
-        match method {
-            "RenewLease" => {
-                let known = !self.forgets.swap(false, Ordering::SeqCst);
-                if !known {
-                    self.registered.lock().expect("locks").clear();
-                }
-                Ok(signaling::RenewLeaseResponse {
-                    known,
-                    lease_ms: 300,
-                }
-                .encode_to_vec()
-                .into())
-            }
-            "RegisterBatch" => {
-                let request = signaling::RegisterBatchRequest::decode(request).expect("decodes");
-                *self.gateway.lock().expect("locks") = request.gateway.expect("named");
-                let outcomes = request
-                    .connections
-                    .into_iter()
-                    .map(|it| self.register(it))
-                    .collect();
-                let mut held = self.holds_registrations.subscribe();
-                let _ = held.wait_for(|held| !held).await;
-                Ok(signaling::RegisterBatchResponse { outcomes }
-                    .encode_to_vec()
-                    .into())
-            }
-            "UnregisterBatch" => {
-                let request = signaling::UnregisterBatchRequest::decode(request).expect("decodes");
-                let mut registered = self.registered.lock().expect("locks");
-                for connection in request.connections {
-                    registered.remove(&connection.connection_id);
-                }
-                Ok(Bytes::new())
-            }
-            other => Err(Status::unimplemented(other.to_owned())),
-        }
-    }
-
-    fn register(&self, connection: signaling::Connection) -> signaling::RegisterOutcome {
-        self.registrations.fetch_add(1, Ordering::SeqCst);
-        let revoked = self
-            .revoked_up_to_s
-            .lock()
-            .expect("locks")
-            .get(&connection.user_id)
-            .copied();
-        let refusal = if revoked.is_some_and(|at| connection.token_issued_s <= at) {
-            Refusal::new(ErrorCode::TokenRevoked, "revoked")
-        } else if self.full.load(Ordering::SeqCst) {
-            Refusal::new(ErrorCode::LimitExceeded, "too many devices")
-        } else {
-            self.registered
-                .lock()
-                .expect("locks")
-                .insert(connection.connection_id, connection);
-            return signaling::RegisterOutcome { error: None };
-        };
-        signaling::RegisterOutcome {
-            error: Some(refusal.into()),
-        }
-    }
 }
 
 /// Places commands as they come, unless told otherwise; keeps lanes and duplicates as the real one does.

@@ -1,5 +1,7 @@
 //! What the service needs from outside.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::domain::{
@@ -22,19 +24,22 @@ pub struct PortError {
 /// Obligations:
 /// - **One connection a device.** Registering replaces; the displaced one is named once, to its displacer.
 /// - **Compare and delete.** Only the connection that stands is unregistered.
-/// - **Leases.** After a gateway's lease has ended none of its connections is found, and it is not known.
+/// - **Leases.** A gateway is held for as long after its last renewal or registration as that said, on a clock of the store's that only
+///   goes forward; then none of its connections is found.
+/// - **A lease for what stands on it.** Whenever the store begins to hold a gateway, by a renewal or a registration, it makes a lease id
+///   that it never made before. So a gateway whose id is still the same has lost nothing.
 /// - **Tenants.** A user's connections are found under his tenant alone.
 #[async_trait]
 pub trait PresenceStore: Send + Sync + 'static {
-    /// Renews a gateway's lease until `until_ms`. False: nothing was held for it.
-    async fn renew(&self, gateway: &Gateway, until_ms: i64) -> Result<bool, PortError>;
-    /// Puts connections in their devices' places; outcomes in their order.
+    /// Holds a gateway for as long as `lease` from now. Returns the id of the lease that it is held on, which is not 0.
+    async fn renew(&self, gateway: &Gateway, lease: Duration) -> Result<u64, PortError>;
+    /// Puts connections in their devices' places, and holds their gateway as a renewal does; outcomes in their order.
     async fn register(
         &self,
         gateway: &Gateway,
         connections: Vec<Connection>,
         max_devices: usize,
-        until_ms: i64,
+        lease: Duration,
     ) -> Result<Vec<Registered>, PortError>;
     /// Removes connections that stand; returns the users left with none, as keys without a device.
     async fn unregister(
@@ -44,10 +49,10 @@ pub trait PresenceStore: Send + Sync + 'static {
     ) -> Result<Vec<DeviceKey>, PortError>;
     /// The connections of users (tenant, user), in their order.
     async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError>;
-    /// Forgets what stands on leases that ended by `now_ms`; returns the devices that went.
-    async fn expire(&self, now_ms: i64) -> Result<Vec<DeviceKey>, PortError>;
-    /// When the next lease ends, if this store needs to be told by `expire`.
-    async fn next_expiry_ms(&self) -> Result<Option<i64>, PortError>;
+    /// Forgets what stands on leases that have ended; returns the devices that went.
+    async fn expire(&self) -> Result<Vec<DeviceKey>, PortError>;
+    /// In how long the next lease ends, if this store needs to be told by `expire`.
+    async fn next_expiry(&self) -> Result<Option<Duration>, PortError>;
 }
 
 /// Which tokens are dead.

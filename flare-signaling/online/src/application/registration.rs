@@ -19,6 +19,9 @@ const REPLACED: &str = "the device connected elsewhere";
 /// Told to a connection that a dead token displaced.
 const LOST: &str = "presence has lost the connection: connect again";
 
+/// Leases that end in a shorter time than this are ended together.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// What became of a registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -59,7 +62,7 @@ pub struct Registration {
     pub revocations: Arc<dyn RevocationStore>,
     /// Whom to tell of displaced connections.
     pub gateways: Arc<dyn Gateways>,
-    /// For leases.
+    /// Says when somebody was last seen.
     pub clock: Arc<dyn Clock>,
     /// Ends of last connections.
     pub last_seen: LastSeen,
@@ -72,11 +75,11 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Renews a gateway's lease. False: it is not known, and registers all its connections again.
-    pub async fn renew(&self, gateway: &Gateway) -> Result<bool, PortError> {
-        let known = self.presence.renew(gateway, self.lease_end_ms()).await?;
+    /// Renews a gateway's lease, and returns its id. Another one than the gateway knows: it registers all its connections again.
+    pub async fn renew(&self, gateway: &Gateway) -> Result<u64, PortError> {
+        let lease_id = self.presence.renew(gateway, self.lease()).await?;
         self.lease_added.notify_one();
-        Ok(known)
+        Ok(lease_id)
     }
 
     /// Registers connections, given with their tokens' issue times in seconds.
@@ -113,7 +116,7 @@ impl Registration {
         }
         let registered = self
             .presence
-            .register(gateway, alive, self.max_devices, self.lease_end_ms())
+            .register(gateway, alive, self.max_devices, self.lease())
             .await?;
         self.lease_added.notify_one();
         self.settle(gateway, candidates, registered).await?;
@@ -192,13 +195,10 @@ impl Registration {
     /// Ends leases in time; runs for ever. While there is no lease there is no timer.
     pub async fn reap(&self) {
         loop {
-            match self.presence.next_expiry_ms().await {
-                Ok(Some(at_ms)) => {
-                    let wait_ms = u64::try_from(at_ms - self.clock.now_ms())
-                        .unwrap_or(0)
-                        .max(1);
-                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                    match self.presence.expire(self.clock.now_ms()).await {
+            match self.presence.next_expiry().await {
+                Ok(Some(wait)) => {
+                    tokio::time::sleep(wait.max(SHORTEST_WAIT)).await;
+                    match self.presence.expire().await {
                         Ok(gone) if !gone.is_empty() => {
                             tracing::warn!(connections = gone.len(), "a gateway's lease ended");
                             for device in gone {
@@ -225,11 +225,11 @@ impl Registration {
 
     /// Before the store is asked once more that has failed.
     async fn pause(&self) {
-        tokio::time::sleep(Duration::from_millis(u64::from(self.lease_ms))).await;
+        tokio::time::sleep(self.lease()).await;
     }
 
-    fn lease_end_ms(&self) -> i64 {
-        self.clock.now_ms() + i64::from(self.lease_ms)
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.into())
     }
 }
 

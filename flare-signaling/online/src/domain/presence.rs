@@ -1,6 +1,9 @@
 //! Who is connected where.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::domain::revocation::DeviceKey;
 
@@ -39,6 +42,15 @@ pub struct Located {
     pub platform: String,
     /// Unix milliseconds.
     pub connected_ms: i64,
+}
+
+/// On what a gateway's connections stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Never 0, and never given twice.
+    pub id: u64,
+    /// When it ends, on a clock that only goes forward.
+    pub until: Duration,
 }
 
 /// What a registration did.
@@ -84,35 +96,34 @@ impl Entry {
 #[derive(Debug)]
 struct Held {
     endpoint: String,
-    lease_until_ms: i64,
+    lease: Lease,
     connections: HashMap<u64, DeviceKey>,
 }
 
 impl PresenceTable {
-    /// Renews a gateway's lease. False: nothing was held for it, and it must register its connections again.
-    pub fn renew(&mut self, gateway: &Gateway, until_ms: i64) -> bool {
-        let known = self.gateways.contains_key(&gateway.incarnation);
+    /// Holds a gateway until the end of `lease`. Returns the id of the lease that it is held on: the one that it had, or this one if it had none.
+    pub fn renew(&mut self, gateway: &Gateway, lease: Lease) -> u64 {
         let held = self
             .gateways
             .entry(gateway.incarnation.clone())
             .or_insert_with(|| Held {
                 endpoint: gateway.endpoint.clone(),
-                lease_until_ms: until_ms,
+                lease,
                 connections: HashMap::new(),
             });
-        held.lease_until_ms = held.lease_until_ms.max(until_ms);
-        known
+        held.lease.until = lease.until;
+        held.lease.id
     }
 
-    /// Puts a connection in its device's place.
+    /// Puts a connection in its device's place, and holds its gateway as [`Self::renew`] does.
     pub fn register(
         &mut self,
         gateway: &Gateway,
         connection: Connection,
         max_devices: usize,
-        until_ms: i64,
+        lease: Lease,
     ) -> Registered {
-        self.renew(gateway, until_ms);
+        self.renew(gateway, lease);
         let devices = self
             .users
             .entry((
@@ -214,12 +225,12 @@ impl PresenceTable {
             .collect()
     }
 
-    /// Forgets gateways whose lease has ended, with all their connections; returns the users' devices that went.
-    pub fn expire(&mut self, now_ms: i64) -> Vec<DeviceKey> {
+    /// Forgets gateways whose lease has ended by `now`, with all their connections; returns the users' devices that went.
+    pub fn expire(&mut self, now: Duration) -> Vec<DeviceKey> {
         let ended: Vec<String> = self
             .gateways
             .iter()
-            .filter(|(_, held)| held.lease_until_ms <= now_ms)
+            .filter(|(_, held)| held.lease.until <= now)
             .map(|(incarnation, _)| incarnation.clone())
             .collect();
         let mut gone = Vec::new();
@@ -236,8 +247,8 @@ impl PresenceTable {
     }
 
     /// When the next lease ends; None: there is none.
-    pub fn next_expiry_ms(&self) -> Option<i64> {
-        self.gateways.values().map(|held| held.lease_until_ms).min()
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.gateways.values().map(|held| held.lease.until).min()
     }
 
     /// How many connections stand.
@@ -265,6 +276,14 @@ mod tests {
         }
     }
 
+    /// Of this id, until so many seconds of the clock.
+    fn lease(id: u64, until_s: u64) -> Lease {
+        Lease {
+            id,
+            until: Duration::from_secs(until_s),
+        }
+    }
+
     fn connection(user: &str, device: &str, connection_id: u64) -> Connection {
         let device = DeviceKey {
             tenant: "default".to_owned(),
@@ -284,17 +303,32 @@ mod tests {
         let mut table = PresenceTable::default();
         let stands = Registered::Stands { displaced: None };
         assert_eq!(
-            table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100),
+            table.register(
+                &gateway("g1"),
+                connection("a", "phone", 1),
+                10,
+                lease(1, 100)
+            ),
             stands
         );
         assert_eq!(
-            table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100),
+            table.register(
+                &gateway("g1"),
+                connection("a", "phone", 1),
+                10,
+                lease(1, 100)
+            ),
             stands,
             "again"
         );
         let Registered::Stands {
             displaced: Some(displaced),
-        } = table.register(&gateway("g2"), connection("a", "phone", 2), 10, 100)
+        } = table.register(
+            &gateway("g2"),
+            connection("a", "phone", 2),
+            10,
+            lease(1, 100),
+        )
         else {
             panic!("nothing was displaced");
         };
@@ -307,7 +341,12 @@ mod tests {
         );
         assert_eq!(table.len(), 1);
         assert_eq!(
-            table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100),
+            table.register(
+                &gateway("g1"),
+                connection("a", "phone", 1),
+                10,
+                lease(1, 100)
+            ),
             Registered::Outdated
         );
     }
@@ -315,8 +354,18 @@ mod tests {
     #[test]
     fn unregistering_removes_only_the_connection_that_stands() {
         let mut table = PresenceTable::default();
-        table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100);
-        table.register(&gateway("g1"), connection("a", "phone", 2), 10, 100);
+        table.register(
+            &gateway("g1"),
+            connection("a", "phone", 1),
+            10,
+            lease(1, 100),
+        );
+        table.register(
+            &gateway("g1"),
+            connection("a", "phone", 2),
+            10,
+            lease(1, 100),
+        );
         let device = connection("a", "phone", 1).device;
         assert!(
             !table.unregister("g1", &device, 1),
@@ -331,15 +380,45 @@ mod tests {
     #[test]
     fn a_lease_that_is_not_renewed_takes_its_connections_with_it() {
         let mut table = PresenceTable::default();
-        assert!(!table.renew(&gateway("g1"), 100));
-        table.register(&gateway("g1"), connection("a", "phone", 1), 10, 100);
-        table.register(&gateway("g2"), connection("a", "desk", 1), 10, 300);
-        assert!(table.renew(&gateway("g1"), 200));
-        assert!(table.expire(199).is_empty());
-        assert_eq!(table.next_expiry_ms(), Some(200));
-        assert_eq!(table.expire(200), [connection("a", "phone", 1).device]);
+        let at = Duration::from_secs;
+        table.register(
+            &gateway("g1"),
+            connection("a", "phone", 1),
+            10,
+            lease(1, 100),
+        );
+        table.register(
+            &gateway("g2"),
+            connection("a", "desk", 1),
+            10,
+            lease(2, 300),
+        );
+        table.renew(&gateway("g1"), lease(3, 200));
+        assert!(table.expire(at(199)).is_empty());
+        assert_eq!(table.next_expiry(), Some(at(200)));
+        assert_eq!(table.expire(at(200)), [connection("a", "phone", 1).device]);
         assert_eq!(table.connections("default", "a").len(), 1);
-        assert!(!table.renew(&gateway("g1"), 400), "it must register again");
+    }
+
+    #[test]
+    fn a_gateway_keeps_the_lease_on_which_it_began_to_be_held() {
+        let mut table = PresenceTable::default();
+        assert_eq!(table.renew(&gateway("g1"), lease(1, 100)), 1);
+        table.register(
+            &gateway("g2"),
+            connection("a", "desk", 1),
+            10,
+            lease(2, 100),
+        );
+        assert_eq!(table.renew(&gateway("g1"), lease(3, 100)), 1);
+        assert_eq!(
+            table.renew(&gateway("g2"), lease(4, 100)),
+            2,
+            "by a registration"
+        );
+        table.expire(Duration::from_secs(100));
+        assert_eq!(table.renew(&gateway("g1"), lease(5, 200)), 5);
+        assert_eq!(table.renew(&gateway("g2"), lease(6, 200)), 6);
     }
 
     #[test]
@@ -349,13 +428,13 @@ mod tests {
             connected_ms,
             ..connection("a", "phone", connection_id)
         };
-        table.register(&gateway("g1"), at(1, 5_000), 10, 100);
+        table.register(&gateway("g1"), at(1, 5_000), 10, lease(1, 100));
         assert!(matches!(
-            table.register(&gateway("g1"), at(2, 4_000), 10, 100),
+            table.register(&gateway("g1"), at(2, 4_000), 10, lease(1, 100)),
             Registered::Stands { displaced: Some(_) }
         ));
         assert_eq!(
-            table.register(&gateway("g1"), at(1, 5_000), 10, 100),
+            table.register(&gateway("g1"), at(1, 5_000), 10, lease(1, 100)),
             Registered::Outdated
         );
         assert_eq!(table.connections("default", "a")[0].connection_id, 2);
@@ -364,14 +443,14 @@ mod tests {
     #[test]
     fn a_user_has_only_so_many_devices_connected() {
         let mut table = PresenceTable::default();
-        table.register(&gateway("g1"), connection("a", "1", 1), 2, 100);
-        table.register(&gateway("g1"), connection("a", "2", 2), 2, 100);
+        table.register(&gateway("g1"), connection("a", "1", 1), 2, lease(1, 100));
+        table.register(&gateway("g1"), connection("a", "2", 2), 2, lease(1, 100));
         assert_eq!(
-            table.register(&gateway("g1"), connection("a", "3", 3), 2, 100),
+            table.register(&gateway("g1"), connection("a", "3", 3), 2, lease(1, 100)),
             Registered::TooManyDevices
         );
         assert!(matches!(
-            table.register(&gateway("g1"), connection("a", "2", 4), 2, 100),
+            table.register(&gateway("g1"), connection("a", "2", 4), 2, lease(1, 100)),
             Registered::Stands { displaced: Some(_) }
         ));
         assert!(

@@ -203,15 +203,17 @@ fn located(users: Vec<Vec<Located>>) -> LookupResponse {
 #[tonic::async_trait]
 impl SignalingService for Grpc {
     async fn renew_lease(&self, request: Request<RenewLeaseRequest>) -> Answer<RenewLeaseResponse> {
-        let gateway = gateway(request.into_inner().gateway)?;
-        let known = self
+        let request = request.into_inner();
+        let gateway = gateway(request.gateway)?;
+        let lease_id = self
             .registration
             .renew(&gateway)
             .await
             .map_err(unavailable)?;
         Ok(Response::new(RenewLeaseResponse {
-            known,
+            known: lease_id == request.lease_id,
             lease_ms: self.registration.lease_ms,
+            lease_id,
         }))
     }
 

@@ -1,31 +1,58 @@
 //! Presence in this process's memory.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use flare_server_core::clock::IdSource;
+use tokio::time::Instant;
 
 use crate::{
     application::ports::{PortError, PresenceStore},
     domain::{
-        presence::{Connection, Gateway, Located, PresenceTable, Registered},
+        presence::{Connection, Gateway, Lease, Located, PresenceTable, Registered},
         revocation::DeviceKey,
     },
 };
 
 /// One table behind a lock that is never held across an await.
-#[derive(Debug, Default)]
-pub struct MemoryPresenceStore(Mutex<PresenceTable>);
+#[derive(Debug)]
+pub struct MemoryPresenceStore {
+    table: Mutex<PresenceTable>,
+    /// Lease ids are random, so that a store of before a restart had others.
+    ids: Arc<IdSource>,
+    /// Leases are timed from here.
+    start: Instant,
+}
 
 impl MemoryPresenceStore {
+    /// Holds nothing yet.
+    pub fn new(ids: Arc<IdSource>) -> Self {
+        Self {
+            table: Mutex::default(),
+            ids,
+            start: Instant::now(),
+        }
+    }
+
+    fn lease(&self, lasts: Duration) -> Lease {
+        Lease {
+            id: self.ids.random_u64().max(1),
+            until: self.start.elapsed() + lasts,
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, PresenceTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl PresenceStore for MemoryPresenceStore {
-    async fn renew(&self, gateway: &Gateway, until_ms: i64) -> Result<bool, PortError> {
-        Ok(self.table().renew(gateway, until_ms))
+    async fn renew(&self, gateway: &Gateway, lease: Duration) -> Result<u64, PortError> {
+        Ok(self.table().renew(gateway, self.lease(lease)))
     }
 
     async fn register(
@@ -33,12 +60,13 @@ impl PresenceStore for MemoryPresenceStore {
         gateway: &Gateway,
         connections: Vec<Connection>,
         max_devices: usize,
-        until_ms: i64,
+        lease: Duration,
     ) -> Result<Vec<Registered>, PortError> {
+        let lease = self.lease(lease);
         let mut table = self.table();
         let outcomes = connections
             .into_iter()
-            .map(|it| table.register(gateway, it, max_devices, until_ms))
+            .map(|it| table.register(gateway, it, max_devices, lease))
             .collect();
         metrics::gauge!("flare_online_connections").set(table.len() as f64);
         Ok(outcomes)
@@ -67,14 +95,15 @@ impl PresenceStore for MemoryPresenceStore {
             .collect())
     }
 
-    async fn expire(&self, now_ms: i64) -> Result<Vec<DeviceKey>, PortError> {
+    async fn expire(&self) -> Result<Vec<DeviceKey>, PortError> {
         let mut table = self.table();
-        let gone = table.expire(now_ms);
+        let gone = table.expire(self.start.elapsed());
         metrics::gauge!("flare_online_connections").set(table.len() as f64);
         Ok(gone)
     }
 
-    async fn next_expiry_ms(&self) -> Result<Option<i64>, PortError> {
-        Ok(self.table().next_expiry_ms())
+    async fn next_expiry(&self) -> Result<Option<Duration>, PortError> {
+        let at = self.table().next_expiry();
+        Ok(at.map(|at| at.saturating_sub(self.start.elapsed())))
     }
 }

@@ -1,4 +1,4 @@
-//! The reaper of leases.
+//! Leases, and their reaper.
 
 use std::{
     sync::{
@@ -9,6 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
+use flare_proto::signaling::{
+    self, RenewLeaseRequest, RenewLeaseResponse, signaling_service_server::SignalingService,
+};
 use flare_signaling_online::{
     application::ports::{PortError, PresenceStore},
     domain::{
@@ -16,8 +19,9 @@ use flare_signaling_online::{
         revocation::DeviceKey,
     },
 };
+use tonic::Request;
 
-use super::{LEASE_MS, NOW_MS, place_with};
+use super::{LEASE_MS, NOW_S, connection, place, place_with};
 
 /// A lease has ended, and the store cannot end it.
 #[derive(Default)]
@@ -27,8 +31,8 @@ struct Stuck {
 
 #[async_trait]
 impl PresenceStore for Stuck {
-    async fn renew(&self, _: &Gateway, _: i64) -> Result<bool, PortError> {
-        Ok(true)
+    async fn renew(&self, _: &Gateway, _: Duration) -> Result<u64, PortError> {
+        Ok(1)
     }
 
     async fn register(
@@ -36,7 +40,7 @@ impl PresenceStore for Stuck {
         _: &Gateway,
         _: Vec<Connection>,
         _: usize,
-        _: i64,
+        _: Duration,
     ) -> Result<Vec<Registered>, PortError> {
         Ok(Vec::new())
     }
@@ -53,7 +57,7 @@ impl PresenceStore for Stuck {
         Ok(Vec::new())
     }
 
-    async fn expire(&self, _: i64) -> Result<Vec<DeviceKey>, PortError> {
+    async fn expire(&self) -> Result<Vec<DeviceKey>, PortError> {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         Err(PortError {
             what: "presence",
@@ -61,8 +65,8 @@ impl PresenceStore for Stuck {
         })
     }
 
-    async fn next_expiry_ms(&self) -> Result<Option<i64>, PortError> {
-        Ok(Some(NOW_MS))
+    async fn next_expiry(&self) -> Result<Option<Duration>, PortError> {
+        Ok(Some(Duration::ZERO))
     }
 }
 
@@ -78,4 +82,33 @@ async fn a_lease_that_cannot_be_ended_is_tried_again_at_leisure() {
     assert!(reaped.is_err(), "it runs for ever");
     let attempts = store.attempts.load(Ordering::SeqCst);
     assert!((2..=leases + 1).contains(&attempts), "{attempts} attempts");
+}
+
+#[tokio::test]
+async fn a_gateway_is_known_by_the_lease_that_it_names_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    // It registers before it has renewed: presence has restarted.
+    place
+        .registers(connection("alice", "phone", 1), NOW_S)
+        .await;
+    let service = place.service();
+    let renew = async |lease_id: u64| -> RenewLeaseResponse {
+        let request = RenewLeaseRequest {
+            context: None,
+            gateway: Some(signaling::Gateway {
+                incarnation: "g1".to_owned(),
+                endpoint: String::new(),
+            }),
+            lease_id,
+        };
+        let answer = service.renew_lease(Request::new(request)).await;
+        answer.unwrap().into_inner()
+    };
+    let of_before = 7;
+    let first = renew(of_before).await;
+    assert!(!first.known);
+    assert!(!renew(of_before).await.known, "the answer was lost");
+    assert!(!renew(0).await.known);
+    assert!(renew(first.lease_id).await.known);
 }

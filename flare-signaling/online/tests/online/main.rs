@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use flare_server_core::clock::ManualClock;
+use flare_server_core::clock::{IdSource, ManualClock};
 use flare_signaling_online::{
     application::{
         ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
@@ -28,6 +28,7 @@ use flare_signaling_online::{
         presence::{Connection, Gateway, Located},
         revocation::DeviceKey,
     },
+    handler::grpc::Grpc,
     infrastructure::{
         memory_presence_store::MemoryPresenceStore, sqlite_revocation_store::SqliteRevocationStore,
     },
@@ -128,7 +129,8 @@ struct Place {
 }
 
 async fn place(folder: &Path) -> Place {
-    place_with(folder, Arc::new(MemoryPresenceStore::default())).await
+    let ids = Arc::new(IdSource::seeded(1));
+    place_with(folder, Arc::new(MemoryPresenceStore::new(ids))).await
 }
 
 async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
@@ -171,6 +173,15 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
 }
 
 impl Place {
+    /// Its gRPC side.
+    fn service(self) -> Grpc {
+        Grpc {
+            registration: self.registration,
+            sign_out: self.sign_out,
+            queries: self.queries,
+        }
+    }
+
     /// What became of a connection that gateway g1 registers, with a token of this time.
     async fn registers(&self, connection: Connection, issued_s: i64) -> Outcome {
         let one = vec![(connection, issued_s)];

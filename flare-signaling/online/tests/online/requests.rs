@@ -18,12 +18,7 @@ const BAD: [&str; 6] = [".", "..", "a/b", "a b", "\u{e4}", "a\nb"];
 
 async fn service() -> (tempfile::TempDir, Grpc) {
     let folder = tempfile::tempdir().unwrap();
-    let place = place(folder.path()).await;
-    let service = Grpc {
-        registration: place.registration,
-        sign_out: place.sign_out,
-        queries: place.queries,
-    };
+    let service = place(folder.path()).await.service();
     (folder, service)
 }
 

@@ -1,8 +1,12 @@
 //! `PresenceStore`.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use flare_server_core::clock::IdSource;
 use flare_signaling_online::{
     application::ports::{PortError, PresenceStore},
     domain::{
@@ -14,7 +18,7 @@ use flare_signaling_online::{
 
 use crate::{Obligation, Outcome, same, violated};
 
-const LEASE_MS: i64 = 1_000;
+const LEASE: Duration = Duration::from_millis(1_000);
 
 /// A way to break one obligation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,7 @@ enum Flaw {
     HidesTheDisplaced,
     DeletesWhateverStands,
     ForgetsNoLease,
+    NamesLeasesAlike,
     MixesTenants,
 }
 
@@ -34,8 +39,12 @@ struct Flawed {
 
 #[async_trait]
 impl PresenceStore for Flawed {
-    async fn renew(&self, gateway: &Gateway, until_ms: i64) -> Result<bool, PortError> {
-        self.inner.renew(gateway, until_ms).await
+    async fn renew(&self, gateway: &Gateway, lease: Duration) -> Result<u64, PortError> {
+        let id = self.inner.renew(gateway, lease).await?;
+        Ok(match self.flaw {
+            Some(Flaw::NamesLeasesAlike) => 1,
+            _ => id,
+        })
     }
 
     async fn register(
@@ -43,7 +52,7 @@ impl PresenceStore for Flawed {
         gateway: &Gateway,
         mut connections: Vec<Connection>,
         max_devices: usize,
-        until_ms: i64,
+        lease: Duration,
     ) -> Result<Vec<Registered>, PortError> {
         if self.flaw == Some(Flaw::MixesTenants) {
             for it in &mut connections {
@@ -54,7 +63,7 @@ impl PresenceStore for Flawed {
         self.registered.lock().unwrap().extend(made);
         let mut outcomes = self
             .inner
-            .register(gateway, connections, max_devices, until_ms)
+            .register(gateway, connections, max_devices, lease)
             .await?;
         if self.flaw == Some(Flaw::HidesTheDisplaced) {
             for outcome in &mut outcomes {
@@ -107,21 +116,21 @@ impl PresenceStore for Flawed {
         self.inner.lookup(&users).await
     }
 
-    async fn expire(&self, now_ms: i64) -> Result<Vec<DeviceKey>, PortError> {
+    async fn expire(&self) -> Result<Vec<DeviceKey>, PortError> {
         match self.flaw {
             Some(Flaw::ForgetsNoLease) => Ok(Vec::new()),
-            _ => self.inner.expire(now_ms).await,
+            _ => self.inner.expire().await,
         }
     }
 
-    async fn next_expiry_ms(&self) -> Result<Option<i64>, PortError> {
-        self.inner.next_expiry_ms().await
+    async fn next_expiry(&self) -> Result<Option<Duration>, PortError> {
+        self.inner.next_expiry().await
     }
 }
 
 fn subject(flaw: Option<Flaw>) -> Arc<dyn PresenceStore> {
     Arc::new(Flawed {
-        inner: MemoryPresenceStore::default(),
+        inner: MemoryPresenceStore::new(Arc::new(IdSource::from_os())),
         flaw,
         registered: Mutex::default(),
     })
@@ -159,7 +168,7 @@ async fn register(
     id: u64,
 ) -> Result<Registered, String> {
     let connections = vec![connection(device, id)];
-    let outcomes = store.register(&gateway(at), connections, 5, LEASE_MS).await;
+    let outcomes = store.register(&gateway(at), connections, 5, LEASE).await;
     let mut outcomes = outcomes.map_err(|error| error.to_string())?;
     outcomes.pop().ok_or_else(|| "no outcome".to_owned())
 }
@@ -219,31 +228,55 @@ async fn compare_and_delete(flaw: Option<Flaw>) -> Outcome {
     same("who stands", found(&store, "t").await?, Vec::new())
 }
 
+/// Moves the clock on.
+async fn later(store: &Arc<dyn PresenceStore>, by: Duration) -> Result<(), String> {
+    tokio::time::advance(by).await;
+    store.expire().await.map_err(|it| it.to_string())?;
+    Ok(())
+}
+
+async fn renew(store: &Arc<dyn PresenceStore>, at: &str) -> Result<u64, String> {
+    let renewed = store.renew(&gateway(at), LEASE).await;
+    renewed.map_err(|it| it.to_string())
+}
+
 async fn leases(flaw: Option<Flaw>) -> Outcome {
     let store = subject(flaw);
     register(&store, "a", phone("t"), 1).await?;
-    let renewed = store.renew(&gateway("a"), LEASE_MS + 500).await;
-    same(
-        "a known gateway",
-        renewed.map_err(|it| it.to_string())?,
-        true,
-    )?;
-    store
-        .expire(LEASE_MS + 499)
-        .await
-        .map_err(|it| it.to_string())?;
+    later(&store, LEASE / 2).await?;
+    renew(&store, "a").await?;
+    later(&store, LEASE / 2).await?;
+    let left = store.next_expiry().await.map_err(|it| it.to_string())?;
+    if let Some(left) = left {
+        same("until it ends", left, LEASE / 2)?;
+    }
+    let shortly = Duration::from_millis(1);
+    later(&store, LEASE / 2 - shortly).await?;
     same("while it lasts", found(&store, "t").await?.len(), 1)?;
-    store
-        .expire(LEASE_MS + 500)
-        .await
-        .map_err(|it| it.to_string())?;
-    same("when it has ended", found(&store, "t").await?, Vec::new())?;
-    let renewed = store.renew(&gateway("a"), LEASE_MS + 900).await;
-    same(
-        "a gateway with nothing",
-        renewed.map_err(|it| it.to_string())?,
-        false,
-    )
+    later(&store, shortly).await?;
+    same("when it has ended", found(&store, "t").await?, Vec::new())
+}
+
+async fn a_lease_for_what_stands_on_it(flaw: Option<Flaw>) -> Outcome {
+    let store = subject(flaw);
+    register(&store, "a", phone("t"), 1).await?;
+    let first = renew(&store, "a").await?;
+    register(&store, "a", phone("t"), 2).await?;
+    same("while it is held", renew(&store, "a").await?, first)?;
+    let mut made = vec![0, first];
+    let mut is_fresh = |what: &str, id: u64| {
+        let fresh = !made.contains(&id);
+        made.push(id);
+        same(what, fresh, true)
+    };
+    is_fresh("another gateway's", renew(&store, "b").await?)?;
+    later(&store, LEASE).await?;
+    if found(&store, "t").await?.is_empty() {
+        register(&store, "a", phone("t"), 3).await?;
+        is_fresh("after its end", renew(&store, "a").await?)?;
+    }
+    let restarted = subject(flaw);
+    is_fresh("after a restart", renew(&restarted, "a").await?)
 }
 
 async fn tenants(flaw: Option<Flaw>) -> Outcome {
@@ -257,7 +290,7 @@ async fn tenants(flaw: Option<Flaw>) -> Outcome {
     same("of his own", found(&store, "mine").await?.len(), 1)
 }
 
-const OBLIGATIONS: [Obligation<Flaw>; 4] = [
+const OBLIGATIONS: [Obligation<Flaw>; 5] = [
     ("one_connection_a_device", |flaw| {
         Box::pin(one_connection_a_device(flaw))
     }),
@@ -265,22 +298,26 @@ const OBLIGATIONS: [Obligation<Flaw>; 4] = [
         Box::pin(compare_and_delete(flaw))
     }),
     ("leases", |flaw| Box::pin(leases(flaw))),
+    ("a_lease_for_what_stands_on_it", |flaw| {
+        Box::pin(a_lease_for_what_stands_on_it(flaw))
+    }),
     ("tenants", |flaw| Box::pin(tenants(flaw))),
 ];
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_store_in_memory_keeps_every_obligation() {
     for (name, check) in OBLIGATIONS {
         assert_eq!(check(None).await, Ok(()), "{name}");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
     let flaws = [
         Flaw::HidesTheDisplaced,
         Flaw::DeletesWhateverStands,
         Flaw::ForgetsNoLease,
+        Flaw::NamesLeasesAlike,
         Flaw::MixesTenants,
     ];
     for (flaw, (name, _)) in flaws.into_iter().zip(OBLIGATIONS) {
