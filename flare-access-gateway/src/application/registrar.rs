@@ -40,7 +40,7 @@ enum Wish {
 }
 
 impl RegistrarHandle {
-    /// Registers a connection; on success it stands, and its token is not revoked.
+    /// Registers a connection of the table; on success it stands, and its token is not revoked.
     pub async fn register(&self, registration: Registration) -> Result<(), Refusal> {
         let unavailable = |why: &'static str| Refusal::unavailable(why, RETRY_AFTER);
         let (answer, answered) = oneshot::channel();
@@ -117,13 +117,23 @@ impl Registrar {
         self.forget_leaving().await;
     }
 
+    /// What is in the table when it is registered is removed from it before its end is queued: whatever stands is forgotten after.
     async fn grant(&mut self, wishes: Vec<Wish>) {
-        let (mut coming, mut answers) = (Vec::new(), Vec::new());
+        let (mut coming, mut waiting) = (Vec::new(), Vec::new());
         for wish in wishes {
             match wish {
                 Wish::Register(registration, answer) => {
-                    coming.push(registration);
-                    answers.push(answer);
+                    match self.connections.get(registration.connection_id) {
+                        Some(connection) => {
+                            coming.push(registration);
+                            waiting.push((connection, answer));
+                        }
+                        None => {
+                            let gone =
+                                Refusal::unavailable("the connection has ended", RETRY_AFTER);
+                            let _ = answer.send(Err(gone));
+                        }
+                    }
                 }
                 Wish::Unregister(registration) if self.leaving.len() < MAX_LEAVING => {
                     self.leaving.push(registration)
@@ -140,11 +150,8 @@ impl Registrar {
                 .record(coming.len() as f64);
             match self.presence.register(&coming).await {
                 Ok(outcomes) => {
-                    for ((registration, answer), outcome) in
-                        coming.iter().zip(answers).zip(outcomes)
-                    {
-                        let connection = self.connections.get(registration.connection_id);
-                        if let (Ok(()), Some(connection)) = (&outcome, connection) {
+                    for ((connection, answer), outcome) in waiting.into_iter().zip(outcomes) {
+                        if outcome.is_ok() {
                             connection.stands();
                         }
                         // Nobody waits: the connection broke, and is unregistered in its turn.
@@ -152,7 +159,7 @@ impl Registrar {
                     }
                 }
                 Err(refusal) => {
-                    for answer in answers {
+                    for (_, answer) in waiting {
                         let _ = answer.send(Err(refusal.clone()));
                     }
                 }

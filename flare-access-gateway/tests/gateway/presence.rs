@@ -1,9 +1,17 @@
 //! What presence is told of connections, and how it gets again what it has lost.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
+use flare_access_gateway::{
+    application::{
+        connection::Connection, connections::Connections, ports::Registration, registrar::Registrar,
+    },
+    domain::Identity,
+    infrastructure::grpc_presence::GrpcPresence,
+};
 use flare_core::codec::{Codec, ServerFrame};
 use flare_proto::client::CloseReason;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     harness::{Client, Gateway},
@@ -66,4 +74,40 @@ async fn a_renewal_whose_answer_is_lost_hides_nothing() {
     })
     .await;
     told_to_sync(&mut client).await;
+}
+
+#[tokio::test]
+async fn what_has_left_the_table_is_not_registered_any_more() {
+    let gateway = Gateway::start().await;
+    let connections = Arc::new(Connections::new("another".to_owned()));
+    let identity = Identity {
+        tenant: "default".into(),
+        user: "alice".into(),
+        device: "phone".into(),
+    };
+    let registration = Registration {
+        identity: Arc::new(identity),
+        platform: "test".into(),
+        connection_id: connections.next_id(),
+        connected_ms: 0,
+        token_issued_s: 1_000,
+    };
+    let connection = Connection::new(&registration, 2_000, Codec::Proto, 1_000);
+    let presence = GrpcPresence::new(&gateway.platform.channels, "another", "");
+    let (registrar, registering) = Registrar::new(Arc::new(presence), Arc::clone(&connections), 10);
+    let closed = CancellationToken::new();
+    let running = tokio::spawn(registering.run(closed.clone()));
+
+    connections.insert(&connection);
+    registrar.register(registration).await.expect("registered");
+    let online = &gateway.world.online;
+    assert_eq!(online.standing(), [connection.id]);
+    connections.remove(&connection);
+    registrar.unregister(connection.registration()).await;
+    // As by a Refresh whose token took long to be judged.
+    let refreshed = registrar.register(connection.registration()).await;
+    assert!(refreshed.is_err(), "{refreshed:?}");
+    closed.cancel();
+    running.await.expect("ends");
+    assert_eq!(online.standing(), [0; 0]);
 }
