@@ -143,6 +143,7 @@ impl Connection {
             connection_id: self.id,
             connected_ms: self.connected_ms,
             token_issued_s: self.token_issued_s.load(Ordering::Relaxed),
+            again: self.has_stood(),
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Registration {
     pub connected_ms: i64,
     /// The token's, in Unix seconds.
     pub token_issued_s: i64,
+    /// It has stood before, and yields to its device's connection on another gateway. False: its device connects, and displaces that.
+    pub again: bool,
 }
 
 /// A gateway's lease.
@@ -44,7 +46,7 @@ pub struct Lease {
 pub trait Presence: Send + Sync + 'static {
     /// Keeps what is registered alive. `lease_id` names the lease on which all connections were last registered; 0: none.
     async fn renew(&self, lease_id: u64) -> Result<Lease, Refusal>;
-    /// Registers connections; a refused one is not registered.
+    /// Registers connections; a refused one is not registered, and cannot stay.
     async fn register(
         &self,
         connections: &[Registration],

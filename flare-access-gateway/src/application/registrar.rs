@@ -33,23 +33,41 @@ pub struct RegistrarHandle {
     queue: mpsc::Sender<Wish>,
 }
 
+/// Why a connection was not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// Presence does not take it: it cannot stay.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Nobody has answered: it may stand, or go on to stand, all the same.
+    #[error(transparent)]
+    Unanswered(Refusal),
+}
+
+impl From<RegisterError> for Refusal {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Refused(refusal) | RegisterError::Unanswered(refusal) => refusal,
+        }
+    }
+}
+
 enum Wish {
-    Register(Registration, oneshot::Sender<Result<(), Refusal>>),
+    Register(Registration, oneshot::Sender<Result<(), RegisterError>>),
     /// Comes after the connection's registration, and after its removal from the table.
     Unregister(Registration),
 }
 
 impl RegistrarHandle {
     /// Registers a connection of the table; on success it stands, and its token is not revoked.
-    pub async fn register(&self, registration: Registration) -> Result<(), Refusal> {
-        let unavailable = |why: &'static str| Refusal::unavailable(why, RETRY_AFTER);
+    pub async fn register(&self, registration: Registration) -> Result<(), RegisterError> {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send(Wish::Register(registration, answer))
-            .map_err(|_| unavailable("too many connections wait to be registered"))?;
+            .map_err(|_| unanswered("too many connections wait to be registered"))?;
         answered
             .await
-            .unwrap_or_else(|_| Err(unavailable("this process is ending")))
+            .unwrap_or_else(|_| Err(unanswered("this process is ending")))
     }
 
     /// Forgets a connection that was removed from the table.
@@ -129,9 +147,7 @@ impl Registrar {
                             waiting.push((connection, answer));
                         }
                         None => {
-                            let gone =
-                                Refusal::unavailable("the connection has ended", RETRY_AFTER);
-                            let _ = answer.send(Err(gone));
+                            let _ = answer.send(Err(unanswered("the connection has ended")));
                         }
                     }
                 }
@@ -155,12 +171,12 @@ impl Registrar {
                             connection.stands();
                         }
                         // Nobody waits: the connection broke, and is unregistered in its turn.
-                        let _ = answer.send(outcome);
+                        let _ = answer.send(outcome.map_err(RegisterError::Refused));
                     }
                 }
                 Err(refusal) => {
                     for (_, answer) in waiting {
-                        let _ = answer.send(Err(refusal.clone()));
+                        let _ = answer.send(Err(RegisterError::Unanswered(refusal.clone())));
                     }
                 }
             }
@@ -234,6 +250,10 @@ impl Registrar {
         }
         Ok(())
     }
+}
+
+fn unanswered(why: &'static str) -> RegisterError {
+    RegisterError::Unanswered(Refusal::unavailable(why, RETRY_AFTER))
 }
 
 /// How a connection ends that presence does not take.

@@ -98,5 +98,6 @@ fn connection(registration: &Registration) -> Connection {
         connection_id: registration.connection_id,
         connected_ms: registration.connected_ms,
         token_issued_s: registration.token_issued_s,
+        again: registration.again,
     }
 }

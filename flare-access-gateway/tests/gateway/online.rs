@@ -1,7 +1,7 @@
 //! Presence, played as the real one is: what it holds of the gateway stands on a lease, and is gone with it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -25,6 +25,8 @@ pub(crate) struct Online {
     pub(crate) registrations: AtomicUsize,
     /// Registrations stand, and their answers wait while this is true.
     pub(crate) holds_registrations: watch::Sender<bool>,
+    /// Users whose device has a connection on another gateway, until it connects here.
+    pub(crate) elsewhere: Mutex<HashSet<String>>,
     /// All is lost before the next registration.
     pub(crate) forgets_before_registering: AtomicBool,
     /// The next renewal's answer gets lost.
@@ -124,11 +126,15 @@ impl Online {
             .expect("locks")
             .get(&connection.user_id)
             .copied();
+        let mut elsewhere = self.elsewhere.lock().expect("locks");
         let refusal = if revoked.is_some_and(|at| connection.token_issued_s <= at) {
             Refusal::new(ErrorCode::TokenRevoked, "revoked")
         } else if self.full.load(Ordering::SeqCst) {
             Refusal::new(ErrorCode::LimitExceeded, "too many devices")
+        } else if connection.again && elsewhere.contains(&connection.user_id) {
+            Refusal::new(ErrorCode::Unavailable, "connect again")
         } else {
+            elsewhere.remove(&connection.user_id);
             self.registered
                 .lock()
                 .expect("locks")

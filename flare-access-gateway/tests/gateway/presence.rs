@@ -9,12 +9,15 @@ use flare_access_gateway::{
     domain::Identity,
     infrastructure::grpc_presence::GrpcPresence,
 };
-use flare_core::codec::{Codec, ServerFrame};
-use flare_proto::client::CloseReason;
+use flare_core::codec::{ClientFrame, Codec, ServerFrame};
+use flare_proto::{
+    client::{CloseReason, Refresh},
+    common::ErrorCode,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    harness::{Client, Gateway},
+    harness::{Client, Gateway, token},
     services::until,
 };
 
@@ -91,6 +94,7 @@ async fn what_has_left_the_table_is_not_registered_any_more() {
         connection_id: connections.next_id(),
         connected_ms: 0,
         token_issued_s: 1_000,
+        again: false,
     };
     let connection = Connection::new(&registration, 2_000, Codec::Proto, 1_000);
     let presence = GrpcPresence::new(&gateway.platform.channels, "another", "");
@@ -110,4 +114,51 @@ async fn what_has_left_the_table_is_not_registered_any_more() {
     closed.cancel();
     running.await.expect("ends");
     assert_eq!(online.standing(), [0; 0]);
+}
+
+/// Whether presence was told that a connection had stood before.
+fn came_again(gateway: &Gateway, connection_id: u64) -> Option<bool> {
+    let registered = gateway.world.online.registered.lock().expect("locks");
+    registered.get(&connection_id).map(|it| it.again)
+}
+
+fn refresh(id: u32) -> ClientFrame {
+    ClientFrame::Refresh(Refresh {
+        id,
+        token: token("alice", "*"),
+    })
+}
+
+#[tokio::test]
+async fn a_connection_is_registered_once_as_one_that_connects_and_then_again() {
+    let gateway = Gateway::start().await;
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+    assert_eq!(came_again(&gateway, client.connection_id), Some(false));
+    client.send(refresh(2)).await;
+    assert!(matches!(client.frame().await, ServerFrame::Reply(_)));
+    assert_eq!(came_again(&gateway, client.connection_id), Some(true));
+    let mut other = gateway.client(Codec::Proto, "bob", "phone").await;
+    gateway.world.online.forget();
+    told_to_sync(&mut other).await;
+    assert_eq!(came_again(&gateway, other.connection_id), Some(true));
+}
+
+#[tokio::test]
+async fn who_comes_again_and_is_connected_elsewhere_is_told_to_connect_again() {
+    let gateway = Gateway::start().await;
+    let online = &gateway.world.online;
+    for by_refresh in [false, true] {
+        let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+        let elsewhere = "alice".to_owned();
+        online.elsewhere.lock().expect("locks").insert(elsewhere);
+        if by_refresh {
+            client.send(refresh(2)).await;
+            assert_eq!(client.refusal().await.1, ErrorCode::Unavailable);
+        } else {
+            online.forget();
+        }
+        client.closed_for(CloseReason::GoingAway).await;
+    }
+    let connects = gateway.client(Codec::Proto, "alice", "phone").await;
+    assert_eq!(came_again(&gateway, connects.connection_id), Some(false));
 }

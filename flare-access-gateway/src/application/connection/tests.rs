@@ -13,6 +13,7 @@ fn connection(max_bytes: usize) -> Arc<Connection> {
         connection_id: 1,
         connected_ms: 0,
         token_issued_s: 1,
+        again: false,
     };
     Connection::new(&registration, 2, Codec::Proto, max_bytes)
 }

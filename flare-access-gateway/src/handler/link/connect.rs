@@ -251,6 +251,7 @@ async fn register(
         connection_id: link.connections.next_id(),
         connected_ms: link.clock.now_ms(),
         token_issued_s: claims.issued_s,
+        again: false,
     };
     let connection = Connection::new(
         &registration,
@@ -264,9 +265,10 @@ async fn register(
         connection,
         has_ended: false,
     };
-    if let Err(refusal) = link.registrar.register(registration).await {
-        // If the call failed, it may stand all the same.
+    if let Err(error) = link.registrar.register(registration).await {
+        // If nobody answered, it may stand all the same.
         registered.end().await;
+        let refusal = Refusal::from(error);
         let reason = close_of(&refusal);
         return Err(Ended::Refused(frames::error(connect.id, refusal), reason));
     }

@@ -31,7 +31,7 @@ use super::{
 use crate::application::{
     connection::{Close, Connection, TokenTimes},
     ports::Typing,
-    registrar::close_of,
+    registrar::{RegisterError, close_of},
 };
 
 const READ_RANGES: &str = "flare.storage.v1.StorageReaderService/ReadRanges";
@@ -317,13 +317,12 @@ async fn renew(link: &Link, connection: &Connection, token: &str) -> Result<i64,
             connection.renew_token(times);
             Ok(times.expires_s)
         }
-        Err(refusal) => {
+        Err(RegisterError::Refused(refusal)) => {
             // Presence does not hold it any more: it cannot stay.
-            if !refusal.is_retryable() {
-                connection.close(close_of(&refusal));
-            }
+            connection.close(close_of(&refusal));
             Err(refusal)
         }
+        Err(RegisterError::Unanswered(refusal)) => Err(refusal),
     }
 }
 

@@ -22,7 +22,9 @@ pub struct PortError {
 /// Who is connected where. Rebuildable: gateways register again what is lost.
 ///
 /// Obligations:
-/// - **One connection a device.** Registering replaces; the displaced one is named once, to its displacer.
+/// - **One connection a device.** Whoever connects replaces what stands; the displaced one is named once, to its displacer. Of one gateway's
+///   connections the higher id is the later, and stands.
+/// - **Who comes again yields.** A registration of what has stood before displaces no connection of another gateway.
 /// - **Compare and delete.** Only the connection that stands is unregistered.
 /// - **Leases.** A gateway is held for as long after its last renewal or registration as that said, on a clock of the store's that only
 ///   goes forward; then none of its connections is found.

@@ -36,6 +36,8 @@ pub enum Outcome {
     },
     /// A later connection of the device stands.
     Outdated,
+    /// It came again, and the device has a connection on another gateway: its client connects again, if it lives.
+    Yields,
 }
 
 /// A connection whose token was alive before it was registered.
@@ -50,7 +52,7 @@ struct Candidate<'a> {
 fn displaced(registered: Registered) -> Option<Located> {
     match registered {
         Registered::Stands { displaced } => displaced,
-        Registered::TooManyDevices | Registered::Outdated => None,
+        Registered::TooManyDevices | Registered::Outdated | Registered::Yields => None,
     }
 }
 
@@ -150,6 +152,7 @@ impl Registration {
                     limit: self.max_devices,
                 },
                 Registered::Outdated => Outcome::Outdated,
+                Registered::Yields => Outcome::Yields,
                 // The revocation has not found what this one displaced. That may stand on a dead token or on a good one: its client
                 // connects again, and is judged by its own.
                 Registered::Stands { displaced } if revoked => {

@@ -25,8 +25,10 @@ pub struct Connection {
     pub platform: String,
     /// Unique in its gateway's incarnation, rising.
     pub connection_id: u64,
-    /// Unix milliseconds.
+    /// Unix milliseconds by its gateway's clock: for display.
     pub connected_ms: i64,
+    /// It has stood before. False: its device connects.
+    pub again: bool,
 }
 
 /// Where a connection is.
@@ -40,7 +42,7 @@ pub struct Located {
     pub device: String,
     /// What kind of device.
     pub platform: String,
-    /// Unix milliseconds.
+    /// Unix milliseconds by its gateway's clock: for display.
     pub connected_ms: i64,
 }
 
@@ -63,8 +65,11 @@ pub enum Registered {
     },
     /// The user has as many devices connected as he may.
     TooManyDevices,
-    /// A later connection of the same device stands already: this one is the displaced.
+    /// A later connection of the same device stands already, on the same gateway: this one is the displaced.
     Outdated,
+    /// It has stood before, and a connection of the same device stands on another gateway. Which of them is the later, nobody knows: it is
+    /// for the client that is alive to connect again, which displaces the other.
+    Yields,
 }
 
 /// All connections, by user and by gateway. What `by_gateway` names is in `users`, and the other way round.
@@ -80,17 +85,6 @@ struct Entry {
     connection_id: u64,
     platform: String,
     connected_ms: i64,
-}
-
-impl Entry {
-    /// Whether it connected later than a connection of a gateway. One gateway's ids rise, whatever its clock does.
-    fn is_later_than(&self, incarnation: &str, other: &Connection) -> bool {
-        if self.incarnation == incarnation {
-            self.connection_id > other.connection_id
-        } else {
-            self.connected_ms > other.connected_ms
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -134,13 +128,16 @@ impl PresenceTable {
         let displaced = match devices.get(&connection.device.device) {
             Some(entry)
                 if entry.incarnation == gateway.incarnation
-                    && entry.connection_id == connection.connection_id =>
+                    && entry.connection_id >= connection.connection_id =>
             {
-                return Registered::Stands { displaced: None };
+                return if entry.connection_id == connection.connection_id {
+                    Registered::Stands { displaced: None }
+                } else {
+                    Registered::Outdated
+                };
             }
-            // Gateways register in bulk after a lost lease: what connected later stands.
-            Some(entry) if entry.is_later_than(&gateway.incarnation, &connection) => {
-                return Registered::Outdated;
+            Some(entry) if connection.again && entry.incarnation != gateway.incarnation => {
+                return Registered::Yields;
             }
             Some(entry) => self.gateways.get_mut(&entry.incarnation).map(|held| {
                 held.connections.remove(&entry.connection_id);
@@ -266,196 +263,4 @@ impl PresenceTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gateway(incarnation: &str) -> Gateway {
-        Gateway {
-            incarnation: incarnation.to_owned(),
-            endpoint: String::new(),
-        }
-    }
-
-    /// Of this id, until so many seconds of the clock.
-    fn lease(id: u64, until_s: u64) -> Lease {
-        Lease {
-            id,
-            until: Duration::from_secs(until_s),
-        }
-    }
-
-    fn connection(user: &str, device: &str, connection_id: u64) -> Connection {
-        let device = DeviceKey {
-            tenant: "default".to_owned(),
-            user: user.to_owned(),
-            device: device.to_owned(),
-        };
-        Connection {
-            device,
-            platform: "test".to_owned(),
-            connection_id,
-            connected_ms: connection_id as i64,
-        }
-    }
-
-    #[test]
-    fn registering_a_device_again_names_the_connection_that_it_displaces() {
-        let mut table = PresenceTable::default();
-        let stands = Registered::Stands { displaced: None };
-        assert_eq!(
-            table.register(
-                &gateway("g1"),
-                connection("a", "phone", 1),
-                10,
-                lease(1, 100)
-            ),
-            stands
-        );
-        assert_eq!(
-            table.register(
-                &gateway("g1"),
-                connection("a", "phone", 1),
-                10,
-                lease(1, 100)
-            ),
-            stands,
-            "again"
-        );
-        let Registered::Stands {
-            displaced: Some(displaced),
-        } = table.register(
-            &gateway("g2"),
-            connection("a", "phone", 2),
-            10,
-            lease(1, 100),
-        )
-        else {
-            panic!("nothing was displaced");
-        };
-        assert_eq!(
-            (
-                displaced.gateway.incarnation.as_str(),
-                displaced.connection_id
-            ),
-            ("g1", 1)
-        );
-        assert_eq!(table.len(), 1);
-        assert_eq!(
-            table.register(
-                &gateway("g1"),
-                connection("a", "phone", 1),
-                10,
-                lease(1, 100)
-            ),
-            Registered::Outdated
-        );
-    }
-
-    #[test]
-    fn unregistering_removes_only_the_connection_that_stands() {
-        let mut table = PresenceTable::default();
-        table.register(
-            &gateway("g1"),
-            connection("a", "phone", 1),
-            10,
-            lease(1, 100),
-        );
-        table.register(
-            &gateway("g1"),
-            connection("a", "phone", 2),
-            10,
-            lease(1, 100),
-        );
-        let device = connection("a", "phone", 1).device;
-        assert!(
-            !table.unregister("g1", &device, 1),
-            "the displaced one's goodbye"
-        );
-        assert_eq!(table.connections("default", "a").len(), 1);
-        assert!(table.unregister("g1", &device, 2));
-        assert!(table.is_empty());
-        assert_eq!(table.connections("default", "a"), []);
-    }
-
-    #[test]
-    fn a_lease_that_is_not_renewed_takes_its_connections_with_it() {
-        let mut table = PresenceTable::default();
-        let at = Duration::from_secs;
-        table.register(
-            &gateway("g1"),
-            connection("a", "phone", 1),
-            10,
-            lease(1, 100),
-        );
-        table.register(
-            &gateway("g2"),
-            connection("a", "desk", 1),
-            10,
-            lease(2, 300),
-        );
-        table.renew(&gateway("g1"), lease(3, 200));
-        assert!(table.expire(at(199)).is_empty());
-        assert_eq!(table.next_expiry(), Some(at(200)));
-        assert_eq!(table.expire(at(200)), [connection("a", "phone", 1).device]);
-        assert_eq!(table.connections("default", "a").len(), 1);
-    }
-
-    #[test]
-    fn a_gateway_keeps_the_lease_on_which_it_began_to_be_held() {
-        let mut table = PresenceTable::default();
-        assert_eq!(table.renew(&gateway("g1"), lease(1, 100)), 1);
-        table.register(
-            &gateway("g2"),
-            connection("a", "desk", 1),
-            10,
-            lease(2, 100),
-        );
-        assert_eq!(table.renew(&gateway("g1"), lease(3, 100)), 1);
-        assert_eq!(
-            table.renew(&gateway("g2"), lease(4, 100)),
-            2,
-            "by a registration"
-        );
-        table.expire(Duration::from_secs(100));
-        assert_eq!(table.renew(&gateway("g1"), lease(5, 200)), 5);
-        assert_eq!(table.renew(&gateway("g2"), lease(6, 200)), 6);
-    }
-
-    #[test]
-    fn of_one_gateway_s_connections_the_higher_id_is_the_later_whatever_the_clock_did() {
-        let mut table = PresenceTable::default();
-        let at = |connection_id, connected_ms| Connection {
-            connected_ms,
-            ..connection("a", "phone", connection_id)
-        };
-        table.register(&gateway("g1"), at(1, 5_000), 10, lease(1, 100));
-        assert!(matches!(
-            table.register(&gateway("g1"), at(2, 4_000), 10, lease(1, 100)),
-            Registered::Stands { displaced: Some(_) }
-        ));
-        assert_eq!(
-            table.register(&gateway("g1"), at(1, 5_000), 10, lease(1, 100)),
-            Registered::Outdated
-        );
-        assert_eq!(table.connections("default", "a")[0].connection_id, 2);
-    }
-
-    #[test]
-    fn a_user_has_only_so_many_devices_connected() {
-        let mut table = PresenceTable::default();
-        table.register(&gateway("g1"), connection("a", "1", 1), 2, lease(1, 100));
-        table.register(&gateway("g1"), connection("a", "2", 2), 2, lease(1, 100));
-        assert_eq!(
-            table.register(&gateway("g1"), connection("a", "3", 3), 2, lease(1, 100)),
-            Registered::TooManyDevices
-        );
-        assert!(matches!(
-            table.register(&gateway("g1"), connection("a", "2", 4), 2, lease(1, 100)),
-            Registered::Stands { displaced: Some(_) }
-        ));
-        assert!(
-            table.connections("other", "a").is_empty(),
-            "a user of the same name in another tenant"
-        );
-    }
-}
+mod tests;

@@ -158,6 +158,10 @@ fn outcome(outcome: Outcome) -> RegisterOutcome {
             ErrorCode::FailedPrecondition,
             "a later connection of the device stands",
         ),
+        Outcome::Yields => Refusal::unavailable(
+            "the device has a connection elsewhere, which may be dead: connect again",
+            RETRY_AFTER,
+        ),
     };
     RegisterOutcome {
         error: Some(refusal.into()),
@@ -233,6 +237,7 @@ impl SignalingService for Grpc {
                     platform: it.platform,
                     connection_id: it.connection_id,
                     connected_ms: it.connected_ms,
+                    again: it.again,
                 };
                 (connection, it.token_issued_s)
             })

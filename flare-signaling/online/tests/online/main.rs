@@ -184,8 +184,11 @@ impl Place {
 
     /// What became of a connection that gateway g1 registers, with a token of this time.
     async fn registers(&self, connection: Connection, issued_s: i64) -> Outcome {
-        let one = vec![(connection, issued_s)];
-        let outcomes = self.registration.register(&gateway(), one).await;
+        self.registers_at(&gateway(), connection, issued_s).await
+    }
+
+    async fn registers_at(&self, at: &Gateway, it: Connection, issued_s: i64) -> Outcome {
+        let outcomes = self.registration.register(at, vec![(it, issued_s)]).await;
         outcomes.unwrap().remove(0)
     }
 
@@ -204,8 +207,12 @@ impl Place {
 }
 
 fn gateway() -> Gateway {
+    gateway_of("g1")
+}
+
+fn gateway_of(incarnation: &str) -> Gateway {
     Gateway {
-        incarnation: "g1".to_owned(),
+        incarnation: incarnation.to_owned(),
         endpoint: String::new(),
     }
 }
@@ -223,6 +230,7 @@ fn connection(user: &str, name: &str, connection_id: u64) -> Connection {
         device: device(user, name),
         platform: "test".to_owned(),
         connection_id,
-        connected_ms: NOW_MS + i64::try_from(connection_id).unwrap(),
+        connected_ms: NOW_MS,
+        again: false,
     }
 }

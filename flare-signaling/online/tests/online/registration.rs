@@ -2,9 +2,12 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use flare_signaling_online::application::{ports::CloseReason, registration::Outcome};
+use flare_signaling_online::{
+    application::{ports::CloseReason, registration::Outcome},
+    domain::presence::Connection,
+};
 
-use super::{NOW_MS, NOW_S, connection, device, gateway, place};
+use super::{NOW_MS, NOW_S, connection, device, gateway, gateway_of, place};
 
 #[tokio::test]
 async fn a_token_that_was_revoked_registers_nothing_and_a_later_one_does() {
@@ -208,4 +211,50 @@ async fn a_gateway_that_does_not_answer_holds_up_no_registration() {
     let second = place.registers(connection("alice", "phone", 2), NOW_S);
     let outcome = tokio::time::timeout(Duration::from_secs(10), second).await;
     assert_eq!(outcome.expect("in time"), Outcome::Stands);
+}
+
+#[tokio::test]
+async fn whoever_connects_last_displaces_whatever_the_gateways_clocks_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    place
+        .registers(connection("alice", "phone", 5), NOW_S)
+        .await;
+    let of_a_slow_clock = Connection {
+        connected_ms: 0,
+        ..connection("alice", "phone", 1)
+    };
+    let elsewhere = gateway_of("g2");
+    let second = place.registers_at(&elsewhere, of_a_slow_clock, NOW_S);
+    assert_eq!(second.await, Outcome::Stands);
+    assert_eq!(
+        place.gateways.calls(1).await,
+        [("g1".to_owned(), vec![5], CloseReason::Replaced)]
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_again_closes_nobody_s_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    place
+        .registers(connection("alice", "phone", 1), NOW_S)
+        .await;
+    let elsewhere = gateway_of("g2");
+    let again = Connection {
+        again: true,
+        connected_ms: NOW_MS + 60_000,
+        ..connection("alice", "phone", 2)
+    };
+    let yields = place.registers_at(&elsewhere, again, NOW_S);
+    assert_eq!(yields.await, Outcome::Yields);
+    assert_eq!(place.standing().await, [1]);
+
+    let connects = place.registers_at(&elsewhere, connection("alice", "phone", 3), NOW_S);
+    assert_eq!(connects.await, Outcome::Stands);
+    assert_eq!(
+        place.gateways.calls(1).await,
+        [("g1".to_owned(), vec![1], CloseReason::Replaced)],
+        "the first that was closed"
+    );
 }

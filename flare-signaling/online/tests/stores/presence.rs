@@ -24,6 +24,7 @@ const LEASE: Duration = Duration::from_millis(1_000);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     HidesTheDisplaced,
+    DisplacesByWhoeverComesAgain,
     DeletesWhateverStands,
     ForgetsNoLease,
     NamesLeasesAlike,
@@ -58,6 +59,9 @@ impl PresenceStore for Flawed {
             for it in &mut connections {
                 "one".clone_into(&mut it.device.tenant);
             }
+        }
+        if self.flaw == Some(Flaw::DisplacesByWhoeverComesAgain) {
+            connections.iter_mut().for_each(|it| it.again = false);
         }
         let made = connections.iter().map(|it| (gateway.clone(), it.clone()));
         self.registered.lock().unwrap().extend(made);
@@ -151,13 +155,13 @@ fn phone(tenant: &str) -> DeviceKey {
     }
 }
 
-/// Each connects a millisecond after the one before it.
 fn connection(device: DeviceKey, connection_id: u64) -> Connection {
     Connection {
         device,
         platform: "test".to_owned(),
         connection_id,
-        connected_ms: i64::try_from(connection_id).unwrap(),
+        connected_ms: 0,
+        again: false,
     }
 }
 
@@ -167,7 +171,15 @@ async fn register(
     device: DeviceKey,
     id: u64,
 ) -> Result<Registered, String> {
-    let connections = vec![connection(device, id)];
+    put(store, at, connection(device, id)).await
+}
+
+async fn put(
+    store: &Arc<dyn PresenceStore>,
+    at: &str,
+    connection: Connection,
+) -> Result<Registered, String> {
+    let connections = vec![connection];
     let outcomes = store.register(&gateway(at), connections, 5, LEASE).await;
     let mut outcomes = outcomes.map_err(|error| error.to_string())?;
     outcomes.pop().ok_or_else(|| "no outcome".to_owned())
@@ -200,12 +212,36 @@ async fn one_connection_a_device(flaw: Option<Flaw>) -> Outcome {
         register(&store, "b", phone("t"), 2).await?,
         alone,
     )?;
-    let late = register(&store, "a", phone("t"), 1).await?;
-    same("what was displaced before", late, Registered::Outdated)?;
+    let late = register(&store, "b", phone("t"), 1).await?;
+    same("a lower id of the gateway", late, Registered::Outdated)?;
     same(
         "who stands",
         found(&store, "t").await?,
         vec![("b".to_owned(), 2)],
+    )
+}
+
+async fn who_comes_again_yields(flaw: Option<Flaw>) -> Outcome {
+    let store = subject(flaw);
+    let again = |id| Connection {
+        again: true,
+        ..connection(phone("t"), id)
+    };
+    let alone = Registered::Stands { displaced: None };
+    same(
+        "who finds nothing",
+        put(&store, "a", again(1)).await?,
+        alone,
+    )?;
+    same(
+        "who finds another",
+        put(&store, "b", again(2)).await?,
+        Registered::Yields,
+    )?;
+    same(
+        "who stands",
+        found(&store, "t").await?,
+        vec![("a".to_owned(), 1)],
     )
 }
 
@@ -290,9 +326,12 @@ async fn tenants(flaw: Option<Flaw>) -> Outcome {
     same("of his own", found(&store, "mine").await?.len(), 1)
 }
 
-const OBLIGATIONS: [Obligation<Flaw>; 5] = [
+const OBLIGATIONS: [Obligation<Flaw>; 6] = [
     ("one_connection_a_device", |flaw| {
         Box::pin(one_connection_a_device(flaw))
+    }),
+    ("who_comes_again_yields", |flaw| {
+        Box::pin(who_comes_again_yields(flaw))
     }),
     ("compare_and_delete", |flaw| {
         Box::pin(compare_and_delete(flaw))
@@ -315,6 +354,7 @@ async fn the_store_in_memory_keeps_every_obligation() {
 async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
     let flaws = [
         Flaw::HidesTheDisplaced,
+        Flaw::DisplacesByWhoeverComesAgain,
         Flaw::DeletesWhateverStands,
         Flaw::ForgetsNoLease,
         Flaw::NamesLeasesAlike,
