@@ -11,7 +11,8 @@ use crate::error::Refusal;
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The tenant of a token that names none.
 pub const DEFAULT_TENANT: &str = "default";
-/// A token may be issued this far ahead of our clock, in seconds: issuers' clocks run fast now and then.
+/// A token may be issued this far ahead of our clock, in seconds: issuers' clocks run fast now and then. It is also about how far ahead of
+/// our clock a revocation may have to reach, so as to end such a token once it has come (see flare-signaling-online).
 pub const MAX_ISSUED_AHEAD_S: i64 = 60;
 
 /// Turns a token into an identity, or says why it does not.

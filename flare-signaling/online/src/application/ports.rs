@@ -60,14 +60,19 @@ pub trait PresenceStore: Send + Sync + 'static {
 /// Which tokens are dead.
 ///
 /// Obligations:
-/// - **Durable.** When `revoke` returns, the revocation survives a loss of power.
+/// - **Durable.** When `revoke` or `note_issued` returns, what it has written survives a loss of power.
+/// - **What was seen dies.** A revocation reaches every token of the device, or of any of the user's, that was noted before it began.
 /// - **Only forward.** A not-before never falls.
 /// - **Seen at once.** What `revoke` has returned for is in every `not_before` that begins later.
 /// - **Both levels.** A device's not-before is the later of its own and its whole user's.
 #[async_trait]
 pub trait RevocationStore: Send + Sync + 'static {
-    /// Tokens of the device (or the whole user) issued up to `not_before_s` are dead. Returns what stands.
-    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError>;
+    /// Tokens of the device (or the whole user) issued up to `now_s`, or to the latest time that was noted of them, are dead. Returns what
+    /// stands.
+    async fn revoke(&self, device: &DeviceKey, now_s: i64) -> Result<i64, PortError>;
+    /// Notes tokens that have come and were issued after `now_s`, by devices with their times of issue in seconds. What was noted up to
+    /// `now_s` may be forgotten.
+    async fn note_issued(&self, tokens: &[(DeviceKey, i64)], now_s: i64) -> Result<(), PortError>;
     /// Up to when tokens are dead, in the order of the devices; 0: none was revoked.
     async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError>;
 }

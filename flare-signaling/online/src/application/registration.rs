@@ -64,7 +64,7 @@ pub struct Registration {
     pub revocations: Arc<dyn RevocationStore>,
     /// Whom to tell of displaced connections.
     pub gateways: Arc<dyn Gateways>,
-    /// Says when somebody was last seen.
+    /// Says when somebody was last seen, and whether a token's time of issue has come.
     pub clock: Arc<dyn Clock>,
     /// Ends of last connections.
     pub last_seen: LastSeen,
@@ -87,7 +87,8 @@ impl Registration {
     /// Registers connections, given with their tokens' issue times in seconds.
     ///
     /// Revocations are read twice. Before, so that a dead token displaces nothing; and after, so that a revocation that is written in
-    /// between finds the registration, or is found by it.
+    /// between finds the registration, or is found by it. In between, a token that was issued ahead of our clock is noted, so that
+    /// a revocation reaches it before our clock does.
     pub async fn register(
         &self,
         gateway: &Gateway,
@@ -116,6 +117,7 @@ impl Registration {
         if alive.is_empty() {
             return Ok(outcomes);
         }
+        self.note_issued_ahead(&candidates).await?;
         let registered = self
             .presence
             .register(gateway, alive, self.max_devices, self.lease())
@@ -123,6 +125,19 @@ impl Registration {
         self.lease_added.notify_one();
         self.settle(gateway, candidates, registered).await?;
         Ok(outcomes)
+    }
+
+    async fn note_issued_ahead(&self, candidates: &[Candidate<'_>]) -> Result<(), PortError> {
+        let now_s = self.clock.now_ms().div_euclid(1_000);
+        let ahead: Vec<_> = candidates
+            .iter()
+            .filter(|it| it.issued_s > now_s)
+            .map(|it| (it.device.clone(), it.issued_s))
+            .collect();
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        self.revocations.note_issued(&ahead, now_s).await
     }
 
     /// Decides what became of those whose tokens were alive before they were registered, and closes what they displaced.

@@ -25,7 +25,7 @@ pub struct SignOut {
 /// What a revocation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
-    /// Tokens issued up to this, in Unix seconds, are dead.
+    /// Tokens issued up to this, in Unix seconds, are dead. Ahead of our clock if such a token has come.
     pub not_before_s: i64,
     /// Connections that were closed.
     pub closed: u32,

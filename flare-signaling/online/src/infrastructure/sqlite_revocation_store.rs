@@ -17,7 +17,7 @@ use crate::{
 /// Tables of the service, from the beginning on.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Rows of (tenant, user, device) → not before, each commit synced.
+/// Rows of (tenant, user, device) → not before, or the latest time of issue; each commit synced.
 #[derive(Clone, Debug)]
 pub struct SqliteRevocationStore {
     pool: SqlitePool,
@@ -66,19 +66,43 @@ fn unavailable(error: sqlx::Error) -> PortError {
 
 #[async_trait]
 impl RevocationStore for SqliteRevocationStore {
-    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError> {
+    async fn revoke(&self, device: &DeviceKey, now_s: i64) -> Result<i64, PortError> {
         sqlx::query_scalar(
-            "INSERT INTO revocation (tenant_id, user_id, device_id, not_before_s) VALUES (?, ?, ?, ?) \
+            "INSERT INTO revocation (tenant_id, user_id, device_id, not_before_s) VALUES (?1, ?2, ?3, max(?4, coalesce( \
+             (SELECT max(issued_s) FROM issued_ahead WHERE tenant_id = ?1 AND user_id = ?2 AND ?3 IN ('', device_id)), ?4))) \
              ON CONFLICT (tenant_id, user_id, device_id) DO UPDATE SET not_before_s = max(not_before_s, excluded.not_before_s) \
              RETURNING not_before_s",
         )
         .bind(&device.tenant)
         .bind(&device.user)
         .bind(&device.device)
-        .bind(not_before_s)
+        .bind(now_s)
         .fetch_one(&self.pool)
         .await
         .map_err(unavailable)
+    }
+
+    async fn note_issued(&self, tokens: &[(DeviceKey, i64)], now_s: i64) -> Result<(), PortError> {
+        let mut transaction = self.pool.begin().await.map_err(unavailable)?;
+        for (device, issued_s) in tokens {
+            sqlx::query(
+                "INSERT INTO issued_ahead (tenant_id, user_id, device_id, issued_s) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT (tenant_id, user_id, device_id) DO UPDATE SET issued_s = max(issued_s, excluded.issued_s)",
+            )
+            .bind(&device.tenant)
+            .bind(&device.user)
+            .bind(&device.device)
+            .bind(issued_s)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unavailable)?;
+        }
+        sqlx::query("DELETE FROM issued_ahead WHERE issued_s <= ?")
+            .bind(now_s)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)
     }
 
     async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {

@@ -4,6 +4,7 @@
 mod leases;
 mod registration;
 mod requests;
+mod revoked_ahead;
 mod revoked_meanwhile;
 
 use std::{
@@ -95,8 +96,12 @@ struct Revocations {
 
 #[async_trait]
 impl RevocationStore for Revocations {
-    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError> {
-        self.inner.revoke(device, not_before_s).await
+    async fn revoke(&self, device: &DeviceKey, now_s: i64) -> Result<i64, PortError> {
+        self.inner.revoke(device, now_s).await
+    }
+
+    async fn note_issued(&self, tokens: &[(DeviceKey, i64)], now_s: i64) -> Result<(), PortError> {
+        self.inner.note_issued(tokens, now_s).await
     }
 
     async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {

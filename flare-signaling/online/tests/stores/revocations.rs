@@ -15,6 +15,7 @@ use crate::{Obligation, Outcome, same, violated};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     KeepsInMemory,
+    NotesInMemory,
     GoesBack,
     AnswersFromBefore,
     LooksAtTheDeviceAlone,
@@ -26,6 +27,8 @@ struct Flawed {
     inner: SqliteRevocationStore,
     flaw: Option<Flaw>,
     memory: Mutex<HashMap<DeviceKey, i64>>,
+    /// What was noted, where a flaw answers without the file.
+    notes: Mutex<Vec<(DeviceKey, i64)>>,
     /// What each question got before.
     answered: Mutex<HashMap<DeviceKey, i64>>,
 }
@@ -39,13 +42,18 @@ impl Flawed {
             file,
             flaw,
             memory: Mutex::default(),
+            notes: Mutex::default(),
             answered: Mutex::default(),
         })
     }
 
     /// As after the process's death: what is not in the file is gone.
     async fn restarts(self) -> Result<Self, String> {
-        Self::open(self.file.clone(), self.flaw).await
+        let mut store = Self::open(self.file.clone(), self.flaw).await?;
+        if self.flaw != Some(Flaw::NotesInMemory) {
+            store.notes = self.notes;
+        }
+        Ok(store)
     }
 
     async fn stands(&self, device: &DeviceKey) -> Result<i64, PortError> {
@@ -67,7 +75,7 @@ impl Flawed {
                 let memory = self.memory.lock().unwrap();
                 Ok(memory.get(device).copied().unwrap_or_default())
             }
-            Some(Flaw::AnswersFromBefore) | None => self.of(device).await,
+            Some(Flaw::AnswersFromBefore | Flaw::NotesInMemory) | None => self.of(device).await,
         }
     }
 
@@ -79,7 +87,12 @@ impl Flawed {
 
 #[async_trait]
 impl RevocationStore for Flawed {
-    async fn revoke(&self, device: &DeviceKey, not_before_s: i64) -> Result<i64, PortError> {
+    async fn revoke(&self, device: &DeviceKey, now_s: i64) -> Result<i64, PortError> {
+        let noted = self.notes.lock().unwrap().clone();
+        let noted = noted
+            .iter()
+            .filter(|(it, _)| it == device || it.whole_user() == *device);
+        let not_before_s = noted.map(|(_, at)| *at).fold(now_s, i64::max);
         let stands = if self.flaw == Some(Flaw::KeepsInMemory) {
             let memory = self.memory.lock().unwrap();
             memory.get(device).copied().unwrap_or(0).max(not_before_s)
@@ -93,6 +106,16 @@ impl RevocationStore for Flawed {
         };
         self.memory.lock().unwrap().insert(device.clone(), kept);
         Ok(kept)
+    }
+
+    async fn note_issued(&self, tokens: &[(DeviceKey, i64)], now_s: i64) -> Result<(), PortError> {
+        if self.flaw.is_some() {
+            self.notes.lock().unwrap().extend_from_slice(tokens);
+        }
+        match self.flaw {
+            Some(Flaw::NotesInMemory) => Ok(()),
+            _ => self.inner.note_issued(tokens, now_s).await,
+        }
     }
 
     async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {
@@ -154,6 +177,24 @@ async fn durable(flaw: Option<Flaw>) -> Outcome {
     )
 }
 
+async fn note(store: &Flawed, tokens: &[(&str, i64)], now_s: i64) -> Outcome {
+    let tokens: Vec<_> = tokens.iter().map(|(it, at)| (device(it), *at)).collect();
+    let noted = store.note_issued(&tokens, now_s).await;
+    noted.map_err(|error| error.to_string())
+}
+
+async fn what_was_seen_dies(flaw: Option<Flaw>) -> Outcome {
+    let Subject { folder, store } = subject(flaw).await?;
+    note(&store, &[("phone", 9), ("tablet", 8)], 5).await?;
+    note(&store, &[("phone", 7)], 5).await?;
+    let store = store.restarts().await?;
+    for (name, stands) in [("laptop", 6), ("phone", 9), ("", 9)] {
+        same(name, revoke(&store, name, 6).await?, stands)?;
+    }
+    drop(folder);
+    Ok(())
+}
+
 async fn only_forward(flaw: Option<Flaw>) -> Outcome {
     let it = subject(flaw).await?;
     revoke(&it.store, "phone", 7).await?;
@@ -182,8 +223,11 @@ async fn both_levels(flaw: Option<Flaw>) -> Outcome {
     same("what stands", stands, vec![5, 7, 5])
 }
 
-const OBLIGATIONS: [Obligation<Flaw>; 4] = [
+const OBLIGATIONS: [Obligation<Flaw>; 5] = [
     ("durable", |flaw| Box::pin(durable(flaw))),
+    ("what_was_seen_dies", |flaw| {
+        Box::pin(what_was_seen_dies(flaw))
+    }),
     ("only_forward", |flaw| Box::pin(only_forward(flaw))),
     ("seen_at_once", |flaw| Box::pin(seen_at_once(flaw))),
     ("both_levels", |flaw| Box::pin(both_levels(flaw))),
@@ -200,6 +244,7 @@ async fn the_store_in_sqlite_keeps_every_obligation() {
 async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
     let flaws = [
         Flaw::KeepsInMemory,
+        Flaw::NotesInMemory,
         Flaw::GoesBack,
         Flaw::AnswersFromBefore,
         Flaw::LooksAtTheDeviceAlone,
@@ -207,4 +252,15 @@ async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
     for (flaw, (name, _)) in flaws.into_iter().zip(OBLIGATIONS) {
         assert_eq!(violated(&OBLIGATIONS, Some(flaw)).await, [name], "{flaw:?}");
     }
+}
+
+#[tokio::test]
+async fn the_store_in_sqlite_forgets_notes_that_the_clock_has_reached() {
+    let it = subject(None).await.unwrap();
+    note(&it.store, &[("phone", 9), ("tablet", 12)], 5)
+        .await
+        .unwrap();
+    note(&it.store, &[("laptop", 20)], 10).await.unwrap();
+    assert_eq!(revoke(&it.store, "phone", 8).await, Ok(8));
+    assert_eq!(revoke(&it.store, "tablet", 8).await, Ok(12));
 }
