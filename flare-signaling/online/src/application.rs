@@ -1,5 +1,6 @@
 //! What the service does: registrations change presence, revocations end it, queries read it.
 
+pub mod closing;
 pub mod ports;
 pub mod queries;
 pub mod registration;

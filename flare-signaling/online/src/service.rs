@@ -12,7 +12,8 @@ use tonic::service::Routes;
 
 use crate::{
     application::{
-        ports::{Gateways, PresenceStore, RevocationStore},
+        closing::Closing,
+        ports::{PresenceStore, RevocationStore},
         queries::{LastSeen, Queries},
         registration::Registration,
         sign_out::SignOut,
@@ -36,13 +37,14 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
         store.close().await;
         Ok(())
     }));
-    let gateways: Arc<dyn Gateways> = Arc::new(GrpcGateways::new(platform.channels.clone()));
+    let gateways = Arc::new(GrpcGateways::new(platform.channels.clone()));
+    let closing = Closing::new(Arc::clone(&presence), gateways);
     let clock = Arc::clone(&platform.clock);
     let last_seen = LastSeen::new(config.max_remembered_users);
     let registration = Arc::new(Registration {
         presence: Arc::clone(&presence),
         revocations: Arc::clone(&revocations),
-        gateways: Arc::clone(&gateways),
+        closing: closing.clone(),
         clock: Arc::clone(&clock),
         last_seen: last_seen.clone(),
         lease_ms: config.lease_ms,
@@ -54,7 +56,7 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
         sign_out: SignOut {
             presence: Arc::clone(&presence),
             revocations: Arc::clone(&revocations),
-            gateways,
+            closing,
             clock,
         },
         queries: Queries {

@@ -27,7 +27,7 @@ pub struct PortError {
 /// - **Who comes again yields.** A registration of what has stood before displaces no connection of another gateway.
 /// - **Compare and delete.** Only the connection that stands is unregistered.
 /// - **Leases.** A gateway is held for as long after its last renewal or registration as that said, on a clock of the store's that only
-///   goes forward; then none of its connections is found.
+///   goes forward; then neither the gateway nor its connections are found.
 /// - **A lease for what stands on it.** Whenever the store begins to hold a gateway, by a renewal or a registration, it makes a lease id
 ///   that it never made before. So a gateway whose id is still the same has lost nothing.
 /// - **Tenants.** A user's connections are found under his tenant alone.
@@ -51,6 +51,8 @@ pub trait PresenceStore: Send + Sync + 'static {
     ) -> Result<Vec<DeviceKey>, PortError>;
     /// The connections of users (tenant, user), in their order.
     async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError>;
+    /// The id of the lease that a gateway is held on; None: it is not held.
+    async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError>;
     /// Forgets what stands on leases that have ended; returns the devices that went.
     async fn expire(&self) -> Result<Vec<DeviceKey>, PortError>;
     /// In how long the next lease ends, if this store needs to be told by `expire`.
@@ -93,8 +95,8 @@ pub enum CloseReason {
 /// The gateways' inner side.
 #[async_trait]
 pub trait Gateways: Send + Sync + 'static {
-    /// Closes connections of one gateway; returns how many it had. One that does not answer is given up after a deadline: its
-    /// lease ends, or its connections read their revocations when they register again.
+    /// Closes connections of one gateway; returns how many of them were open. May be repeated. One that does not answer is given up after
+    /// a deadline.
     async fn close(
         &self,
         gateway: &Gateway,

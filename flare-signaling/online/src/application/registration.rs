@@ -1,12 +1,13 @@
 //! Gateways say what they hold.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use flare_server_core::{clock::Clock, identity::is_dead};
 use tokio::sync::Notify;
 
 use super::{
-    ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
+    closing::Closing,
+    ports::{CloseReason, PortError, PresenceStore, RevocationStore},
     queries::LastSeen,
 };
 use crate::domain::{
@@ -63,7 +64,7 @@ pub struct Registration {
     /// Dead tokens.
     pub revocations: Arc<dyn RevocationStore>,
     /// Whom to tell of displaced connections.
-    pub gateways: Arc<dyn Gateways>,
+    pub closing: Closing,
     /// Says when somebody was last seen, and whether a token's time of issue has come.
     pub clock: Arc<dyn Clock>,
     /// Ends of last connections.
@@ -194,8 +195,8 @@ impl Registration {
         if displaced.is_empty() {
             return;
         }
-        let gateways = Arc::clone(&self.gateways);
-        tokio::spawn(async move { close_all(&*gateways, displaced, reason, message).await });
+        let closing = self.closing.clone();
+        tokio::spawn(async move { closing.close(displaced, reason, message).await });
     }
 
     /// Removes connections that stand.
@@ -249,31 +250,4 @@ impl Registration {
     fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms.into())
     }
-}
-
-/// Closes connections, each gateway's in one call. A gateway that does not answer is logged: its lease or its clients' next
-/// registration settles it.
-pub async fn close_all(
-    gateways: &dyn Gateways,
-    connections: Vec<Located>,
-    reason: CloseReason,
-    message: &str,
-) -> u32 {
-    let mut by_gateway: HashMap<Gateway, Vec<u64>> = HashMap::new();
-    for connection in connections {
-        by_gateway
-            .entry(connection.gateway)
-            .or_default()
-            .push(connection.connection_id);
-    }
-    let closing = by_gateway.into_iter().map(|(gateway, ids)| async move {
-        match gateways.close(&gateway, ids, reason, message).await {
-            Ok(closed) => closed,
-            Err(error) => {
-                tracing::warn!(%error, gateway = %gateway.incarnation, "connections were not closed");
-                0
-            }
-        }
-    });
-    futures::future::join_all(closing).await.into_iter().sum()
 }

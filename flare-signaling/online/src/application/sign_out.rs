@@ -5,8 +5,8 @@ use std::sync::Arc;
 use flare_server_core::clock::Clock;
 
 use super::{
-    ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
-    registration::close_all,
+    closing::Closing,
+    ports::{CloseReason, PortError, PresenceStore, RevocationStore},
 };
 use crate::domain::{presence::Located, revocation::DeviceKey};
 
@@ -17,7 +17,7 @@ pub struct SignOut {
     /// Dead tokens.
     pub revocations: Arc<dyn RevocationStore>,
     /// Whom to tell.
-    pub gateways: Arc<dyn Gateways>,
+    pub closing: Closing,
     /// What "from now on" means.
     pub clock: Arc<dyn Clock>,
 }
@@ -27,7 +27,7 @@ pub struct SignOut {
 pub struct Revoked {
     /// Tokens issued up to this, in Unix seconds, are dead. Ahead of our clock if such a token has come.
     pub not_before_s: i64,
-    /// Connections that were closed.
+    /// Connections that were closed at once.
     pub closed: u32,
 }
 
@@ -37,13 +37,10 @@ impl SignOut {
         let now_s = self.clock.now_ms().div_euclid(1_000);
         let not_before_s = self.revocations.revoke(device, now_s).await?;
         let connections = self.connections(device).await?;
-        let closed = close_all(
-            &*self.gateways,
-            connections,
-            CloseReason::Revoked,
-            "signed out",
-        )
-        .await;
+        let closed = self
+            .closing
+            .close(connections, CloseReason::Revoked, "signed out")
+            .await;
         Ok(Revoked {
             not_before_s,
             closed,
@@ -53,7 +50,10 @@ impl SignOut {
     /// Closes a device's connection, or all of a user's; their tokens stay good.
     pub async fn kick(&self, device: &DeviceKey, message: &str) -> Result<u32, PortError> {
         let connections = self.connections(device).await?;
-        Ok(close_all(&*self.gateways, connections, CloseReason::Kicked, message).await)
+        Ok(self
+            .closing
+            .close(connections, CloseReason::Kicked, message)
+            .await)
     }
 
     async fn connections(&self, device: &DeviceKey) -> Result<Vec<Located>, PortError> {

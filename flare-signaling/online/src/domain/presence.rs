@@ -222,6 +222,11 @@ impl PresenceTable {
             .collect()
     }
 
+    /// The id of the lease that a gateway is held on.
+    pub fn lease(&self, incarnation: &str) -> Option<u64> {
+        self.gateways.get(incarnation).map(|held| held.lease.id)
+    }
+
     /// Forgets gateways whose lease has ended by `now`, with all their connections; returns the users' devices that went.
     pub fn expire(&mut self, now: Duration) -> Vec<DeviceKey> {
         let ended: Vec<String> = self

@@ -95,6 +95,10 @@ impl PresenceStore for MemoryPresenceStore {
             .collect())
     }
 
+    async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError> {
+        Ok(self.table().lease(incarnation))
+    }
+
     async fn expire(&self) -> Result<Vec<DeviceKey>, PortError> {
         let mut table = self.table();
         let gone = table.expire(self.start.elapsed());

@@ -57,6 +57,10 @@ impl PresenceStore for Stuck {
         Ok(Vec::new())
     }
 
+    async fn lease(&self, _: &str) -> Result<Option<u64>, PortError> {
+        Ok(Some(1))
+    }
+
     async fn expire(&self) -> Result<Vec<DeviceKey>, PortError> {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         Err(PortError {

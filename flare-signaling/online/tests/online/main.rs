@@ -1,6 +1,7 @@
 //! The service on its embedded stores.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod closing;
 mod leases;
 mod registration;
 mod requests;
@@ -11,7 +12,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use flare_server_core::clock::{IdSource, ManualClock};
 use flare_signaling_online::{
     application::{
+        closing::Closing,
         ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
         queries::{LastSeen, Queries},
         registration::{Outcome, Registration},
@@ -48,6 +50,9 @@ struct Recorder {
     closed: watch::Sender<Vec<Closed>>,
     /// It does not answer.
     hangs: AtomicBool,
+    /// It is asked so many times more before it answers.
+    gives_up: AtomicU32,
+    asked: AtomicU32,
 }
 
 impl Recorder {
@@ -71,6 +76,16 @@ impl Gateways for Recorder {
     ) -> Result<u32, PortError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let left = self
+            .gives_up
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1));
+        if left.is_ok() {
+            return Err(PortError {
+                what: "access gateway",
+                why: "no answer".to_owned(),
+            });
         }
         let closed = u32::try_from(connection_ids.len()).unwrap();
         self.closed
@@ -147,13 +162,14 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
         broken: AtomicBool::default(),
     });
     let gateways = Arc::new(Recorder::default());
+    let closing = Closing::new(presence.clone(), gateways.clone());
     let clock = Arc::new(ManualClock::at(NOW_MS));
     let last_seen = LastSeen::new(100);
     Place {
         registration: Arc::new(Registration {
             presence: presence.clone(),
             revocations: revocations.clone(),
-            gateways: gateways.clone(),
+            closing: closing.clone(),
             clock: clock.clone(),
             last_seen: last_seen.clone(),
             lease_ms: LEASE_MS,
@@ -163,7 +179,7 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
         sign_out: SignOut {
             presence: presence.clone(),
             revocations: revocations.clone(),
-            gateways: gateways.clone(),
+            closing,
             clock: clock.clone(),
         },
         queries: Queries {

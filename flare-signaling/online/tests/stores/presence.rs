@@ -120,6 +120,14 @@ impl PresenceStore for Flawed {
         self.inner.lookup(&users).await
     }
 
+    async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError> {
+        let id = self.inner.lease(incarnation).await?;
+        Ok(match self.flaw {
+            Some(Flaw::NamesLeasesAlike) => id.map(|_| 1),
+            _ => id,
+        })
+    }
+
     async fn expire(&self) -> Result<Vec<DeviceKey>, PortError> {
         match self.flaw {
             Some(Flaw::ForgetsNoLease) => Ok(Vec::new()),
@@ -276,6 +284,10 @@ async fn renew(store: &Arc<dyn PresenceStore>, at: &str) -> Result<u64, String> 
     renewed.map_err(|it| it.to_string())
 }
 
+async fn lease_of(store: &Arc<dyn PresenceStore>, at: &str) -> Result<Option<u64>, String> {
+    store.lease(at).await.map_err(|it| it.to_string())
+}
+
 async fn leases(flaw: Option<Flaw>) -> Outcome {
     let store = subject(flaw);
     register(&store, "a", phone("t"), 1).await?;
@@ -290,7 +302,8 @@ async fn leases(flaw: Option<Flaw>) -> Outcome {
     later(&store, LEASE / 2 - shortly).await?;
     same("while it lasts", found(&store, "t").await?.len(), 1)?;
     later(&store, shortly).await?;
-    same("when it has ended", found(&store, "t").await?, Vec::new())
+    same("when it has ended", found(&store, "t").await?, Vec::new())?;
+    same("of its gateway", lease_of(&store, "a").await?, None)
 }
 
 async fn a_lease_for_what_stands_on_it(flaw: Option<Flaw>) -> Outcome {
@@ -299,6 +312,7 @@ async fn a_lease_for_what_stands_on_it(flaw: Option<Flaw>) -> Outcome {
     let first = renew(&store, "a").await?;
     register(&store, "a", phone("t"), 2).await?;
     same("while it is held", renew(&store, "a").await?, first)?;
+    same("as it is said", lease_of(&store, "a").await?, Some(first))?;
     let mut made = vec![0, first];
     let mut is_fresh = |what: &str, id: u64| {
         let fresh = !made.contains(&id);
