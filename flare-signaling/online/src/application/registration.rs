@@ -42,9 +42,9 @@ pub enum Outcome {
 }
 
 /// A connection whose token was alive before it was registered.
-struct Candidate<'a> {
-    /// Where to say what became of it.
-    outcome: &'a mut Outcome,
+struct Candidate {
+    /// Its place among the outcomes.
+    index: usize,
     device: DeviceKey,
     connection_id: u64,
     issued_s: i64,
@@ -91,7 +91,7 @@ impl Registration {
     /// between finds the registration, or is found by it. In between, a token that was issued ahead of our clock is noted, so that
     /// a revocation reaches it before our clock does.
     pub async fn register(
-        &self,
+        self: &Arc<Self>,
         gateway: &Gateway,
         connections: Vec<(Connection, i64)>,
     ) -> Result<Vec<Outcome>, PortError> {
@@ -100,14 +100,14 @@ impl Registration {
             .map(|(it, _)| it.device.clone())
             .collect();
         let not_before = self.revocations.not_before(&devices).await?;
-        let mut outcomes = vec![Outcome::Revoked; connections.len()];
+        let outcomes = vec![Outcome::Revoked; connections.len()];
         let (mut alive, mut candidates) = (Vec::new(), Vec::new());
-        for ((outcome, (connection, issued_s)), not_before_s) in
-            outcomes.iter_mut().zip(connections).zip(not_before)
+        for (index, ((connection, issued_s), not_before_s)) in
+            connections.into_iter().zip(not_before).enumerate()
         {
             if !is_dead(issued_s, not_before_s) {
                 candidates.push(Candidate {
-                    outcome,
+                    index,
                     device: connection.device.clone(),
                     connection_id: connection.connection_id,
                     issued_s,
@@ -124,11 +124,15 @@ impl Registration {
             .register(gateway, alive, self.max_devices, self.lease())
             .await?;
         self.lease_added.notify_one();
-        self.settle(gateway, candidates, registered).await?;
-        Ok(outcomes)
+        // In a task of its own: what was displaced is closed though the gateway waits for the answer no longer.
+        let settling = Arc::clone(self).settle(gateway.clone(), candidates, registered, outcomes);
+        tokio::spawn(settling).await.map_err(|error| PortError {
+            what: "registration",
+            why: error.to_string(),
+        })?
     }
 
-    async fn note_issued_ahead(&self, candidates: &[Candidate<'_>]) -> Result<(), PortError> {
+    async fn note_issued_ahead(&self, candidates: &[Candidate]) -> Result<(), PortError> {
         let now_s = self.clock.now_ms().div_euclid(1_000);
         let ahead: Vec<_> = candidates
             .iter()
@@ -143,11 +147,12 @@ impl Registration {
 
     /// Decides what became of those whose tokens were alive before they were registered, and closes what they displaced.
     async fn settle(
-        &self,
-        gateway: &Gateway,
-        candidates: Vec<Candidate<'_>>,
+        self: Arc<Self>,
+        gateway: Gateway,
+        candidates: Vec<Candidate>,
         registered: Vec<Registered>,
-    ) -> Result<(), PortError> {
+        mut outcomes: Vec<Outcome>,
+    ) -> Result<Vec<Outcome>, PortError> {
         let devices: Vec<DeviceKey> = candidates.iter().map(|it| it.device.clone()).collect();
         let not_before = match self.revocations.not_before(&devices).await {
             Ok(not_before) => not_before,
@@ -163,7 +168,7 @@ impl Registration {
             candidates.into_iter().zip(registered).zip(not_before)
         {
             let revoked = is_dead(candidate.issued_s, not_before_s);
-            *candidate.outcome = match registered {
+            let outcome = match registered {
                 Registered::TooManyDevices => Outcome::TooManyDevices {
                     limit: self.max_devices,
                 },
@@ -181,13 +186,16 @@ impl Registration {
                     Outcome::Stands
                 }
             };
+            if let Some(place) = outcomes.get_mut(candidate.index) {
+                *place = outcome;
+            }
         }
         self.close(replaced, CloseReason::Replaced, REPLACED);
         self.close(lost, CloseReason::ConnectAgain, LOST);
-        if dead.is_empty() {
-            return Ok(());
+        if !dead.is_empty() {
+            self.unregister(&gateway.incarnation, &dead).await?;
         }
-        self.unregister(&gateway.incarnation, &dead).await
+        Ok(outcomes)
     }
 
     /// Closes displaced connections. Nobody waits for it: their gateway may have gone, and takes long then to be given up.

@@ -100,6 +100,8 @@ enum Meanwhile {
     Revoked(DeviceKey),
     /// The store breaks.
     Broken,
+    /// The store does not answer for a while.
+    Held,
 }
 
 /// The revocations, with what is to happen after the next read.
@@ -107,6 +109,8 @@ struct Revocations {
     inner: SqliteRevocationStore,
     after_next_read: Mutex<Option<Meanwhile>>,
     broken: AtomicBool,
+    /// Reads wait while this is true.
+    held: watch::Sender<bool>,
 }
 
 #[async_trait]
@@ -126,6 +130,7 @@ impl RevocationStore for Revocations {
                 why: "broken".to_owned(),
             });
         }
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
         let read = self.inner.not_before(devices).await?;
         let meanwhile = self.after_next_read.lock().unwrap().take();
         match meanwhile {
@@ -133,6 +138,9 @@ impl RevocationStore for Revocations {
                 self.inner.revoke(&device, NOW_S).await?;
             }
             Some(Meanwhile::Broken) => self.broken.store(true, Ordering::SeqCst),
+            Some(Meanwhile::Held) => {
+                self.held.send_replace(true);
+            }
             None => {}
         }
         Ok(read)
@@ -160,6 +168,7 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
             .unwrap(),
         after_next_read: Mutex::default(),
         broken: AtomicBool::default(),
+        held: watch::Sender::default(),
     });
     let gateways = Arc::new(Recorder::default());
     let closing = Closing::new(presence.clone(), gateways.clone());

@@ -1,5 +1,7 @@
 //! Registration while the revocations change or break.
 
+use std::time::Duration;
+
 use flare_signaling_online::application::{ports::CloseReason, registration::Outcome};
 
 use super::{Meanwhile, NOW_MS, NOW_S, Place, connection, device, gateway, place};
@@ -37,6 +39,26 @@ async fn what_was_displaced_is_closed_though_the_revocations_cannot_be_read_agai
     let second = (connection("alice", "phone", 2), NOW_S);
     let outcomes = place.registration.register(&gateway(), vec![second]).await;
     assert!(outcomes.is_err(), "{outcomes:?}");
+    assert_eq!(
+        place.gateways.calls(1).await,
+        [("g1".to_owned(), vec![1], CloseReason::Replaced)]
+    );
+}
+
+#[tokio::test]
+async fn what_was_displaced_is_closed_though_the_gateway_waits_no_longer_for_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = connected(folder.path(), Meanwhile::Held).await;
+    let stands = async {
+        while place.standing().await != [2] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        outcome = place.registers(connection("alice", "phone", 2), NOW_S) => panic!("{outcome:?}"),
+        stands = tokio::time::timeout(Duration::from_secs(10), stands) => stands.unwrap(),
+    }
+    place.revocations.held.send_replace(false);
     assert_eq!(
         place.gateways.calls(1).await,
         [("g1".to_owned(), vec![1], CloseReason::Replaced)]
