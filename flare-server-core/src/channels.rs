@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 use tonic::{
     Status,
     body::Body,
@@ -104,6 +105,18 @@ impl Channels {
             shared: Arc::clone(&self.shared),
             target: Target::Service(service.into()),
         }
+    }
+
+    /// Where this process answers as `service`, as it tells others; empty: in process only. None: it does not run it, or is still starting.
+    pub fn local_endpoint(&self, service: &str) -> Option<String> {
+        let local = self.shared.local.get()?;
+        let runs_here = local.services.contains(&service);
+        runs_here.then(|| local.endpoint.clone().unwrap_or_default())
+    }
+
+    /// Where the registry says that `service` answers, kept current.
+    pub fn named_endpoints(&self, service: &str) -> watch::Receiver<Vec<String>> {
+        self.shared.registry.endpoints(service)
     }
 
     /// A channel to the one process whose inner listener answers at `endpoint`; empty: this process.

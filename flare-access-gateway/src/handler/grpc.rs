@@ -1,9 +1,6 @@
 //! `flare.access.v1.AccessGatewayService`: what other services put out to connections, and which they close.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use flare_core::{
     codec::{Codec, Payload, ServerFrame},
@@ -37,7 +34,6 @@ pub struct Grpc {
     connections: Arc<Connections>,
     spans: Spans,
     closed: CancellationToken,
-    had_a_stream: AtomicBool,
 }
 
 impl Grpc {
@@ -47,7 +43,6 @@ impl Grpc {
             connections,
             spans,
             closed,
-            had_a_stream: AtomicBool::new(false),
         }
     }
 }
@@ -60,10 +55,8 @@ impl AccessGatewayService for Grpc {
         &self,
         request: Request<Streaming<DeliverBatch>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        if self.had_a_stream.swap(true, Ordering::Relaxed) {
-            // What an earlier stream had taken and not answered may be lost.
-            self.connections.hint(&self.connections.all());
-        }
+        // What was to go out before may be lost: on an earlier stream, or while there was none.
+        self.connections.hint(&self.connections.all());
         let mut batches = request.into_inner();
         let (outcomes, answered) = mpsc::channel(OUTCOMES_AHEAD);
         let connections = Arc::clone(&self.connections);

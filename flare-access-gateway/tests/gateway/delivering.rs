@@ -18,14 +18,16 @@ use crate::{
     wire::event,
 };
 
-struct Push {
+struct Push<'a> {
+    gateway: &'a Gateway,
     batches: mpsc::Sender<DeliverBatch>,
     outcomes: Streaming<DeliverOutcome>,
-    incarnation: String,
+    /// That batches name in place of the gateway's own.
+    other_incarnation: Option<String>,
 }
 
-impl Push {
-    async fn open(gateway: &Gateway) -> Self {
+impl<'a> Push<'a> {
+    async fn open(gateway: &'a Gateway) -> Self {
         let (batches, receiver) = mpsc::channel(4);
         let outcomes = gateway
             .inner()
@@ -34,9 +36,19 @@ impl Push {
             .expect("opens")
             .into_inner();
         Self {
+            gateway,
             batches,
             outcomes,
-            incarnation: gateway.incarnation(),
+            other_incarnation: None,
+        }
+    }
+
+    fn batch(&self, batch_id: u64, deliveries: Vec<Delivery>) -> DeliverBatch {
+        let other = self.other_incarnation.clone();
+        DeliverBatch {
+            batch_id,
+            incarnation: other.unwrap_or_else(|| self.gateway.incarnation()),
+            deliveries,
         }
     }
 
@@ -45,11 +57,7 @@ impl Push {
             payload: Some(payload),
             connection_ids,
         }];
-        let batch = DeliverBatch {
-            batch_id: 5,
-            incarnation: self.incarnation.clone(),
-            deliveries,
-        };
+        let batch = self.batch(5, deliveries);
         self.batches.send(batch).await.expect("sends");
         let outcome = self
             .outcomes
@@ -86,9 +94,9 @@ async fn delivered(client: &mut Client, count: usize) -> Vec<u64> {
 #[tokio::test]
 async fn events_reach_both_codecs_in_order_and_the_gone_are_named() {
     let gateway = Gateway::start().await;
+    let mut push = Push::open(&gateway).await;
     let mut proto = gateway.client(Codec::Proto, "alice", "phone").await;
     let mut json = gateway.client(Codec::Json, "bob", "phone").await;
-    let mut push = Push::open(&gateway).await;
     let targets = vec![proto.connection_id, json.connection_id, 999];
     for seq in 1..=20 {
         assert_eq!(
@@ -103,7 +111,7 @@ async fn events_reach_both_codecs_in_order_and_the_gone_are_named() {
     let expected: Vec<u64> = (1..=20).collect();
     assert_eq!(delivered(&mut proto, 20).await, expected);
     assert_eq!(delivered(&mut json, 20).await, expected);
-    push.incarnation = "another".to_owned();
+    push.other_incarnation = Some("another".to_owned());
     assert_eq!(
         push.put(
             delivery::Payload::Event(event("room", 21, 10)),
@@ -117,8 +125,8 @@ async fn events_reach_both_codecs_in_order_and_the_gone_are_named() {
 #[tokio::test]
 async fn a_signal_reaches_its_targets_and_an_event_that_is_none_hurts_nobody() {
     let gateway = Gateway::start().await;
-    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
     let mut push = Push::open(&gateway).await;
+    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
     let rubbish = delivery::Payload::Event(vec![0xff; 9].into());
     assert!(
         push.put(rubbish, vec![client.connection_id])
@@ -138,31 +146,28 @@ async fn a_signal_reaches_its_targets_and_an_event_that_is_none_hurts_nobody() {
     assert!(matches!(client.frame().await, ServerFrame::Signal(given) if given == typing));
 }
 
+/// Whoever opens one knows nothing of what was lost before: on an earlier one, or while there was none.
 #[tokio::test]
-async fn a_second_stream_of_deliveries_tells_everybody_to_sync() {
+async fn every_stream_of_deliveries_tells_everybody_to_sync() {
     let gateway = Gateway::start().await;
     let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
-    let mut first = Push::open(&gateway).await;
-    first
-        .put(
-            delivery::Payload::Event(event("room", 1, 10)),
-            vec![client.connection_id],
-        )
-        .await;
-    assert_eq!(delivered(&mut client, 1).await, [1]);
-    drop(first);
-    let _second = Push::open(&gateway).await;
-    match client.frame().await {
-        ServerFrame::SyncHint(hint) => assert!(hint.conversation_ids.is_empty()),
-        other => panic!("a hint, not {other:?}"),
+    for _ in 0..2 {
+        let mut push = Push::open(&gateway).await;
+        match client.frame().await {
+            ServerFrame::SyncHint(hint) => assert!(hint.conversation_ids.is_empty()),
+            other => panic!("a hint, not {other:?}"),
+        }
+        let event = delivery::Payload::Event(event("room", 1, 10));
+        push.put(event, vec![client.connection_id]).await;
+        assert_eq!(delivered(&mut client, 1).await, [1]);
     }
 }
 
 #[tokio::test]
 async fn a_slow_reader_is_told_to_sync_and_then_closed() {
     let gateway = Gateway::with(|config| config.outbound_bytes = 300_000).await;
-    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     let mut push = Push::open(&gateway).await;
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
     // Until the second overflow the gateway takes all; what the sockets buffer is the system's affair.
     let mut gone = Vec::new();
     let mut seq = 0;
@@ -206,18 +211,14 @@ async fn a_slow_reader_is_told_to_sync_and_then_closed() {
 #[tokio::test]
 async fn a_reader_that_is_slow_for_a_moment_is_told_what_to_sync_and_stays() {
     let gateway = Gateway::with(|config| config.outbound_bytes = 300_000).await;
-    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
     let mut push = Push::open(&gateway).await;
+    let mut client = gateway.client(Codec::Json, "alice", "phone").await;
     // More than may wait, in one batch, which no reader is quick enough for.
     let deliveries = (1..=7).map(|seq| Delivery {
         payload: Some(delivery::Payload::Event(event("room", seq, 60_000))),
         connection_ids: vec![client.connection_id],
     });
-    let batch = DeliverBatch {
-        batch_id: 1,
-        incarnation: push.incarnation.clone(),
-        deliveries: deliveries.collect(),
-    };
+    let batch = push.batch(1, deliveries.collect());
     push.batches.send(batch).await.expect("sends");
     let outcome = push
         .outcomes
@@ -240,6 +241,7 @@ async fn a_reader_that_is_slow_for_a_moment_is_told_what_to_sync_and_stays() {
 async fn what_is_delivered_before_the_connected_comes_after_it() {
     let gateway = Gateway::start().await;
     gateway.world.online.holds_registrations.send_replace(true);
+    let mut push = Push::open(&gateway).await;
     let mut client = gateway.open(Codec::Proto).await;
     let token = crate::harness::token("alice", "*");
     let connecting = client.connect(&token, "phone");
@@ -256,7 +258,6 @@ async fn what_is_delivered_before_the_connected_comes_after_it() {
             .copied()
             .next()
             .expect("one");
-        let mut push = Push::open(&gateway).await;
         assert!(
             push.put(delivery::Payload::Event(event("room", 1, 10)), vec![id])
                 .await

@@ -33,12 +33,13 @@ const GROUP: &str = "push";
 pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Parts, ServiceError> {
     let bus = platform.event_bus().await?;
     let presence: Arc<dyn Presence> = Arc::new(GrpcPresence::new(&platform.channels));
-    let gateways: Arc<dyn Gateways> = Arc::new(GrpcGateways::new(
+    let streams = Arc::new(GrpcGateways::new(
         platform.channels.clone(),
         platform.shutdown.clone(),
         config.gateway_queue_batches,
         Duration::from_millis(config.gateway_deadline_ms),
     ));
+    let gateways: Arc<dyn Gateways> = Arc::clone(&streams) as _;
     let source = Arc::new(GrpcRosterSource::new(&platform.channels));
     let rosters = Rosters::new(source, config.max_roster_members);
     let deliver = Deliver {
@@ -53,6 +54,11 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
         rosters,
     };
 
+    let ready = platform.readiness.register("push-server");
+    let streams = Task::new("push-server.gateways", async move {
+        streams.keep_open(ready).await;
+        Ok(())
+    });
     let shutdown = platform.shutdown.clone();
     let events = Task::new("push-server.events", async move {
         let subscription = bus
@@ -76,7 +82,7 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
     Ok(Parts {
         routes: vec![Routes::new(PushSchedulerServiceServer::new(Grpc { queue }))],
         services: vec![service::PUSH_SERVER],
-        tasks: vec![events, signals],
+        tasks: vec![streams, events, signals],
         edges: Vec::new(),
     })
 }

@@ -18,26 +18,34 @@ use flare_proto::{
     },
     client,
 };
-use flare_server_core::{channels::Channels, shutdown::Shutdown};
+use flare_server_core::{
+    channels::{Channels, ServiceChannel},
+    readiness::ReadyHandle,
+    registry::service,
+    shutdown::Shutdown,
+};
 use prost::Message;
 use tokio::sync::{
     Notify,
     mpsc::{self, error::SendError},
+    watch,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::application::ports::{Delivery, Gateway, Gateways, Payload};
 
-/// A gateway that was not reached for so long is forgotten until something goes to it again: longer than any lease, after which its connections
-/// register anew and sync, and longer than a cut between the two is left alone.
+/// A gateway that was not reached for so long, and that the registry does not name, is forgotten until something goes to it again. It is longer
+/// than any lease, after which its connections register anew and sync. What waited for it is lost; the next stream makes up for that, too.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
-/// Streams to gateways, opened by the first delivery.
+/// Streams to gateways: to this process's own and to those that the registry names as long as [`keep_open`](Self::keep_open) runs, to others from
+/// the first delivery on. Every stream makes its gateway tell its connections to sync, so what was lost before, by whomever, is made up for.
 pub struct GrpcGateways {
     channels: Channels,
     shutdown: Shutdown,
-    links: Mutex<HashMap<Gateway, Link>>,
+    /// By endpoint.
+    links: Mutex<HashMap<String, Link>>,
     queue: usize,
     deadline: Duration,
 }
@@ -47,6 +55,8 @@ pub struct GrpcGateways {
 struct Link {
     queue: mpsc::Sender<DeliverBatch>,
     loss: Arc<Loss>,
+    /// Whether a stream has ever been open.
+    opened: watch::Receiver<bool>,
 }
 
 /// That batches are lost until another stream is opened. The gateway tells its connections to sync when it opens, so it makes up for all that
@@ -88,27 +98,52 @@ impl GrpcGateways {
         }
     }
 
-    fn link(&self, gateway: &Gateway) -> Link {
+    /// Opens a stream to every gateway that is known without a delivery, and to each that comes to be known, until the process drains. It is ready
+    /// when the one to this process's own gateway is open: then no connection comes before the stream.
+    pub async fn keep_open(&self, ready: ReadyHandle) {
+        if let Some(own) = self.channels.local_endpoint(service::ACCESS_GATEWAY) {
+            let mut opened = self.link(&own).opened;
+            self.shutdown.or_drain(opened.wait_for(|it| *it)).await;
+        }
+        ready.set(true);
+        let mut named = self.channels.named_endpoints(service::ACCESS_GATEWAY);
+        loop {
+            for endpoint in &*named.borrow_and_update() {
+                self.link(endpoint);
+            }
+            if !matches!(self.shutdown.or_drain(named.changed()).await, Some(Ok(()))) {
+                break;
+            }
+        }
+        self.shutdown.draining().await;
+    }
+
+    fn link(&self, endpoint: &str) -> Link {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(link) = links.get(gateway).filter(|it| !it.queue.is_closed()) {
+        if let Some(link) = links.get(endpoint).filter(|it| !it.queue.is_closed()) {
             return link.clone();
         }
         links.retain(|_, link| !link.queue.is_closed());
-        let (sender, receiver) = mpsc::channel(self.queue);
-        let client = AccessGatewayServiceClient::new(self.channels.endpoint(&gateway.endpoint))
-            .max_encoding_message_size(usize::MAX);
+        let (queue, batches) = mpsc::channel(self.queue);
+        let (opened, has_opened) = watch::channel(false);
         let link = Link {
-            queue: sender,
+            queue,
             loss: Arc::default(),
+            opened: has_opened,
         };
-        tokio::spawn(run(
+        let client = AccessGatewayServiceClient::new(self.channels.endpoint(endpoint))
+            .max_encoding_message_size(usize::MAX);
+        let keeper = Keeper {
             client,
-            gateway.clone(),
-            receiver,
-            Arc::clone(&link.loss),
-            self.shutdown.clone(),
-        ));
-        links.insert(gateway.clone(), link.clone());
+            endpoint: endpoint.to_owned(),
+            batches,
+            loss: Arc::clone(&link.loss),
+            opened,
+            channels: self.channels.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        tokio::spawn(keeper.run());
+        links.insert(endpoint.to_owned(), link.clone());
         link
     }
 }
@@ -122,7 +157,7 @@ impl Gateways for GrpcGateways {
             deliveries: deliveries.into_iter().filter_map(encode).collect(),
         };
         while !self.shutdown.is_draining() {
-            let Link { queue, loss } = self.link(gateway);
+            let Link { queue, loss, .. } = self.link(&gateway.endpoint);
             if loss.lasts() {
                 // The next stream makes up for this one too, and nobody else has to wait for it.
                 return;
@@ -160,47 +195,14 @@ fn signal(bytes: Bytes) -> Option<client::Signal> {
 
 /// Keeps a stream to one gateway. What a broken stream had taken is lost, and so is what came while the gateway took nothing; the next one is
 /// opened at once and not with the next delivery, as the gateway tells its connections to sync when it opens.
-async fn run(
-    mut client: AccessGatewayServiceClient<flare_server_core::channels::ServiceChannel>,
-    gateway: Gateway,
-    mut queue: mpsc::Receiver<DeliverBatch>,
+struct Keeper {
+    client: AccessGatewayServiceClient<ServiceChannel>,
+    endpoint: String,
+    batches: mpsc::Receiver<DeliverBatch>,
     loss: Arc<Loss>,
+    opened: watch::Sender<bool>,
+    channels: Channels,
     shutdown: Shutdown,
-) {
-    let backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .with_total_delay(Some(FORGET_AFTER))
-        .without_max_times();
-    let mut pauses = backoff.build();
-    loop {
-        loss.end(&mut queue);
-        let ended = tokio::select! {
-            ended = stream(&mut client, &mut queue, &shutdown) => ended,
-            () = loss.begun.notified() => Ok(End::Stuck),
-        };
-        match ended {
-            Ok(End::QueueClosed | End::Drained) => return,
-            Ok(End::Broken { delivered }) => {
-                if delivered {
-                    pauses = backoff.build();
-                }
-                tracing::info!(gateway = %gateway.incarnation, "stream to gateway ended; opening another");
-            }
-            Ok(End::Stuck) => pauses = backoff.build(),
-            Err(status) => {
-                tracing::debug!(gateway = %gateway.incarnation, %status, "gateway is not reached");
-            }
-        }
-        let Some(pause) = pauses.next() else {
-            tracing::warn!(gateway = %gateway.incarnation, "gateway was not reached for long; forgotten");
-            return;
-        };
-        if shutdown.or_drain(tokio::time::sleep(pause)).await.is_none() {
-            return;
-        }
-    }
 }
 
 enum End {
@@ -210,43 +212,96 @@ enum End {
     Broken { delivered: bool },
 }
 
-async fn stream(
-    client: &mut AccessGatewayServiceClient<flare_server_core::channels::ServiceChannel>,
-    queue: &mut mpsc::Receiver<DeliverBatch>,
-    shutdown: &Shutdown,
-) -> Result<End, Status> {
-    let (sender, receiver) = mpsc::channel(1);
-    let mut outcomes = client
-        .deliver(ReceiverStream::new(receiver))
-        .await?
-        .into_inner();
-    let mut delivered = false;
-    loop {
-        tokio::select! {
-            batch = queue.recv() => match batch {
-                None => return Ok(End::QueueClosed),
-                Some(batch) => {
-                    // A full stream must not keep its outcomes from being read.
-                    let mut batch = Some(batch);
-                    while batch.is_some() {
-                        tokio::select! {
-                            permit = sender.reserve() => match (permit, batch.take()) {
-                                (Ok(permit), Some(batch)) => permit.send(batch),
-                                _ => return Ok(End::Broken { delivered }),
-                            },
-                            outcome = outcomes.message() => match outcome? {
-                                Some(outcome) => { note(&outcome); delivered = true; }
-                                None => return Ok(End::Broken { delivered }),
-                            },
+impl Keeper {
+    async fn run(mut self) {
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .with_total_delay(Some(FORGET_AFTER))
+            .without_max_times();
+        let mut pauses = backoff.build();
+        let loss = Arc::clone(&self.loss);
+        loop {
+            loss.end(&mut self.batches);
+            let ended = tokio::select! {
+                ended = self.stream() => ended,
+                () = loss.begun.notified() => Ok(End::Stuck),
+            };
+            match ended {
+                Ok(End::QueueClosed | End::Drained) => return,
+                Ok(End::Broken { delivered }) => {
+                    if delivered {
+                        pauses = backoff.build();
+                    }
+                    tracing::info!(endpoint = %self.endpoint, "stream to gateway ended; opening another");
+                }
+                Ok(End::Stuck) => pauses = backoff.build(),
+                Err(status) => {
+                    tracing::debug!(endpoint = %self.endpoint, %status, "gateway is not reached");
+                }
+            }
+            let pause = match pauses.next() {
+                Some(pause) => pause,
+                None if self.is_named() => {
+                    pauses = backoff.build();
+                    continue;
+                }
+                None => {
+                    tracing::warn!(endpoint = %self.endpoint, "gateway was not reached for long; forgotten");
+                    return;
+                }
+            };
+            let paused = tokio::time::sleep(pause);
+            if self.shutdown.or_drain(paused).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the gateway is known without a delivery.
+    fn is_named(&self) -> bool {
+        let own = self.channels.local_endpoint(service::ACCESS_GATEWAY);
+        let named = self.channels.named_endpoints(service::ACCESS_GATEWAY);
+        own.as_ref() == Some(&self.endpoint) || named.borrow().contains(&self.endpoint)
+    }
+
+    async fn stream(&mut self) -> Result<End, Status> {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut outcomes = self
+            .client
+            .deliver(ReceiverStream::new(receiver))
+            .await?
+            .into_inner();
+        self.opened.send_replace(true);
+        let mut delivered = false;
+        loop {
+            tokio::select! {
+                batch = self.batches.recv() => match batch {
+                    None => return Ok(End::QueueClosed),
+                    Some(batch) => {
+                        // A full stream must not keep its outcomes from being read.
+                        let mut batch = Some(batch);
+                        while batch.is_some() {
+                            tokio::select! {
+                                permit = sender.reserve() => match (permit, batch.take()) {
+                                    (Ok(permit), Some(batch)) => permit.send(batch),
+                                    _ => return Ok(End::Broken { delivered }),
+                                },
+                                outcome = outcomes.message() => match outcome? {
+                                    Some(outcome) => { note(&outcome); delivered = true; }
+                                    None => return Ok(End::Broken { delivered }),
+                                },
+                            }
                         }
                     }
-                }
-            },
-            outcome = outcomes.message() => match outcome? {
-                Some(outcome) => { note(&outcome); delivered = true; }
-                None => return Ok(End::Broken { delivered }),
-            },
-            () = shutdown.draining() => return Ok(End::Drained),
+                },
+                outcome = outcomes.message() => match outcome? {
+                    Some(outcome) => { note(&outcome); delivered = true; }
+                    None => return Ok(End::Broken { delivered }),
+                },
+                () = self.shutdown.draining() => return Ok(End::Drained),
+            }
         }
     }
 }
