@@ -50,6 +50,8 @@ pub fn dead_letter_topic(topic: &str) -> String {
 /// - **Reject** puts the record named into [`dead_letter_topic`], durably; those before it count as
 ///   handled, those after it come again.
 /// - **Shared.** Subscriptions of one group share its records: each goes to one of them.
+/// - **Told.** [`BatchHandler::reassigned`] is called before a handler's first batch, and again whenever other
+///   members of its group may have been given records that would have come to it, before its next batch.
 /// - **Stopped.** When [`Subscription::shutdown`] has returned, its handler is not called again.
 /// - **Ascending.** The positions in a batch, and from batch to batch, ascend, unless a batch comes
 ///   again. They need not be dense.
@@ -139,6 +141,11 @@ pub trait BatchHandler: Send + Sync + 'static {
     /// Handles a batch, which is never empty. Has to be idempotent: a batch comes again after
     /// [`Handled::Retry`], and may after a crash.
     async fn handle(&self, batch: &[BusRecord]) -> Handled;
+
+    /// Which records come to this handler has changed: from here on, or for a while until now, others of
+    /// its group are given some. What it remembers of earlier records may miss what theirs said. Never
+    /// called while it handles a batch.
+    async fn reassigned(&self) {}
 }
 
 /// What became of a batch.

@@ -133,6 +133,7 @@ enum Flaw {
     TakesRetryForOk,
     TakesRejectForOk,
     GivesAllToEachMember,
+    TellsNobody,
     GoesOnAfterShutdown,
     HidesPositions,
     ReleasesTooMuch,
@@ -192,6 +193,12 @@ impl BatchHandler for FlawedHandler {
             (Flaw::TakesRejectForOk, Handled::Reject { .. }) => Handled::Ok,
             (Flaw::TakesRetryForOk, Handled::Retry) if batch.len() > 1 => Handled::Ok,
             (_, handled) => handled,
+        }
+    }
+
+    async fn reassigned(&self) {
+        if self.flaw != Flaw::TellsNobody {
+            self.inner.reassigned().await;
         }
     }
 }
@@ -325,6 +332,7 @@ async fn a_bus_that_breaks_one_obligation_fails_that_test_only() {
         (Flaw::TakesRetryForOk, "retry"),
         (Flaw::TakesRejectForOk, "reject"),
         (Flaw::GivesAllToEachMember, "shared"),
+        (Flaw::TellsNobody, "told"),
         (Flaw::GoesOnAfterShutdown, "stopped"),
         (Flaw::HidesPositions, "ascending"),
         (Flaw::ReleasesTooMuch, "released"),

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use flare_proto::message::{self, EventHeader, EventKind};
 use flare_push_server::{
     application::{
         deliver::Deliver,
@@ -22,8 +23,13 @@ use flare_push_server::{
         event::{Conversation, Event, MemberChange},
         roster::Roster,
     },
+    handler::events::Events,
 };
-use flare_server_core::telemetry::Spans;
+use flare_server_core::{
+    event_bus::{BatchHandler, BusRecord, Handled},
+    telemetry::Spans,
+};
+use prost::Message;
 use tokio::sync::oneshot;
 
 type Sent = (String, Bytes, Vec<u64>);
@@ -222,6 +228,46 @@ async fn a_group_follows_the_member_events_of_its_stream() {
         .await
         .unwrap();
     assert_eq!(outside.sent()[0].2, [1, 3]);
+}
+
+/// A record of the stream: a message of the group.
+fn record(seq: u64) -> BusRecord {
+    let conversation = conversation();
+    let header = EventHeader {
+        tenant_id: conversation.tenant,
+        conversation_id: conversation.id,
+        seq,
+        kind: EventKind::MessageCreated.into(),
+        ..EventHeader::default()
+    };
+    let event = message::Event {
+        header: Some(header),
+        ..message::Event::default()
+    };
+    BusRecord {
+        key: Bytes::new(),
+        payload: event.encode_to_vec().into(),
+        position: seq,
+    }
+}
+
+/// Another process is given the group's records for a while, the one by which bob goes among them.
+#[tokio::test]
+async fn a_roster_is_not_kept_while_others_are_given_the_stream() {
+    let outside = Arc::new(Outside::default());
+    outside.connect("alice", 0, 1, "desk");
+    outside.connect("bob", 0, 2, "desk");
+    let [alice, bob] = ["alice", "bob"].map(|it| (it.to_owned(), 1));
+    *outside.roster.lock().unwrap() = Some(Roster::new(1, [alice.clone(), bob]));
+    let events = Events {
+        deliver: deliver(&outside),
+    };
+    assert_eq!(events.handle(&[record(2)]).await, Handled::Ok);
+    assert_eq!(outside.sent()[0].2, [1, 2]);
+    *outside.roster.lock().unwrap() = Some(Roster::new(3, [alice]));
+    events.reassigned().await;
+    assert_eq!(events.handle(&[record(4)]).await, Handled::Ok);
+    assert_eq!(outside.sent()[0].2, [1]);
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ pub fn event_bus_obligations() -> Vec<Obligation<dyn EventBusSite>> {
         retry,
         reject,
         shared,
+        told,
         stopped,
         ascending,
         released,
@@ -304,6 +305,27 @@ async fn shared(site: Site) -> Verdict {
     ensure(count() == 20, || {
         format!("the group was given 20 records {} times", count())
     })
+}
+
+async fn told(site: Site) -> Verdict {
+    let mut bus = site.open().await;
+    let [first, second] = [Recorder::new([]), Recorder::new([])];
+    // The first is given a record, misses one, and is given the next.
+    for (index, handler) in (0..).zip([&first, &second, &first]) {
+        let before = handler.batches().len();
+        let subscription = bus
+            .subscribe(TOPIC, "group", handler.clone())
+            .await
+            .map_err(violated)?;
+        publish(&*bus, index..index + 1).await?;
+        handler.seen_last(text(index)).await;
+        drop(subscription);
+        bus = site.restart().await;
+        ensure(handler.told_after().contains(&before), || {
+            format!("a handler was given record {index} untold")
+        })?;
+    }
+    Ok(())
 }
 
 async fn stopped(site: Site) -> Verdict {

@@ -51,6 +51,8 @@ impl Delivery {
             pauses: self.bus.options.retry.build(),
         };
         run.keep().await;
+        // Whoever had the turn before was given records meanwhile.
+        self.handler.reassigned().await;
         while !self.stop.is_cancelled() && run.step().await.is_ok() {}
         run.keep().await;
     }

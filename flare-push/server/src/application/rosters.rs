@@ -8,7 +8,7 @@ use super::ports::{PortError, RosterSource};
 use crate::domain::{event::Conversation, roster::Roster};
 
 /// Rosters of conversations seen lately, bounded by their members together. What is in memory was put there by the stream's one reader, who
-/// brings it up to date with every member event.
+/// brings it up to date with every member event, and forgets it when he may have missed one.
 #[derive(Clone)]
 pub struct Rosters {
     source: Arc<dyn RosterSource>,
@@ -56,5 +56,10 @@ impl Rosters {
     /// Puts a roster that a member event changed. Only the stream's one reader calls this.
     pub async fn put(&self, conversation: &Conversation, roster: Arc<Roster>) {
         self.kept.insert(conversation.clone(), roster).await;
+    }
+
+    /// Keeps none of them: other readers are given parts of the stream, or were. Only the stream's one reader calls this.
+    pub fn forget_all(&self) {
+        self.kept.invalidate_all();
     }
 }

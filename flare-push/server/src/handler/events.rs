@@ -45,6 +45,10 @@ impl BatchHandler for Events {
             Err(_) => Handled::Retry,
         }
     }
+
+    async fn reassigned(&self) {
+        self.deliver.rosters.forget_all();
+    }
 }
 
 fn parse(payload: &Bytes) -> Result<Event, NoEvent> {

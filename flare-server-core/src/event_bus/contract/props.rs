@@ -1,7 +1,7 @@
 //! What the tests are played with: a handler that takes notes, and a view.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +16,8 @@ pub(super) struct Recorder {
     batches: watch::Sender<Vec<Vec<BusRecord>>>,
     /// Whether it answers at all.
     answering: watch::Sender<bool>,
+    /// After how many batches it was told that its records have changed.
+    told_after: Mutex<Vec<usize>>,
 }
 
 impl Recorder {
@@ -24,6 +26,7 @@ impl Recorder {
             answers: Mutex::new(answers.into_iter().collect()),
             batches: watch::Sender::new(Vec::new()),
             answering: watch::Sender::new(true),
+            told_after: Mutex::default(),
         })
     }
 
@@ -40,6 +43,16 @@ impl Recorder {
 
     pub(super) fn batches(&self) -> Vec<Vec<BusRecord>> {
         self.batches.borrow().clone()
+    }
+
+    pub(super) fn told_after(&self) -> Vec<usize> {
+        self.told().clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.told_after
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn until(
@@ -89,6 +102,10 @@ impl BatchHandler for Recorder {
         );
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.pop_front().unwrap_or(Handled::Ok)
+    }
+
+    async fn reassigned(&self) {
+        self.told().push(self.batches.borrow().len());
     }
 }
 
