@@ -218,7 +218,7 @@ pub const GROUPS: &[Group] = &[
             key("Read positions that wait to be written", "session.max_waiting_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(SESSION_LIMITS),
             key("Signals on their way in a gateway", "access_gateway.signal_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Signals of a session that wait to be handed to push-server", "session.max_waiting_signals", "lost: a read mark comes with the next one").shown_by(SESSION_SIGNALS),
-            key("Signals on their way in push-server", "push_server.signal_queue", "lost: typing is told again, a read mark comes with the next one").shown_by(PUSH_SIGNALS),
+            key("Signals on their way in push-server", "push_server.signal_queue", "lost: typing is told again, another user's read mark comes with the next one, devices that miss what their own user did are told to sync").shown_by(PUSH_SIGNALS),
             key("Bytes of the log, if above 0", "log.max_bytes", "the oldest segments that the store has go, even if somebody still reads them").shown_by(LOG_RETENTION),
             key("Age of the log in seconds, if above 0", "log.max_age_s", "older segments go once the store has them, even if somebody still reads them").shown_by(LOG_RETENTION),
             key("Time of a drain", "process.drain_ms", "the process ends all the same, and says what still ran").shown_by(DRAIN),

@@ -12,7 +12,7 @@ use flare_proto::{
         CloseConnectionsRequest, CloseConnectionsResponse, DeliverBatch, DeliverOutcome, Delivery,
         access_gateway_service_server::AccessGatewayService, delivery,
     },
-    client::{CloseReason, Signal, signal},
+    client::{CloseReason, Signal, SyncHint, signal},
 };
 use flare_server_core::{
     error::Refusal,
@@ -174,6 +174,9 @@ fn put_out_one(
         Some(delivery::Payload::Signal(signal)) => {
             Prepared::Signal(Box::new(PreparedSignal::new(signal)))
         }
+        Some(delivery::Payload::SyncHint(hint)) => {
+            Prepared::Signal(Box::new(PreparedSignal::in_place_of_some(hint)))
+        }
         None => return,
     };
     for id in delivery.connection_ids {
@@ -198,7 +201,7 @@ enum Prepared {
     Signal(Box<PreparedSignal>),
 }
 
-/// A signal, encoded at most once per codec.
+/// A signal, or a hint in place of some, encoded at most once per codec.
 struct PreparedSignal {
     frame: ServerFrame,
     transient: bool,
@@ -211,6 +214,14 @@ impl PreparedSignal {
         Self {
             frame: ServerFrame::Signal(signal),
             transient,
+            encoded: Default::default(),
+        }
+    }
+
+    fn in_place_of_some(hint: SyncHint) -> Self {
+        Self {
+            frame: ServerFrame::SyncHint(hint),
+            transient: false,
             encoded: Default::default(),
         }
     }

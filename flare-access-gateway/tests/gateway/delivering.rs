@@ -3,7 +3,9 @@
 use flare_core::codec::{ClientFrame, Codec, ServerFrame};
 use flare_proto::{
     access::{DeliverBatch, DeliverOutcome, Delivery, delivery},
-    client::{Ack, ClientSignal, CloseReason, Position, Signal, Typing, client_signal, signal},
+    client::{
+        Ack, ClientSignal, CloseReason, Position, Signal, SyncHint, Typing, client_signal, signal,
+    },
     common::ErrorCode,
     message::Event,
 };
@@ -123,7 +125,7 @@ async fn events_reach_both_codecs_in_order_and_the_gone_are_named() {
 }
 
 #[tokio::test]
-async fn a_signal_reaches_its_targets_and_an_event_that_is_none_hurts_nobody() {
+async fn a_signal_and_a_hint_reach_their_targets_and_an_event_that_is_none_hurts_nobody() {
     let gateway = Gateway::start().await;
     let mut push = Push::open(&gateway).await;
     let mut client = gateway.client(Codec::Json, "alice", "phone").await;
@@ -144,6 +146,13 @@ async fn a_signal_reaches_its_targets_and_an_event_that_is_none_hurts_nobody() {
     )
     .await;
     assert!(matches!(client.frame().await, ServerFrame::Signal(given) if given == typing));
+    let hint = SyncHint::default();
+    push.put(
+        delivery::Payload::SyncHint(hint.clone()),
+        vec![client.connection_id],
+    )
+    .await;
+    assert!(matches!(client.frame().await, ServerFrame::SyncHint(given) if given == hint));
 }
 
 /// Whoever opens one knows nothing of what was lost before: on an earlier one, or while there was none.

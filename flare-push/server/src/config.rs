@@ -9,7 +9,7 @@ flare_server_core::section! {
         pub gateway_queue_batches: usize = 64,
         /// A gateway that takes no batch for so long loses its stream, and its connections are told to sync.
         pub gateway_deadline_ms: u64 = 5_000,
-        /// Signals on their way; more are dropped.
+        /// Signals on their way; more are dropped, and devices that miss what their user did on another are told to sync.
         pub signal_queue: usize = 10_000,
     }
     validate(config, at) {

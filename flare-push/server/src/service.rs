@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use crate::{
     application::{
         deliver::Deliver,
+        missed::Missed,
         ports::{Gateways, Presence},
         rosters::Rosters,
         signal::PassOn,
@@ -48,11 +49,11 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
         rosters: rosters.clone(),
         spans: platform.spans.clone(),
     };
-    let pass_on = PassOn {
+    let pass_on = Arc::new(PassOn {
         presence,
         gateways,
         rosters,
-    };
+    });
 
     let ready = platform.readiness.register("push-server");
     let streams = Task::new("push-server.gateways", async move {
@@ -68,21 +69,29 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
         subscription.shutdown().await;
         Ok(())
     });
-    let (queue, mut signals) = mpsc::channel(config.signal_queue);
+    let (queue, signals) = mpsc::channel(config.signal_queue);
+    let missed = Arc::new(Missed::new(config.signal_queue));
     let shutdown = platform.shutdown.clone();
-    let signals = Task::new("push-server.signals", async move {
-        while let Some(Some(signal)) = shutdown.or_drain(signals.recv()).await {
-            if let Err(error) = pass_on.signal(signal).await {
-                tracing::debug!(%error, "a signal was dropped");
-                metrics::counter!("flare_push_signals_dropped_total").increment(1);
-            }
+    let signals = Task::new("push-server.signals", {
+        let (pass_on, missed) = (Arc::clone(&pass_on), Arc::clone(&missed));
+        async move {
+            pass_on.run(signals, &missed, &shutdown).await;
+            Ok(())
         }
-        Ok(())
     });
+    let shutdown = platform.shutdown.clone();
+    let hints = Task::new("push-server.hints", {
+        let missed = Arc::clone(&missed);
+        async move {
+            missed.tell(&pass_on, &shutdown).await;
+            Ok(())
+        }
+    });
+    let grpc = Grpc { queue, missed };
     Ok(Parts {
-        routes: vec![Routes::new(PushSchedulerServiceServer::new(Grpc { queue }))],
+        routes: vec![Routes::new(PushSchedulerServiceServer::new(grpc))],
         services: vec![service::PUSH_SERVER],
-        tasks: vec![streams, events, signals],
+        tasks: vec![streams, events, signals, hints],
         edges: Vec::new(),
     })
 }

@@ -75,6 +75,8 @@ pub enum Payload {
     Event(Bytes),
     /// An encoded `flare.client.v1.Signal`.
     Signal(Bytes),
+    /// Something was lost: sync the inbox.
+    SyncHint,
 }
 
 /// The gateways.
@@ -83,4 +85,7 @@ pub trait Gateways: Send + Sync + 'static {
     /// Hands over deliveries, which the gateway puts out in order. Returns when they are on their way, or when the gateway was given up: then it tells its
     /// connections to sync as soon as it is reached again, or its lease ends and they connect elsewhere.
     async fn deliver(&self, gateway: &Gateway, deliveries: Vec<Delivery>);
+
+    /// Has every gateway tell all its connections to sync.
+    fn start_over(&self);
 }

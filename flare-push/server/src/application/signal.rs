@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use flare_server_core::shutdown::Shutdown;
+use tokio::sync::mpsc;
 
 use super::{
+    missed::Missed,
     ports::{Delivery, Gateways, Payload, PortError, Presence},
     rosters::Rosters,
 };
@@ -46,8 +49,23 @@ pub struct PassOn {
 }
 
 impl PassOn {
+    /// Passes on what is queued, until the process drains.
+    pub async fn run(
+        &self,
+        mut queue: mpsc::Receiver<Signal>,
+        missed: &Missed,
+        shutdown: &Shutdown,
+    ) {
+        while let Some(Some(signal)) = shutdown.or_drain(queue.recv()).await {
+            if let Err(error) = self.signal(&signal).await {
+                tracing::debug!(%error, "a signal was dropped");
+                missed.dropped(&signal);
+            }
+        }
+    }
+
     /// Passes one on. A signal of somebody who is not in the conversation goes nowhere.
-    pub async fn signal(&self, signal: Signal) -> Result<(), PortError> {
+    pub async fn signal(&self, signal: &Signal) -> Result<(), PortError> {
         let tenant = &signal.conversation.tenant;
         let (users, except): (Vec<_>, &str) = match &signal.audience {
             Audience::OwnDevices { except_device } => {
@@ -66,34 +84,43 @@ impl PassOn {
                 )
             }
         };
-        let located = self.presence.lookup(&users).await?;
+        let payload = Payload::Signal(signal.bytes.clone());
+        self.put_out(&users, except, payload).await?;
+        metrics::counter!("flare_push_signals_total").increment(1);
+        Ok(())
+    }
+
+    /// Tells all devices of some users (tenant, user) to sync their inboxes.
+    pub async fn hint(&self, users: &[(String, String)]) -> Result<(), PortError> {
+        self.put_out(users, "", Payload::SyncHint).await
+    }
+
+    async fn put_out(
+        &self,
+        users: &[(String, String)],
+        except_device: &str,
+        payload: Payload,
+    ) -> Result<(), PortError> {
+        let located = self.presence.lookup(users).await?;
         let mut targets: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for connection in located
-            .users
-            .iter()
-            .flatten()
-            .filter(|it| except.is_empty() || it.device != except)
-        {
-            targets
-                .entry(connection.gateway)
-                .or_default()
-                .push(connection.id);
+        for connection in located.users.iter().flatten() {
+            if except_device.is_empty() || connection.device != except_device {
+                targets
+                    .entry(connection.gateway)
+                    .or_default()
+                    .push(connection.id);
+            }
         }
         for (gateway, connections) in targets {
             if let Some(gateway) = located.gateways.get(gateway) {
-                let payload = Payload::Signal(signal.bytes.clone());
-                self.gateways
-                    .deliver(
-                        gateway,
-                        vec![Delivery {
-                            payload,
-                            connections,
-                        }],
-                    )
-                    .await;
+                let payload = payload.clone();
+                let delivery = Delivery {
+                    payload,
+                    connections,
+                };
+                self.gateways.deliver(gateway, vec![delivery]).await;
             }
         }
-        metrics::counter!("flare_push_signals_total").increment(1);
         Ok(())
     }
 }

@@ -1,23 +1,30 @@
 //! `flare.push.v1.PushSchedulerService`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use flare_proto::push::{
     SignalItem, SignalRequest, SignalResponse, push_scheduler_service_server::PushSchedulerService,
     signal_item,
 };
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    application::signal::{Audience, Signal},
+    application::{
+        missed::Missed,
+        signal::{Audience, Signal},
+    },
     domain::event::Conversation,
 };
 
-/// Queues signals; when the queue is full they are dropped, and counted.
+/// Queues signals; when the queue is full they are dropped.
 pub struct Grpc {
     /// To the task that passes them on.
     pub queue: mpsc::Sender<Signal>,
+    /// Who is left behind by those that are dropped.
+    pub missed: Arc<Missed>,
 }
 
 fn parse(item: SignalItem) -> Option<Signal> {
@@ -46,8 +53,10 @@ impl PushSchedulerService for Grpc {
         request: Request<SignalRequest>,
     ) -> Result<Response<SignalResponse>, Status> {
         for signal in request.into_inner().items.into_iter().filter_map(parse) {
-            if self.queue.try_send(signal).is_err() {
-                metrics::counter!("flare_push_signals_dropped_total").increment(1);
+            if let Err(TrySendError::Full(signal) | TrySendError::Closed(signal)) =
+                self.queue.try_send(signal)
+            {
+                self.missed.dropped(&signal);
             }
         }
         Ok(Response::new(SignalResponse {}))

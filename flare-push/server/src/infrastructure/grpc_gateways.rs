@@ -175,12 +175,20 @@ impl Gateways for GrpcGateways {
             }
         }
     }
+
+    fn start_over(&self) {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in links.values() {
+            link.loss.begin();
+        }
+    }
 }
 
 fn encode(delivery: Delivery) -> Option<access::Delivery> {
     let payload = match delivery.payload {
         Payload::Event(bytes) => delivery::Payload::Event(bytes),
         Payload::Signal(bytes) => delivery::Payload::Signal(signal(bytes)?),
+        Payload::SyncHint => delivery::Payload::SyncHint(client::SyncHint::default()),
     };
     Some(access::Delivery {
         connection_ids: delivery.connections,

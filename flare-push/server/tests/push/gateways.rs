@@ -1,5 +1,4 @@
 //! Streams to gateways that are played by the test.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::{
     sync::{
@@ -209,6 +208,17 @@ async fn what_a_stuck_gateway_missed_is_made_up_for_though_nothing_more_comes() 
     // What comes from now on is delivered.
     gateways.deliver(&here(), event("late".to_owned())).await;
     while !heard.batch().await.contains("late") {}
+}
+
+/// By the stream that opens.
+#[tokio::test]
+async fn whoever_is_to_be_told_something_everybody_can_be_told_to_sync() {
+    let (routes, mut heard) = played(1);
+    let (gateways, _shutdown) = streams(Arc::default(), routes, Vec::new());
+    gateways.deliver(&here(), event("early".to_owned())).await;
+    heard.stream(1).await;
+    gateways.start_over();
+    heard.stream(2).await;
 }
 
 #[tokio::test(start_paused = true)]
