@@ -128,7 +128,10 @@ pub fn decode_server(
     };
     let read = flare_proto::client::ServerFrame::decode(wire.clone())
         .map_err(|error| malformed(codec, &bytes, error.to_string()))?;
-    read.frame.ok_or_else(|| no_kind(&wire))
+    read.frame.ok_or_else(|| match codec {
+        Codec::Proto => no_kind(&wire),
+        Codec::Json => no_kind_in_json(&bytes),
+    })
 }
 
 /// Writes a client's frame.
@@ -198,6 +201,19 @@ fn no_kind(bytes: &[u8]) -> FrameError {
             reason: "an empty frame".to_owned(),
             request_id: None,
         },
+    }
+}
+
+/// As [`no_kind`], of a server's JSON: a kind that this build does not know was passed over.
+fn no_kind_in_json(bytes: &[u8]) -> FrameError {
+    let frame: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(bytes).unwrap_or_default();
+    match frame.into_iter().find(|(_, value)| value.is_object()) {
+        Some((kind, _)) => FrameError::UnknownKind {
+            kind,
+            request_id: request_id::in_json(bytes),
+        },
+        None => no_kind(&[]),
     }
 }
 

@@ -1,15 +1,18 @@
 //! Proto3 JSON of the contract's messages, by the descriptor pool: the one JSON of frames and HTTP.
 //!
-//! lowerCamelCase, 64-bit integers as strings, `Any` with its `@type`. Unknown fields are refused, with their name. A content of a kind that
-//! this build does not know is shown as `"unknown": {"kind": n, "base64": "…"}` and taken from a server only.
+//! lowerCamelCase, 64-bit integers as strings, `Any` with its `@type`. A client's unknown fields are refused, with their name; a server's, which
+//! may be newer, are passed over. A content of a kind that this build does not know is shown as `"unknown": {"kind": n, "base64": "…"}` and
+//! taken from a server only.
 
 use flare_proto::{common::ErrorCode, descriptor_pool};
 use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
 
+pub(crate) use self::path::before_reason;
 use self::unknown::Rewrite;
 
 mod path;
+mod scan;
 mod unknown;
 
 /// Why something is no JSON, or no message, of the contract.
@@ -34,7 +37,7 @@ pub enum JsonError {
         field: String,
     },
     /// The field is there, its value is not of its type.
-    #[error("field {field:?}: {reason}")]
+    #[error("{}{reason}", before_reason(.field))]
     WrongType {
         /// From the message down, in the contract's spelling; empty for the message itself.
         field: String,
@@ -82,15 +85,19 @@ pub fn message_to_json(full_name: &str, bytes: &[u8]) -> Result<Vec<u8>, JsonErr
 /// The bytes of a message that was sent as JSON by a client.
 ///
 /// # Errors
-/// `UnknownMessage`, `Syntax`, `UnknownField`, `WrongType`. A content that has `unknown` is refused as an unknown field.
+/// `UnknownMessage`, `Syntax`, `UnknownField`, `WrongType`, which is also the error of a field that is given twice, of a number that is not
+/// exact, and of more values than are taken. A content that has `unknown` is refused as an unknown field.
 pub fn json_to_message(full_name: &str, json: &[u8]) -> Result<Vec<u8>, JsonError> {
-    from_json(&descriptor(full_name)?, json, Rewrite::Refuse)
+    let descriptor = descriptor(full_name)?;
+    scan::scan(&descriptor, json)?;
+    from_json(&descriptor, json, Rewrite::Refuse)
 }
 
-/// The bytes of a message that was sent as JSON by a server: contents shown as `unknown` are what they were, byte for byte.
+/// The bytes of a message that was sent as JSON by a server: contents shown as `unknown` are what they were, byte for byte. Fields that this
+/// build does not know are passed over: the server may be newer.
 ///
 /// # Errors
-/// As [`json_to_message`], but for `unknown`.
+/// `UnknownMessage`, `Syntax`, `WrongType`.
 pub fn server_json_to_message(full_name: &str, json: &[u8]) -> Result<Vec<u8>, JsonError> {
     from_json(&descriptor(full_name)?, json, Rewrite::Restore)
 }
@@ -124,7 +131,7 @@ fn from_json(
     let message = DynamicMessage::deserialize_with_options(
         descriptor.clone(),
         serde_path_to_error::Deserializer::new(&mut parser, &mut track),
-        &DeserializeOptions::new().deny_unknown_fields(true),
+        &DeserializeOptions::new().deny_unknown_fields(rewrite == Rewrite::Refuse),
     )
     .map_err(|error| path::explain(descriptor, &track.path(), &error))?;
     parser.end().map_err(|error| JsonError::Syntax {
@@ -217,6 +224,109 @@ mod tests {
             "}".repeat(10)
         );
         assert!(json_to_message(SEND, deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_refused_however_it_is_spelt() {
+        for (json, field) in [
+            (r#"{"userId":"bob","userId":"carol"}"#, "user_id"),
+            (r#"{"userId":"bob","user_id":"carol"}"#, "user_id"),
+            (
+                r#"{"content":{"text":{"text":"a","text":"b"}}}"#,
+                "content.text.text",
+            ),
+        ] {
+            let error = refused(json);
+            assert_eq!(
+                (error.code(), error.field()),
+                (ErrorCode::InvalidArgument, field),
+                "{json}"
+            );
+            assert!(error.to_string().contains("twice"), "{error}");
+        }
+        let bytes = json_to_message(
+            "flare.client.v1.Ack",
+            br#"{"positions":[{"seq":"1"},{"seq":"1"}]}"#,
+        );
+        assert!(bytes.is_ok(), "the same name in two objects: {bytes:?}");
+    }
+
+    #[test]
+    fn a_number_that_readers_may_round_is_refused_and_none_is_changed() {
+        let seq = |number: &str| {
+            let json = format!(r#"{{"seq":{number}}}"#);
+            json_to_message("flare.client.v1.Position", json.as_bytes())
+        };
+        let taken = |number: &str| {
+            let bytes = seq(number).expect(number);
+            let position = flare_proto::client::Position::decode(bytes.as_slice());
+            position.expect("decodes").seq
+        };
+        assert_eq!(taken("9007199254740993"), 9_007_199_254_740_993);
+        assert_eq!(taken("18446744073709551615"), u64::MAX);
+        assert_eq!((taken("1e3"), taken("7.0")), (1_000, 7));
+        for number in [
+            "18446744073709551616",
+            "9007199254740993.0",
+            "1e16",
+            "-1e300",
+            "1.5",
+            "-1",
+        ] {
+            let error = seq(number).expect_err(number);
+            assert_eq!(error.field(), "seq", "{number}: {error}");
+        }
+    }
+
+    #[test]
+    fn more_values_than_any_request_needs_are_refused_before_they_are_kept() {
+        let ack = |positions: usize| {
+            let json = format!(r#"{{"positions":[{}]}}"#, vec!["{}"; positions].join(","));
+            json_to_message("flare.client.v1.Ack", json.as_bytes())
+        };
+        assert!(ack(40_000).is_ok());
+        let error = ack(60_000).expect_err("too many");
+        assert!(
+            matches!(&error, JsonError::WrongType { reason, .. } if reason.contains("50000")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_repeats_no_more_than_the_beginning_of_what_was_sent() {
+        let long = "x".repeat(100_000);
+        for json in [
+            format!(r#"{{"{long}":1}}"#),
+            format!(r#"{{"content":"{long}"}}"#),
+            format!(r#"{{"content":{{"{long}":1}}}}"#),
+        ] {
+            let error = refused(&json);
+            assert!(
+                error.to_string().len() < 1_000 && error.field().len() < 1_000,
+                "{} bytes",
+                error.to_string().len()
+            );
+        }
+        let kind = format!(r#"{{"reason":"{long}"}}"#);
+        let error =
+            json_to_message("flare.client.v1.Kicked", kind.as_bytes()).expect_err("no such value");
+        assert!(error.to_string().len() < 1_000);
+        assert!(
+            refused("[]").to_string().starts_with("invalid type"),
+            "{}",
+            refused("[]")
+        );
+    }
+
+    #[test]
+    fn what_a_newer_server_says_more_is_passed_over() {
+        let name = "flare.client.v1.SendAck";
+        let json = br#"{"seq":"4","shard":"7","inner":{"a":[1]}}"#;
+        let bytes = server_json_to_message(name, json).expect("taken");
+        assert_eq!(
+            message_to_json(name, &bytes).expect("encodes"),
+            br#"{"seq":"4"}"#
+        );
     }
 
     #[test]

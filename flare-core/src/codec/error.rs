@@ -4,7 +4,7 @@ use flare_proto::{
 };
 
 use super::Codec;
-use crate::json::JsonError;
+use crate::json::{self, JsonError};
 
 /// Why bytes are no frame that this build takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum FrameError {
         request_id: Option<u32>,
     },
     /// JSON with a value that is not of its field's type.
-    #[error("field {field:?}: {reason}")]
+    #[error("{}{reason}", json::before_reason(.field))]
     WrongType {
         /// From the request down, in the contract's spelling.
         field: String,

@@ -287,6 +287,31 @@ fn fields_of_a_json_frame_are_named_from_the_request_down() {
 }
 
 #[test]
+fn what_a_newer_server_says_is_passed_over_and_an_unknown_kind_is_named() {
+    let newer =
+        Bytes::from_static(br#"{"syncHint":{"conversationIds":["team"],"why":"slow"},"n":1}"#);
+    let hint = SyncHint {
+        conversation_ids: vec!["team".to_owned()],
+    };
+    assert_eq!(
+        decode_server(Codec::Json, newer, MAX),
+        Ok(ServerFrame::SyncHint(hint))
+    );
+    let newer = Bytes::from_static(br#"{"wave":{"id":5}}"#);
+    let error = decode_server(Codec::Json, newer, MAX).expect_err("unknown kind");
+    assert_eq!(
+        error,
+        FrameError::UnknownKind {
+            kind: "wave".to_owned(),
+            request_id: Some(5)
+        }
+    );
+    assert!(!error.closes());
+    let empty = decode_server(Codec::Json, Bytes::from_static(b"{}"), MAX).expect_err("empty");
+    assert_eq!(empty.code(), ErrorCode::MalformedFrame);
+}
+
+#[test]
 fn protobuf_ignores_unknown_fields() {
     // Ping{id = 5} with field 777 within it and beside it.
     let bytes = Bytes::from_static(&[

@@ -10,6 +10,25 @@ use super::JsonError;
 /// How prost-reflect begins its complaint about a field that the message has not; a test pins it.
 const UNKNOWN_FIELD: &str = "unrecognized field name '";
 
+/// So much of what was sent is repeated in a refusal.
+const MAX_SHOWN_CHARS: usize = 200;
+
+/// What stands before the reason of a wrong type: its field, if one can be named.
+pub(crate) fn before_reason(field: &str) -> String {
+    if field.is_empty() {
+        return String::new();
+    }
+    format!("field {field:?}: ")
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Tells unknown fields, wrong types and broken syntax apart, and names the field.
 pub(super) fn explain(
     descriptor: &MessageDescriptor,
@@ -20,18 +39,21 @@ pub(super) fn explain(
     if !error.is_data() {
         return JsonError::Syntax { reason };
     }
-    let field = in_contract(descriptor, path);
+    let field = shortened(&in_contract(descriptor, path));
     match reason
         .strip_prefix(UNKNOWN_FIELD)
         .and_then(|it| it.split_once('\''))
     {
         Some((name, _)) if field.is_empty() => JsonError::UnknownField {
-            field: name.to_owned(),
+            field: shortened(name),
         },
         Some((name, _)) => JsonError::UnknownField {
-            field: format!("{field}.{name}"),
+            field: format!("{field}.{}", shortened(name)),
         },
-        None => JsonError::WrongType { field, reason },
+        None => JsonError::WrongType {
+            field,
+            reason: shortened(&reason),
+        },
     }
 }
 
