@@ -1,10 +1,11 @@
 const MENTION = /(^|[^A-Za-z0-9._:@+=~-])@([A-Za-z0-9._:@+=~-]{1,64})/g;
 
 /**
- * The content of a typed text: who of `users` is mentioned by `@name`, and whether everybody is by `@all`. Offsets are Unicode scalar values,
- * as the contract says, not UTF-16 units.
+ * The content of a typed text, without half characters, which are no JSON: who of `users` is mentioned by `@name`, and whether everybody is by
+ * `@all`. Offsets are Unicode scalar values, as the contract says, not UTF-16 units.
  */
-export function textContent(text, users) {
+export function textContent(typed, users) {
+  const text = typed.toWellFormed();
   const known = new Set(users);
   const mentions = [];
   let mentionAll = false;

@@ -16,6 +16,12 @@ test('strangers, longer names and mail addresses are no mentions', () => {
   assert.deepEqual(textContent('@eve @bobby me@bob', ['bob']), { text: { text: '@eve @bobby me@bob' } });
 });
 
+test('half a character is none: JSON that bears one is refused, and the connection closed, each time that it is sent again', () => {
+  const content = textContent('👋'.slice(0, 1) + ' @bob', ['bob']);
+  assert.equal(content.text.text, '\ufffd @bob');
+  assert.deepEqual(content.mentions, [{ userId: 'bob', offset: 2, length: 4 }]);
+});
+
 test('everybody is mentioned by @all', () => {
   assert.deepEqual(textContent('@all: lunch', ['bob']), { text: { text: '@all: lunch' }, mentionAll: true });
 });
