@@ -9,6 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::error::Refusal;
+
 #[doc(hidden)]
 pub mod contract;
 mod cursor_file;
@@ -44,6 +46,8 @@ pub fn dead_letter_topic(topic: &str) -> String {
 ///   and the later one not before the earlier one is handled. A batch counts as published in its order.
 /// - **At least once.** A record whose handling was not reported comes again, after a crash too, and
 ///   with it records after it that were handled already. None is passed over.
+/// - **Flushed.** A group's position that survives a crash never exceeds what its handlers have handled and then
+///   [flushed](BatchHandler::flush): what was not flushed comes again after a crash, and to the next subscription.
 /// - **Kept position.** What a group has handled does not come again after an orderly end.
 /// - **Retry** brings the same batch again, after a growing pause, for as long as the handler says so.
 ///   A handler that panics has said so.
@@ -141,6 +145,16 @@ pub trait BatchHandler: Send + Sync + 'static {
     /// Handles a batch, which is never empty. Has to be idempotent: a batch comes again after
     /// [`Handled::Retry`], and may after a crash.
     async fn handle(&self, batch: &[BusRecord]) -> Handled;
+
+    /// Returns when what it holds in memory of the batches that it has handled survives a crash. Called now and then, before the
+    /// group's position is kept, and when the subscription ends; never while it handles a batch. So a handler may write what many
+    /// batches bring at once. One that leaves nothing unwritten has nothing to do here.
+    ///
+    /// # Errors
+    /// It does not survive a crash yet: the group's position stays where it is, and this is called again.
+    async fn flush(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// Which records come to this handler has changed: from here on, or for a while until now, others of
     /// its group are given some. What it remembers of earlier records may miss what theirs said. Never

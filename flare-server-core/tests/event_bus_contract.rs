@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use flare_server_core::error::Refusal;
 use flare_server_core::event_bus::contract::{EventBusSite, event_bus_obligations};
 use flare_server_core::event_bus::{
     BatchHandler, BusRecord, EmbeddedBusOptions, EmbeddedEventBus, EventBus, Handled, PublishError,
@@ -129,6 +130,7 @@ enum Flaw {
     DropsTrailingZeros,
     TurnsLongBatchesAround,
     GivesUpOnSlowHandlers,
+    KeepsUnflushed,
     ForgetsGroupsAtRestart,
     TakesRetryForOk,
     TakesRejectForOk,
@@ -193,6 +195,13 @@ impl BatchHandler for FlawedHandler {
             (Flaw::TakesRejectForOk, Handled::Reject { .. }) => Handled::Ok,
             (Flaw::TakesRetryForOk, Handled::Retry) if batch.len() > 1 => Handled::Ok,
             (_, handled) => handled,
+        }
+    }
+
+    async fn flush(&self) -> Result<(), Refusal> {
+        match self.flaw {
+            Flaw::KeepsUnflushed => Ok(()),
+            _ => self.inner.flush().await,
         }
     }
 
@@ -328,6 +337,7 @@ async fn a_bus_that_breaks_one_obligation_fails_that_test_only() {
         (Flaw::DropsTrailingZeros, "every_group_gets_every_record"),
         (Flaw::TurnsLongBatchesAround, "order_per_key"),
         (Flaw::GivesUpOnSlowHandlers, "at_least_once"),
+        (Flaw::KeepsUnflushed, "flushed"),
         (Flaw::ForgetsGroupsAtRestart, "kept_position"),
         (Flaw::TakesRetryForOk, "retry"),
         (Flaw::TakesRejectForOk, "reject"),

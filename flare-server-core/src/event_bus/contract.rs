@@ -52,6 +52,7 @@ pub fn event_bus_obligations() -> Vec<Obligation<dyn EventBusSite>> {
         every_group_gets_every_record,
         order_per_key,
         at_least_once,
+        flushed,
         kept_position,
         retry,
         reject,
@@ -182,6 +183,41 @@ async fn at_least_once(site: Site) -> Verdict {
     ensure(
         texts(&seen).starts_with(&[text(0), text(1), text(2)]),
         || "a record whose handling was not reported does not come again".to_owned(),
+    )
+}
+
+async fn flushed(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..3).await?;
+    let unwritten = Recorder::without_flush();
+    let subscription = bus
+        .subscribe(TOPIC, "group", unwritten.clone())
+        .await
+        .map_err(violated)?;
+    unwritten.seen(3).await;
+    // Time enough for a bus that would go on without a flush to keep that.
+    drop(tokio::time::timeout(TEMPTATION, until_lowest_exceeds(&*bus, 0)).await);
+    let bus = site.restart().await;
+    drop(subscription);
+    // An orderly end is no flush either.
+    let unwritten = Recorder::without_flush();
+    let subscription = bus
+        .subscribe(TOPIC, "group", unwritten.clone())
+        .await
+        .map_err(violated)?;
+    unwritten.seen(3).await;
+    subscription.shutdown().await;
+    let bus = site.restart().await;
+    let handler = Recorder::new([]);
+    let _subscription = bus
+        .subscribe(TOPIC, "group", handler.clone())
+        .await
+        .map_err(violated)?;
+    publish(&*bus, 3..4).await?;
+    let seen = handler.seen_last(text(3)).await;
+    ensure(
+        texts(&seen).starts_with(&[text(0), text(1), text(2)]),
+        || "a record that was handled and not flushed does not come again".to_owned(),
     )
 }
 

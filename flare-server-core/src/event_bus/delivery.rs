@@ -16,6 +16,7 @@ use super::{
     BatchHandler, BusRecord, DeadLetter, Handled, PublishError, TopicView, ViewError,
     dead_letter_topic,
 };
+use crate::error::Refusal;
 
 /// Gives the records of a topic to a group's handler, one batch after the other.
 pub(super) struct Delivery {
@@ -35,9 +36,7 @@ impl Delivery {
         let Some((_turn, content)) = self.stop.run_until_cancelled(started).await else {
             return;
         };
-        if self.group.reached().is_none() {
-            self.group.advance(content.floor());
-        }
+        self.group.resume(content.floor());
         let lag = metrics::gauge!(
             "flare_event_bus_lag",
             "topic" => self.topic.name.clone(),
@@ -220,20 +219,36 @@ impl Run<'_> {
         paused.ok_or(Stopped)
     }
 
-    /// Has the position survive a crash, and frees what all groups have passed.
+    /// Has the position survive a crash as far as the handler has flushed, and frees what all groups have passed.
     async fn keep(&mut self) {
         self.keep_at = Instant::now() + self.delivery.bus.options.keep_cursor_every;
-        if self.delivery.group.is_kept() {
+        let group = &self.delivery.group;
+        if group.is_kept() {
             return;
         }
-        let kept = self.delivery.group.keep().await;
-        if let Err(error) = match kept {
+        if let Some(reached) = group.reached().filter(|_| !group.is_flushed()) {
+            match self.flush().await {
+                Ok(()) => group.flushed_up_to(reached),
+                Err(refusal) => {
+                    let topic = &self.delivery.topic.name;
+                    tracing::warn!(topic, group = group.name, %refusal, "a handler could not write what it holds; the position stays");
+                }
+            }
+        }
+        if let Err(error) = match group.keep().await {
             Ok(()) => self.delivery.topic.trim().await,
             failed => failed,
         } {
-            let (topic, group) = (&self.delivery.topic.name, &self.delivery.group.name);
-            tracing::warn!(topic, group, %error, "the position of a group could not be kept");
+            let topic = &self.delivery.topic.name;
+            tracing::warn!(topic, group = group.name, %error, "the position of a group could not be kept");
         }
+    }
+
+    async fn flush(&self) -> Result<(), Refusal> {
+        let flushed = AssertUnwindSafe(self.delivery.handler.flush())
+            .catch_unwind()
+            .await;
+        flushed.unwrap_or_else(|_| Err(Refusal::internal("a handler panicked")))
     }
 
     fn show_lag(&self) {

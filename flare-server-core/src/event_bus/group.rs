@@ -15,8 +15,10 @@ pub(super) struct Group {
     /// Held by the subscription whose turn it is.
     pub(super) turn: tokio::sync::Mutex<()>,
     file: CursorFile,
-    /// The position after the last record handled; not below `kept`.
+    /// The position after the last record handled; not below `flushed`.
     reached: watch::Sender<u64>,
+    /// What lies below it no handler holds in memory any more; not below `kept`.
+    flushed: AtomicU64,
     /// The position in the file: where the group goes on after a crash.
     kept: AtomicU64,
 }
@@ -29,6 +31,7 @@ impl Group {
             turn: tokio::sync::Mutex::default(),
             file,
             reached: watch::Sender::new(NONE),
+            flushed: AtomicU64::new(NONE),
             kept: AtomicU64::new(NONE),
         }
     }
@@ -37,7 +40,7 @@ impl Group {
     pub(super) fn load(name: &str, file: CursorFile) -> Result<Self, LogError> {
         let cursor = file.load()?;
         let group = Self::new(name, file);
-        group.advance(cursor);
+        group.begin(cursor);
         group.kept.store(cursor, SeqCst);
         Ok(group)
     }
@@ -50,6 +53,18 @@ impl Group {
     /// Where it would go on after a crash; none if it never read.
     pub(super) fn kept(&self) -> Option<u64> {
         Some(self.kept.load(SeqCst)).filter(|position| *position != NONE)
+    }
+
+    /// Everything below `position` is over and done with.
+    pub(super) fn begin(&self, position: u64) {
+        self.flushed.store(position, SeqCst);
+        self.advance(position);
+    }
+
+    /// Another handler goes on: where the one before flushed, as it may have held in memory what it handled since. At `floor` if none ever
+    /// read.
+    pub(super) fn resume(&self, floor: u64) {
+        self.begin(self.flushed().unwrap_or(floor));
     }
 
     /// Takes note that everything below `position` is handled.
@@ -65,13 +80,23 @@ impl Group {
         drop(reached.wait_for(is_there).await);
     }
 
+    /// Takes note that no handler holds anything below `position` in memory.
+    pub(super) fn flushed_up_to(&self, position: u64) {
+        self.flushed.store(position, SeqCst);
+    }
+
+    /// Whether its handler may hold something in memory that was handled.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.reached() == self.flushed()
+    }
+
     pub(super) fn is_kept(&self) -> bool {
         self.reached() == self.kept()
     }
 
-    /// Has the position survive a crash.
+    /// Has the position up to which all is flushed survive a crash.
     pub(super) async fn keep(self: &Arc<Self>) -> Result<(), LogError> {
-        let Some(position) = self.reached().filter(|_| !self.is_kept()) else {
+        let Some(position) = self.flushed().filter(|it| Some(*it) != self.kept()) else {
             return Ok(());
         };
         let group = self.clone();
@@ -83,6 +108,10 @@ impl Group {
         tokio::task::spawn_blocking(store)
             .await
             .unwrap_or(Err(LogError::Closed))
+    }
+
+    fn flushed(&self) -> Option<u64> {
+        Some(self.flushed.load(SeqCst)).filter(|position| *position != NONE)
     }
 
     /// Forgets the group's position.
@@ -100,7 +129,7 @@ impl Group {
             "a lazily synced topic lost its latest records; the group goes back to its end",
         );
         self.file.store(end)?;
-        self.advance(end);
+        self.begin(end);
         self.kept.store(end, SeqCst);
         Ok(())
     }

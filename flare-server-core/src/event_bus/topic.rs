@@ -122,7 +122,7 @@ impl Topic {
                 name,
                 CursorFile::new(self.layer.clone(), &self.folder, name),
             );
-            floor.inspect(|floor| group.advance(*floor));
+            floor.inspect(|floor| group.begin(*floor));
             Arc::new(group)
         });
         group.clone()

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{key, text};
+use crate::error::Refusal;
 use crate::event_bus::{BatchHandler, BusRecord, Handled, TopicView, ViewError, ViewRead};
 
 /// A handler that notes what it gets, and answers as told, then with [`Handled::Ok`].
@@ -16,18 +18,30 @@ pub(super) struct Recorder {
     batches: watch::Sender<Vec<Vec<BusRecord>>>,
     /// Whether it answers at all.
     answering: watch::Sender<bool>,
+    /// Whether it can write what it has handled.
+    flushes: bool,
     /// After how many batches it was told that its records have changed.
     told_after: Mutex<Vec<usize>>,
 }
 
 impl Recorder {
     pub(super) fn new(answers: impl IntoIterator<Item = Handled>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::made(answers, true))
+    }
+
+    /// One that cannot write what it has handled.
+    pub(super) fn without_flush() -> Arc<Self> {
+        Arc::new(Self::made([], false))
+    }
+
+    fn made(answers: impl IntoIterator<Item = Handled>, flushes: bool) -> Self {
+        Self {
             answers: Mutex::new(answers.into_iter().collect()),
             batches: watch::Sender::new(Vec::new()),
             answering: watch::Sender::new(true),
+            flushes,
             told_after: Mutex::default(),
-        })
+        }
     }
 
     /// One that does not answer before it is released.
@@ -102,6 +116,16 @@ impl BatchHandler for Recorder {
         );
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.pop_front().unwrap_or(Handled::Ok)
+    }
+
+    async fn flush(&self) -> Result<(), Refusal> {
+        if self.flushes {
+            return Ok(());
+        }
+        Err(Refusal::unavailable(
+            "it cannot write",
+            Duration::from_millis(1),
+        ))
     }
 
     async fn reassigned(&self) {
