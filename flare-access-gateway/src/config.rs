@@ -63,7 +63,7 @@ flare_server_core::section! {
         pub signal_queue: usize = 4_096,
         /// Acknowledged positions are gathered for so long.
         pub positions_ms: u64 = 1_000,
-        /// Positions that wait to be stored; more are refused RESOURCE_EXHAUSTED.
+        /// Positions that wait to be stored; more are refused RESOURCE_EXHAUSTED. Of one device at most 10,000 wait.
         pub max_positions: usize = 200_000,
         /// Connections that wait to be registered; more are refused UNAVAILABLE.
         pub registration_queue: usize = 4_096,

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod commands;
+pub mod delivered;
+pub mod delivered_buffer;
 pub mod heads;
 pub mod inbox;
 pub mod outbox;

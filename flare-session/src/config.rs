@@ -17,7 +17,7 @@ flare_server_core::section! {
         pub submit_timeout_ms: u64 = 5_000,
         /// Read and delivered positions gather for this long before they are written.
         pub position_interval_ms: u64 = 1_000,
-        /// Positions that may wait to be written; more are refused RESOURCE_EXHAUSTED.
+        /// Positions that may wait to be written, read ones and delivered ones each; more are refused RESOURCE_EXHAUSTED.
         pub max_waiting_positions: u32 = 100_000,
         /// Signals that may wait to be handed to push-server; more are lost, and counted.
         pub max_waiting_signals: u32 = 10_000,

@@ -16,6 +16,7 @@ use crate::{
     application::{
         access::Access,
         commands::Commands,
+        delivered::Delivered,
         heads::Heads,
         inbox::Inbox,
         outbox::Outbox,
@@ -79,6 +80,8 @@ pub struct Session {
     pub outbox: Arc<Outbox>,
     /// Whose writer runs as a task.
     pub positions: Arc<Positions>,
+    /// Whose writer runs as another.
+    pub delivered: Arc<Delivered>,
     /// Whose sender runs as a task.
     pub signals: Arc<Signals>,
 }
@@ -114,6 +117,12 @@ impl Session {
         ));
         let positions = Arc::new(Positions::new(
             Arc::clone(&adapters.positions),
+            config.max_waiting_positions as usize,
+            config.position_interval(),
+            adapters.shutdown.clone(),
+        ));
+        let delivered = Arc::new(Delivered::new(
+            Arc::clone(&adapters.positions),
             Arc::clone(&access),
             Arc::clone(&heads),
             config.max_waiting_positions as usize,
@@ -133,6 +142,7 @@ impl Session {
                 access: Arc::clone(&access),
                 store: adapters.positions,
                 positions: Arc::clone(&positions),
+                delivered: Arc::clone(&delivered),
             }),
             inbox: Arc::new(Inbox {
                 inboxes: Arc::clone(&adapters.inboxes),
@@ -157,7 +167,7 @@ impl Session {
                 heads: Arc::clone(&heads),
                 signals: Arc::clone(&signals),
             }),
-            positions: Arc::clone(&positions),
+            delivered: Arc::clone(&delivered),
             access,
         };
         let stream = Arc::new(Stream {
@@ -172,6 +182,7 @@ impl Session {
             stream,
             outbox,
             positions,
+            delivered,
             signals,
         })
     }
@@ -211,6 +222,7 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         stream,
         outbox,
         positions,
+        delivered,
         signals,
     } = Session::new(config, adapters).await?;
     let ready = platform.readiness.register("session");
@@ -237,6 +249,10 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
     let persisted = PersistedEvents {
         stream: Arc::clone(&stream),
         spans: platform.spans.clone(),
+    let judging = async move {
+        delivered.run().await;
+        Ok(())
+    };
     };
     let reading = async move {
         let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(persisted)).await?;
@@ -255,6 +271,7 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
             Task::new("session.positions", writing),
             Task::new("session.stream", reading),
         ],
+            Task::new("session.delivered", judging),
         edges: Vec::new(),
     })
 }

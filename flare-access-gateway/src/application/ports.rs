@@ -163,8 +163,8 @@ pub trait Services: Send + Sync + 'static {
 /// Where delivered positions are kept. A lower position than a stored one changes nothing, so all may be repeated.
 #[async_trait]
 pub trait PositionStore: Send + Sync + 'static {
-    /// Stores some.
-    async fn put(&self, positions: &[Acknowledged]) -> Result<(), Refusal>;
+    /// Stores some; answers, in their order, which were taken: others are put again later.
+    async fn put(&self, positions: &[Acknowledged]) -> Result<Vec<bool>, Refusal>;
 }
 
 /// Somebody types, or stops to.

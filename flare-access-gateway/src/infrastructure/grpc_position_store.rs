@@ -34,7 +34,8 @@ impl GrpcPositionStore {
 
 #[async_trait]
 impl PositionStore for GrpcPositionStore {
-    async fn put(&self, positions: &[Acknowledged]) -> Result<(), Refusal> {
+    async fn put(&self, positions: &[Acknowledged]) -> Result<Vec<bool>, Refusal> {
+        let mut taken = vec![true; positions.len()];
         let positions = positions.iter().map(|it| DeliveredPosition {
             tenant_id: it.identity.tenant.to_string(),
             user_id: it.identity.user.to_string(),
@@ -47,8 +48,12 @@ impl PositionStore for GrpcPositionStore {
             positions: positions.collect(),
         };
         let mut client = self.client.clone();
-        super::within(DEADLINE, client.put_positions(request))
-            .await
-            .map(drop)
+        let answer = super::within(DEADLINE, client.put_positions(request)).await?;
+        for index in answer.refused {
+            if let Some(taken) = taken.get_mut(index as usize) {
+                *taken = false;
+            }
+        }
+        Ok(taken)
     }
 }

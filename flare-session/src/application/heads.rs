@@ -158,8 +158,7 @@ impl Heads {
     ) -> Result<HashMap<Arc<str>, u64>, Refusal> {
         let mut seqs = HashMap::with_capacity(conversations.len());
         for chunk in conversations.chunks(HEADS_A_CALL) {
-            let stored = self.ask(tenant, chunk).await?;
-            seqs.extend(stored.into_iter().map(|(id, stored)| (id, stored.head.seq)));
+            seqs.extend(self.reader.head_seqs(tenant, chunk).await?);
         }
         Ok(seqs)
     }

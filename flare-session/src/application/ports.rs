@@ -312,8 +312,8 @@ pub const KEPT_DEVICES: usize = 10;
 /// conversation, the [`KEPT_DEVICES`] that have received most are kept; of those that have received as much, the one that tells of it comes first.
 #[async_trait]
 pub trait PositionStore: Send + Sync + 'static {
-    /// Raises positions.
-    async fn put(&self, batch: &PositionBatch) -> Result<(), StoreError>;
+    /// Raises positions. Answers how many delivered ones went, of devices beyond those that are kept.
+    async fn put(&self, batch: &PositionBatch) -> Result<u64, StoreError>;
     /// The active members' positions, by user id, after `after`, at most `limit`.
     async fn page(
         &self,
@@ -361,6 +361,12 @@ pub trait StorageReader: Send + Sync + 'static {
         tenant: &str,
         conversations: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal>;
+    /// The seqs of conversations' newest events; what has no events is left out.
+    async fn head_seqs(
+        &self,
+        tenant: &str,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, u64>, Refusal>;
     /// The ordinal of the event at `seq`, read in the user's name; None: he cannot read it.
     async fn ordinal_at(
         &self,

@@ -1,4 +1,4 @@
-//! Positions gather for up to a second, then are written at once.
+//! Read positions and activity gather for up to a second, then are written at once.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,18 +12,14 @@ use flare_storage_model::ConversationKey;
 use tokio::sync::Notify;
 
 use super::{
-    access::Access,
-    heads::Heads,
-    ports::{DeliveredUpdate, PositionBatch, PositionStore, StoreError},
+    ports::PositionStore,
     position_buffer::{Full, PositionBuffer},
 };
 use crate::domain::{caller::UserKey, inbox::ReadPosition};
 
-/// Read and delivered positions, and the last activity of conversations.
+/// Read positions, and the last activity of conversations.
 pub struct Positions {
     store: Arc<dyn PositionStore>,
-    access: Arc<Access>,
-    heads: Arc<Heads>,
     buffer: Mutex<PositionBuffer>,
     gathered: Notify,
     /// One writes at a time.
@@ -36,16 +32,12 @@ impl Positions {
     /// Gathers at most `max_keys` positions for at most about `interval`.
     pub fn new(
         store: Arc<dyn PositionStore>,
-        access: Arc<Access>,
-        heads: Arc<Heads>,
         max_keys: usize,
         interval: Duration,
         shutdown: Shutdown,
     ) -> Self {
         Self {
             store,
-            access,
-            heads,
             buffer: Mutex::new(PositionBuffer::new(max_keys)),
             gathered: Notify::new(),
             writer: tokio::sync::Mutex::new(()),
@@ -62,18 +54,6 @@ impl Positions {
         position: ReadPosition,
     ) -> Result<(), Refusal> {
         let outcome = self.buffer().read(key, user, position);
-        self.gathered(outcome).await
-    }
-
-    /// Devices have received so far. Whether they may say so is judged when the positions are written. RESOURCE_EXHAUSTED while too much waits to be
-    /// written: what came before in the list was taken. Written at once if the process drains.
-    pub async fn delivered(&self, updates: &[DeliveredUpdate]) -> Result<(), Refusal> {
-        let outcome = {
-            let mut buffer = self.buffer();
-            updates
-                .iter()
-                .try_for_each(|it| buffer.delivered(&it.key, &it.user, &it.device, it.seq))
-        };
         self.gathered(outcome).await
     }
 
@@ -115,23 +95,14 @@ impl Positions {
         self.buffer().reads_of(user)
     }
 
-    /// A user's read position, and those that his devices have received, that are not in the store yet.
-    pub fn waiting_of(
-        &self,
-        key: &ConversationKey,
-        user: &Arc<str>,
-    ) -> (ReadPosition, BTreeMap<Arc<str>, u64>) {
+    /// A user's read position that is not in the store yet.
+    pub fn read_of(&self, key: &ConversationKey, user: &Arc<str>) -> ReadPosition {
         let whose = UserKey {
             tenant: Arc::clone(&key.tenant),
             user: Arc::clone(user),
         };
-        let buffer = self.buffer();
-        (
-            buffer
-                .read_of(&whose, &key.conversation)
-                .unwrap_or_default(),
-            buffer.delivered_of(key, user),
-        )
+        let read = self.buffer().read_of(&whose, &key.conversation);
+        read.unwrap_or_default()
     }
 
     /// Times of last events that are not in the store yet, by conversation. Unix milliseconds.
@@ -150,37 +121,17 @@ impl Positions {
         conversations.iter().filter_map(waiting).collect()
     }
 
-    /// Writes what waits. On an error it waits again. So do delivered positions that cannot be judged because storage-reader does not answer:
-    /// the others are written without them.
+    /// Writes what waits; it goes on waiting unless this ends well.
     pub async fn flush(&self) -> Result<(), Refusal> {
         let _turn = self.writer.lock().await;
-        let mut batch = self.buffer().take();
-        let mut deferred = Vec::new();
-        if let Err(refusal) = self.keep_what_may_be(&mut batch.delivered).await {
-            tracing::debug!(%refusal, "delivered positions wait until they can be judged");
-            deferred = std::mem::take(&mut batch.delivered);
+        let batch = self.buffer().waiting();
+        let rows = batch.reads.len() + batch.activity.len();
+        if rows > 0 {
+            self.store.put(&batch).await?;
+            self.buffer().written(&batch);
+            metrics::counter!("flare_session_positions_written_total").increment(rows as u64);
         }
-        let outcome = self.write(&batch).await.map_err(Refusal::from);
-        let mut buffer = self.buffer();
-        match &outcome {
-            Ok(()) => {
-                buffer.written();
-                // There mostly is room: they were taken out of it.
-                for it in &deferred {
-                    if buffer
-                        .delivered(&it.key, &it.user, &it.device, it.seq)
-                        .is_err()
-                    {
-                        dropped("no_room");
-                    }
-                }
-                if !deferred.is_empty() {
-                    self.gathered.notify_one();
-                }
-            }
-            Err(_) => buffer.failed(),
-        }
-        outcome
+        Ok(())
     }
 
     /// Writes when something gathers, then rests for the interval: the first position after a quiet time is written at once, others at
@@ -197,59 +148,6 @@ impl Positions {
             }
             shutdown.or_drain(tokio::time::sleep(self.interval)).await;
         }
-    }
-
-    async fn write(&self, batch: &PositionBatch) -> Result<(), StoreError> {
-        let rows = batch.reads.len() + batch.delivered.len() + batch.activity.len();
-        if rows == 0 {
-            return Ok(());
-        }
-        self.store.put(batch).await?;
-        metrics::counter!("flare_session_positions_written_total").increment(rows as u64);
-        Ok(())
-    }
-
-    /// Drops delivered positions of users who are no members, or beyond the head.
-    async fn keep_what_may_be(&self, delivered: &mut Vec<DeliveredUpdate>) -> Result<(), Refusal> {
-        let mut kept = Vec::with_capacity(delivered.len());
-        let mut behind: HashMap<Arc<str>, Vec<Arc<str>>> = HashMap::new();
-        for update in delivered.iter() {
-            let roster = self.access.roster(&update.key).await?;
-            if !roster.is_some_and(|it| it.members.contains_key(&update.user)) {
-                dropped("no_member");
-                continue;
-            }
-            if self
-                .heads
-                .newest_seq(&update.key)
-                .is_none_or(|newest| newest < update.seq)
-            {
-                let asked = behind.entry(Arc::clone(&update.key.tenant)).or_default();
-                if !asked.contains(&update.key.conversation) {
-                    asked.push(Arc::clone(&update.key.conversation));
-                }
-            }
-            kept.push(update.clone());
-        }
-        let mut committed = HashMap::new();
-        for (tenant, conversations) in behind {
-            for (conversation, seq) in self.heads.committed_seqs(&tenant, &conversations).await? {
-                committed.insert(ConversationKey::new(Arc::clone(&tenant), conversation), seq);
-            }
-        }
-        kept.retain(|update| {
-            let newest = self
-                .heads
-                .newest_seq(&update.key)
-                .max(committed.get(&update.key).copied());
-            let good = newest.is_some_and(|newest| update.seq <= newest);
-            if !good {
-                dropped("beyond_head");
-            }
-            good
-        });
-        *delivered = kept;
-        Ok(())
     }
 
     async fn gathered(&self, outcome: Result<(), Full>) -> Result<(), Refusal> {
@@ -271,8 +169,4 @@ impl Positions {
     fn buffer(&self) -> MutexGuard<'_, PositionBuffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn dropped(reason: &'static str) {
-    metrics::counter!("flare_session_positions_dropped_total", "reason" => reason).increment(1);
 }

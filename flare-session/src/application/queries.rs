@@ -7,6 +7,8 @@ use flare_storage_model::ConversationKey;
 
 use super::{
     access::Access,
+    delivered::Delivered,
+    delivered_buffer::keep_foremost,
     ports::{MemberPositions, PositionStore},
     positions::Positions,
     refusals::bad_token,
@@ -26,6 +28,7 @@ pub struct Queries {
     pub(crate) access: Arc<Access>,
     pub(crate) store: Arc<dyn PositionStore>,
     pub(crate) positions: Arc<Positions>,
+    pub(crate) delivered: Arc<Delivered>,
 }
 
 /// A page of a list, and where the next one begins; empty: it was the last.
@@ -105,7 +108,7 @@ impl Queries {
         }))
     }
 
-    /// A page of the members' positions, for members and the system.
+    /// A page of the members' positions, for members and the system: of each member those of the devices that are kept.
     pub async fn positions(
         &self,
         caller: &Caller,
@@ -121,7 +124,11 @@ impl Queries {
             .members
             .range::<Arc<str>, _>((from, Bound::Unbounded))
             .take(page_size)
-            .map(|(user, _)| (Arc::clone(user), self.positions.waiting_of(key, user)))
+            .map(|(user, _)| {
+                let read = self.positions.read_of(key, user);
+                let delivered = self.delivered.waiting_of(key, user);
+                (Arc::clone(user), (read, delivered))
+            })
             .collect();
         let mut items = self
             .store
@@ -144,6 +151,7 @@ impl Queries {
                     None => member.delivered.push((Arc::clone(device), *seq)),
                 }
             }
+            keep_foremost(&mut member.delivered);
         }
         let next = match items.last().filter(|_| more) {
             Some(last) => encode_page(POSITIONS, &key.tenant, &key.conversation, &last.user),

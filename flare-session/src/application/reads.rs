@@ -69,7 +69,7 @@ impl Reads {
             user: Arc::clone(user),
         };
         // Before the row: what is written in between shows in that.
-        let (waiting, _) = self.positions.waiting_of(key, user);
+        let waiting = self.positions.read_of(key, user);
         let rows = self
             .inboxes
             .rows(&whose, std::slice::from_ref(&key.conversation))

@@ -23,7 +23,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Takes a batch in. On an error it is to come again.
+    /// Takes a batch in. On an error it is to come again. Positions and activity wait in memory until [`flush`](Self::flush).
     ///
     /// The order matters to who syncs an inbox in between: rows first, then positions, heads last. A head that is seen to have moved has its
     /// mentions counted; and whatever was seen without them moves afterwards, so it is handed out again.
@@ -57,10 +57,15 @@ impl Stream {
         Ok(())
     }
 
-    /// The stream came to a clean end: nothing is taken in any more. What waits is written, and the count of positions kept, so that
-    /// tokens stay good across the restart.
+    /// Writes what waits of the batches that were taken in: the stream may go on behind them after a crash.
+    pub async fn flush(&self) -> Result<(), Refusal> {
+        self.positions.flush().await
+    }
+
+    /// The stream came to a clean end: nothing is taken in any more, and nobody asks. What waits is written, and the count of positions kept, so
+    /// that tokens stay good across the restart.
     pub async fn end(&self) -> Result<(), Refusal> {
-        self.positions.flush().await?;
+        self.flush().await?;
         let (epoch, position, _) = self.heads.stream();
         self.inboxes
             .stream_ended(StreamStart { epoch, position })

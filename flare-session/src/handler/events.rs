@@ -9,6 +9,7 @@ use flare_proto::{
     message::{ConversationClass, EventKind},
 };
 use flare_server_core::{
+    error::Refusal,
     event_bus::{BatchHandler, BusRecord, Handled},
     telemetry::{Batch, EventPlace, Spans},
 };
@@ -65,6 +66,10 @@ impl BatchHandler for PersistedEvents {
             // The batch comes again.
             (Err(_), _) => Handled::Retry,
         }
+    }
+
+    async fn flush(&self) -> Result<(), Refusal> {
+        self.stream.flush().await
     }
 }
 

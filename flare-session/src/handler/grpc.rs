@@ -28,9 +28,9 @@ use crate::{
     application::{
         access::{Access, Question},
         commands::Commands,
+        delivered::Delivered,
         inbox::Inbox,
         ports::DeliveredUpdate,
-        positions::Positions,
         queries::Queries,
         reads::Reads,
         settings::{SettingsUpdates, Wish},
@@ -54,7 +54,7 @@ pub struct SessionHandler {
     pub(crate) queries: Arc<Queries>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) reads: Arc<Reads>,
-    pub(crate) positions: Arc<Positions>,
+    pub(crate) delivered: Arc<Delivered>,
     pub(crate) settings: Arc<SettingsUpdates>,
 }
 
@@ -402,8 +402,10 @@ impl SessionService for SessionHandler {
                 seq: it.seq,
             })
             .collect();
-        self.positions.delivered(&updates).await?;
-        Ok(Response::new(PutPositionsResponse {}))
+        let refused = self.delivered.take(&updates).await?;
+        Ok(Response::new(PutPositionsResponse {
+            refused: refused.into_iter().map(|index| index as u32).collect(),
+        }))
     }
 
     async fn update_settings(

@@ -1,11 +1,11 @@
 //! storage-reader over gRPC.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flare_proto::{
-    common::{Actor, ActorKind, RequestContext, TenantContext},
+    common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
     message::{Event, EventHeader},
     storage::{
         self, HeadsRequest, HistoryRequest, ReadRange, ReadRangesRequest, history_request,
@@ -14,6 +14,7 @@ use flare_proto::{
 };
 use flare_server_core::{channels::ServiceChannel, error::Refusal};
 use prost::Message;
+use tonic::{Response, Status};
 
 use crate::{
     application::ports::{StorageReader, StoredHead},
@@ -22,6 +23,13 @@ use crate::{
         head::{Head, LastMessage},
     },
 };
+
+/// An answer that takes longer does not come.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// When to ask again.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// storage-reader bounds its answers far below this; but one event always fits, however large it may be.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Asks storage-reader.
 pub struct GrpcStorageReader {
@@ -32,8 +40,47 @@ impl GrpcStorageReader {
     /// Over the channel.
     pub fn new(channel: ServiceChannel) -> Self {
         Self {
-            client: StorageReaderServiceClient::new(channel),
+            client: StorageReaderServiceClient::new(channel)
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
         }
+    }
+
+    /// The heads of all these conversations: an answer may end before it has all, for its size.
+    async fn all_heads(
+        &self,
+        tenant: &str,
+        conversations: &[Arc<str>],
+        without_last_messages: bool,
+    ) -> Result<Vec<storage::Head>, Refusal> {
+        let (mut heads, mut rest) = (Vec::with_capacity(conversations.len()), conversations);
+        while !rest.is_empty() {
+            let request = HeadsRequest {
+                context: Some(context(tenant, ActorKind::Service, "")),
+                conversation_ids: rest.iter().map(ToString::to_string).collect(),
+                without_last_messages,
+            };
+            let answer = within_deadline(self.client.clone().heads(request)).await?;
+            heads.extend(answer.heads);
+            rest = match answer.answered as usize {
+                // An earlier version does not say it: it answers all.
+                0 => &[],
+                answered => rest.get(answered..).unwrap_or_default(),
+            };
+        }
+        Ok(heads)
+    }
+}
+
+async fn within_deadline<T>(
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(Refusal::new(
+            ErrorCode::DeadlineExceeded,
+            format!("storage-reader did not answer within {DEADLINE:?}"),
+        )
+        .with_retry_after(RETRY_AFTER)),
     }
 }
 
@@ -44,17 +91,23 @@ impl StorageReader for GrpcStorageReader {
         tenant: &str,
         conversations: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
-        let request = HeadsRequest {
-            context: Some(context(tenant, ActorKind::Service, "")),
-            conversation_ids: conversations.iter().map(ToString::to_string).collect(),
-            ..HeadsRequest::default()
-        };
-        let response = self.client.clone().heads(request).await?.into_inner();
-        response
-            .heads
+        let heads = self.all_heads(tenant, conversations, false).await?;
+        heads
             .into_iter()
             .map(|head| Ok((Arc::from(head.conversation_id.as_str()), stored(head)?)))
             .collect()
+    }
+
+    async fn head_seqs(
+        &self,
+        tenant: &str,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, u64>, Refusal> {
+        let heads = self.all_heads(tenant, conversations, true).await?;
+        let seqs = heads.into_iter();
+        Ok(seqs
+            .map(|head| (head.conversation_id.into(), head.seq))
+            .collect())
     }
 
     async fn ordinal_at(
@@ -71,7 +124,7 @@ impl StorageReader for GrpcStorageReader {
                 limit: Some(1),
             }],
         };
-        let response = self.client.clone().read_ranges(request).await?.into_inner();
+        let response = within_deadline(self.client.clone().read_ranges(request)).await?;
         let Some(range) = response.ranges.into_iter().next() else {
             return Ok(None);
         };
@@ -98,7 +151,7 @@ impl StorageReader for GrpcStorageReader {
             page_size: Some(1),
             page_token: String::new(),
         };
-        let response = self.client.clone().history(request).await?.into_inner();
+        let response = within_deadline(self.client.clone().history(request)).await?;
         Ok(response
             .messages
             .into_iter()

@@ -13,8 +13,9 @@ use crate::{
 
 #[async_trait]
 impl PositionStore for SqliteSession {
-    async fn put(&self, batch: &PositionBatch) -> Result<(), StoreError> {
+    async fn put(&self, batch: &PositionBatch) -> Result<u64, StoreError> {
         let mut tx = self.write().await?;
+        let mut gone = 0;
         for update in &batch.reads {
             let (tenant, conversation, user) = (
                 &*update.key.tenant,
@@ -63,7 +64,7 @@ impl PositionStore for SqliteSession {
             .bind(to_db(update.seq))
             .execute(&mut *tx)
             .await?;
-            sqlx::query(
+            let beyond = sqlx::query(
                 "DELETE FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 AND device NOT IN
                  (SELECT device FROM delivered WHERE tenant = ?1 AND conversation = ?2 AND user = ?3 ORDER BY seq DESC, device = ?4 DESC, device LIMIT ?5)",
             )
@@ -74,6 +75,7 @@ impl PositionStore for SqliteSession {
             .bind(to_db(KEPT_DEVICES as u64))
             .execute(&mut *tx)
             .await?;
+            gone += beyond.rows_affected();
         }
         for (key, time_ms) in &batch.activity {
             sqlx::query("UPDATE conversation SET active_ms = ?3 WHERE tenant = ?1 AND conversation = ?2 AND active_ms < ?3")
@@ -83,7 +85,8 @@ impl PositionStore for SqliteSession {
                 .execute(&mut *tx)
                 .await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(gone)
     }
 
     async fn page(

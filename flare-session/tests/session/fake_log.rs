@@ -46,6 +46,8 @@ pub(crate) struct FakeLog {
     /// While set, submissions wait here before they are placed.
     pub(crate) held: Mutex<Option<Arc<Notify>>>,
     pub(crate) submitting: Notify,
+    /// While set, heads are not answered before it is notified.
+    pub(crate) reader_held: Mutex<Option<Arc<Notify>>>,
 }
 
 #[derive(Default)]
@@ -290,6 +292,10 @@ impl StorageReader for FakeLog {
         tenant: &str,
         conversations: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
+        let held = self.reader_held.lock().expect("not poisoned").clone();
+        if let Some(held) = held {
+            held.notified().await;
+        }
         let mut state = self.state();
         state.reads += 1;
         if state.reader_down {
@@ -341,6 +347,18 @@ impl StorageReader for FakeLog {
             }
         }
         Ok(heads)
+    }
+
+    async fn head_seqs(
+        &self,
+        tenant: &str,
+        conversations: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, u64>, Refusal> {
+        let heads = self.heads(tenant, conversations).await?;
+        Ok(heads
+            .into_iter()
+            .map(|(id, it)| (id, it.head.seq))
+            .collect())
     }
 
     async fn ordinal_at(

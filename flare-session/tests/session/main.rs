@@ -5,10 +5,12 @@
 mod access;
 mod commands;
 mod crashes;
+mod delivered;
 mod fake_log;
 mod inbox;
 mod inbox_random;
 mod positions;
+mod process;
 mod service;
 mod stores;
 mod world;

@@ -1,58 +1,21 @@
-//! Read and delivered positions: only forward, never beyond the head, coalesced, told to others.
+//! Read positions: only forward, never beyond the head, coalesced, told to others.
 
 use std::sync::Arc;
 
 use flare_proto::{
     common::{ActorKind, ErrorCode},
-    session::{
-        DeliveredPosition, ListPositionsRequest, ListPositionsResponse, MarkReadRequest,
-        PutPositionsRequest, session_service_server::SessionService,
-    },
+    session::{MarkReadRequest, session_service_server::SessionService},
 };
-use flare_server_core::error::Refusal;
 use flare_session::{
     SessionConfig,
-    application::ports::{Audience, KEPT_DEVICES, PositionStore, SignalKind},
+    application::ports::{Audience, PositionStore, SignalKind},
 };
 use tonic::Request;
 
 use super::{
     fake_log::TENANT,
-    world::{World, answer, assert_refused, context, until, user},
+    world::{World, answer, assert_refused, context, until},
 };
-
-fn delivered(who: &str, device: &str, id: &str, seq: u64) -> DeliveredPosition {
-    DeliveredPosition {
-        tenant_id: TENANT.into(),
-        user_id: who.into(),
-        device_id: device.into(),
-        conversation_id: id.into(),
-        seq,
-    }
-}
-
-async fn put(w: &World, positions: Vec<DeliveredPosition>) -> Result<(), Refusal> {
-    let request = PutPositionsRequest {
-        context: None,
-        positions,
-    };
-    answer(w.rpc().put_positions(Request::new(request)).await).map(|_| ())
-}
-
-async fn list(
-    w: &World,
-    who: &str,
-    id: &str,
-    token: &str,
-) -> Result<ListPositionsResponse, Refusal> {
-    let request = ListPositionsRequest {
-        context: user(who),
-        conversation_id: id.into(),
-        page_size: Some(2),
-        page_token: token.into(),
-    };
-    answer(w.rpc().list_positions(Request::new(request)).await)
-}
 
 #[tokio::test]
 async fn a_position_moves_forward_only() {
@@ -208,142 +171,22 @@ async fn reading_is_told_to_own_devices_and_to_the_others() {
 }
 
 #[tokio::test]
-async fn delivered_positions_are_kept_by_device_and_wrong_ones_dropped() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["ada", "mia"]).await;
-    w.log.say("team", "olga");
-    w.feed().await;
-    w.log.say("team", "olga");
-    let positions = vec![
-        delivered("mia", "phone", "team", 1),
-        delivered("mia", "phone", "team", 2),
-        delivered("mia", "laptop", "team", 3),
-        delivered("ada", "phone", "team", 4),
-        delivered("eve", "phone", "team", 1),
-        delivered("ada", "phone", "none", 1),
-    ];
-    put(&w, positions).await.expect("takes");
-    w.session.positions.flush().await.expect("writes");
-    put(&w, vec![delivered("mia", "phone", "team", 1)])
-        .await
-        .expect("takes");
-    let first = list(&w, "olga", "team", "").await.expect("a page");
-    let shown: Vec<_> = first
-        .positions
-        .iter()
-        .map(|it| {
-            let devices: Vec<_> = it
-                .delivered
-                .iter()
-                .map(|it| (it.device_id.as_str(), it.seq))
-                .collect();
-            (it.user_id.as_str(), devices)
-        })
-        .collect();
-    assert_eq!(
-        shown,
-        [("ada", vec![]), ("mia", vec![("laptop", 3), ("phone", 2)])]
-    );
-    let second = list(&w, "olga", "team", &first.next_page_token)
-        .await
-        .expect("a page");
-    assert_eq!(
-        (second.positions.len(), second.next_page_token.as_str()),
-        (1, "")
-    );
-    assert_refused(
-        list(&w, "eve", "team", "").await,
-        ErrorCode::ConversationNotFound,
-        "conversation_id",
-    );
-}
-
-#[tokio::test]
-async fn of_a_members_devices_those_that_received_most_are_kept() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["ada"]).await;
-    for _ in 0..KEPT_DEVICES {
-        w.log.say("team", "olga");
-    }
-    w.feed().await;
-    // One more than is kept, each a message further.
-    for seq in 1..=KEPT_DEVICES as u64 + 1 {
-        let device = format!("device-{seq:02}");
-        put(&w, vec![delivered("ada", &device, "team", seq)])
-            .await
-            .expect("takes");
-        w.session.positions.flush().await.expect("writes");
-    }
-    let page = list(&w, "olga", "team", "").await.expect("a page");
-    let ada = page.positions.first().expect("ada");
-    let devices: Vec<_> = ada
-        .delivered
-        .iter()
-        .map(|it| it.device_id.as_str())
-        .collect();
-    assert_eq!(devices.len(), KEPT_DEVICES);
-    assert_eq!(devices.first(), Some(&"device-02"));
-}
-
-#[tokio::test]
-async fn read_positions_are_written_while_delivered_ones_cannot_be_judged() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["mia"]).await;
-    w.log.say("team", "olga");
-    w.feed().await;
-    w.log.say("team", "olga");
-    w.mark("mia", "team", 2).await.expect("marks");
-    put(&w, vec![delivered("mia", "phone", "team", 3)])
-        .await
-        .expect("takes");
-    w.log.set_reader_down(true);
-    w.session.positions.flush().await.expect("writes");
-    w.log.set_reader_down(false);
-    let read = async |w: &World| {
-        let key = flare_storage_model::ConversationKey::new(TENANT, "team");
-        let page = w.store.page(&key, None, 1).await.expect("answers");
-        (page[0].read.seq, page[0].delivered.len())
-    };
-    assert_eq!(read(&w).await, (2, 0));
-    w.session.positions.flush().await.expect("writes");
-    assert_eq!(read(&w).await, (2, 1));
-}
-
-#[tokio::test]
-async fn positions_that_wait_are_listed() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["mia"]).await;
-    w.log.say("team", "olga");
-    w.feed().await;
-    w.mark("mia", "team", 2).await.expect("marks");
-    put(&w, vec![delivered("mia", "phone", "team", 2)])
-        .await
-        .expect("takes");
-    let page = list(&w, "olga", "team", "").await.expect("a page");
-    assert_eq!(
-        (
-            page.positions[0].read_seq,
-            page.positions[0].delivered[0].seq
-        ),
-        (2, 2)
-    );
-}
-
-#[tokio::test]
 async fn too_many_waiting_positions_are_refused_with_a_time_and_counted() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let rendered = recorder.handle();
     let _here = metrics::set_default_local_recorder(&recorder);
-    let w = World::with(SessionConfig {
+    let mut w = World::with(SessionConfig {
         max_waiting_positions: 2,
         ..SessionConfig::default()
     })
     .await;
-    w.create("olga", "team", &[]).await;
-    let three = (1..=3)
-        .map(|index| delivered("olga", &format!("device-{index}"), "team", 1))
-        .collect();
-    let refusal = put(&w, three).await.expect_err("is refused");
+    for id in ["one", "two", "three"] {
+        w.create("olga", id, &["mia"]).await;
+        w.log.say(id, "olga");
+    }
+    w.mark("mia", "one", 2).await.expect("marks");
+    w.mark("mia", "two", 2).await.expect("marks");
+    let refusal = w.mark("mia", "three", 2).await.expect_err("is refused");
     assert_eq!(refusal.code, ErrorCode::ResourceExhausted);
     assert!(refusal.retry_after.is_some());
     assert!(
@@ -352,16 +195,13 @@ async fn too_many_waiting_positions_are_refused_with_a_time_and_counted() {
             .contains("flare_session_limit_reached_total{limit=\"waiting_positions\"} 1")
     );
     w.session.positions.flush().await.expect("writes");
-    put(&w, vec![delivered("olga", "device-3", "team", 1)])
-        .await
-        .expect("takes");
+    w.mark("mia", "three", 2).await.expect("marks");
     // The stream makes room for itself.
-    let mut w = w;
     for index in 0..5 {
         w.log.say_directly(&format!("user-{index}"), "olga");
     }
     w.feed().await;
-    assert_eq!(w.sync_all("olga", "", 50).await.0.len(), 6);
+    assert_eq!(w.sync_all("olga", "", 50).await.0.len(), 8);
 }
 
 #[tokio::test]
@@ -403,4 +243,21 @@ async fn the_system_has_no_positions() {
     };
     let outcome = answer(w.rpc().mark_read(Request::new(request)).await);
     assert_refused(outcome, ErrorCode::InvalidArgument, "context.actor.user_id");
+}
+
+#[tokio::test]
+async fn a_flush_that_is_given_up_loses_nothing() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &["mia"]).await;
+    w.log.say("team", "olga");
+    w.feed().await;
+    w.mark("mia", "team", 2).await.expect("marks");
+    {
+        let mut flushing = std::pin::pin!(w.session.positions.flush());
+        assert!(futures::poll!(flushing.as_mut()).is_pending());
+    }
+    w.session.positions.flush().await.expect("writes");
+    let key = flare_storage_model::ConversationKey::new(TENANT, "team");
+    let page = w.store.page(&key, None, 1).await.expect("answers");
+    assert_eq!((&*page[0].user, page[0].read.seq), ("mia", 2));
 }

@@ -134,6 +134,12 @@ impl World {
         }
     }
 
+    /// Writes the positions that wait.
+    pub(crate) async fn write_positions(&self) {
+        self.session.positions.flush().await.expect("writes");
+        self.session.delivered.write().await.expect("writes");
+    }
+
     pub(crate) async fn create(
         &self,
         owner: &str,
