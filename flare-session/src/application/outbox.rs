@@ -115,8 +115,9 @@ impl Outbox {
         }
         if let Some(expected) = expected {
             expected.settled();
-        } else {
-            self.state().waiting.remove(turn.key());
+        } else if self.state().waiting.remove(turn.key()) {
+            // Its writer may have been given up when the rows were written, and nobody had been told of it.
+            self.changed(turn.key());
         }
         Ok(())
     }
@@ -133,15 +134,17 @@ impl Outbox {
                 return Err(SubmitError::Unknown(later(&refusal.message)));
             }
         };
-        self.rosters.forget(&line.key);
+        self.changed(&line.key);
         match written {
-            Ok(()) => {
-                // The event may have come by before its rows were written: inboxes that saw it without them see it again.
-                self.heads.touch(&line.key);
-                outcome
-            }
+            Ok(()) => outcome,
             Err(error) => Err(SubmitError::Unknown(later(&error.to_string()))),
         }
+    }
+
+    /// Rows of the conversation may have changed. Its event may have come by before: inboxes that saw it without them see it again.
+    fn changed(&self, key: &ConversationKey) {
+        self.rosters.forget(key);
+        self.heads.touch(key);
     }
 
     /// Waits for a moment while a line of the conversation is in flight: who asks because the log has an event of it then finds the rows as the

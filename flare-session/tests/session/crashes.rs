@@ -8,11 +8,13 @@ use flare_proto::{
     session::{MembershipState, RenameConversationRequest, session_service_server::SessionService},
 };
 use flare_server_core::{shutdown::Shutdown, telemetry::TraceId};
+use flare_session::application::ports::RosterStore;
+use flare_storage_model::ConversationKey;
 use tokio::sync::Notify;
 use tonic::Request;
 
 use super::{
-    fake_log::Fault,
+    fake_log::{Fault, TENANT},
     world::{World, assert_refused, until, user},
 };
 
@@ -224,6 +226,40 @@ async fn a_caller_who_gives_up_leaves_his_change_to_the_sweeper() {
     sweep(&w).await;
     assert_eq!(w.rename("olga", "c1", "team", "one").await, Ok(2));
     assert_eq!(w.log.events_of("team").len(), 2);
+}
+
+/// The caller gives up when the rows are written, before whoever writes them has heard of it.
+#[tokio::test]
+async fn a_caller_who_gives_up_leaves_no_old_roster_behind() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &[]).await;
+    let key = ConversationKey::new(TENANT, "team");
+    let mut given_up = false;
+    for attempt in 0..1_000 {
+        let (add, remove) = (format!("add-{attempt}"), format!("remove-{attempt}"));
+        w.add("olga", &add, "team", &["mia"]).await.expect("adds");
+        assert_eq!(w.membership("team", "mia").await.role(), Role::Member);
+        let mut removing = std::pin::pin!(w.remove("olga", &remove, "team", "mia"));
+        while !given_up && futures::poll!(removing.as_mut()).is_pending() {
+            let roster = w.store.roster(&key).await.expect("answers").expect("there");
+            given_up = !roster.members.contains_key("mia");
+        }
+        if given_up {
+            break;
+        }
+    }
+    assert!(given_up);
+    w.feed().await;
+    let shutdown = Shutdown::new();
+    let noticing = async {
+        until("mia is no member any more", async || {
+            w.membership("team", "mia").await.state() == MembershipState::Former
+        })
+        .await;
+        shutdown.drain();
+    };
+    let (swept, ()) = tokio::join!(w.session.outbox.sweep(&shutdown), noticing);
+    swept.expect("sweeps");
 }
 
 #[tokio::test]
