@@ -226,9 +226,12 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         signals,
     } = Session::new(config, adapters).await?;
     let ready = platform.readiness.register("session");
+    let ending = Arc::clone(&stream);
     platform.at_end(Task::new("session.database", async move {
+        // After the last request: none is answered from a count that goes on behind what is kept of it.
+        let ended = ending.end().await;
         store.close().await;
-        Ok(())
+        Ok(ended?)
     }));
 
     let sweeping = {
@@ -246,20 +249,19 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         positions.run().await;
         Ok(())
     };
-    let persisted = PersistedEvents {
-        stream: Arc::clone(&stream),
-        spans: platform.spans.clone(),
     let judging = async move {
         delivered.run().await;
         Ok(())
     };
+    let persisted = PersistedEvents {
+        stream,
+        spans: platform.spans.clone(),
     };
     let reading = async move {
         let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(persisted)).await?;
         ready.set(true);
         shutdown.draining().await;
         subscription.shutdown().await;
-        stream.end().await?;
         Ok(())
     };
     Ok(Parts {
@@ -269,9 +271,9 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
             Task::new("session.outbox", sweeping),
             Task::new("session.signals", signalling),
             Task::new("session.positions", writing),
+            Task::new("session.delivered", judging),
             Task::new("session.stream", reading),
         ],
-            Task::new("session.delivered", judging),
         edges: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@ use flare_proto::{
     client,
     message::{Event, EventHeader, EventKind},
     push::signal_item,
-    session::{LeaveConversationRequest, MarkReadRequest},
+    session::{LeaveConversationRequest, MarkReadRequest, RenameConversationRequest},
 };
 use flare_session::{
     SessionConfig,
@@ -17,7 +17,7 @@ use flare_storage_model::{ConversationKey, flags};
 use super::{
     fake_log::TENANT,
     process::{Others, Process},
-    world::{answer, until, user},
+    world::{answer, id_of, until, user},
 };
 
 #[tokio::test]
@@ -162,5 +162,46 @@ async fn heads_that_come_one_by_one_for_their_size_are_all_in_the_inbox() {
         .map(|it| (it.head_seq, it.last_message.len() > 4 << 20))
         .collect();
     assert_eq!(shown, [(2, true); 3]);
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_last_moment_misses_nothing_after_the_restart() {
+    let (folder, others) = (tempfile::tempdir().expect("a folder"), Others::default());
+    let mut process = Process::start(&folder, &others).await;
+    process.create("one").await;
+    process.create("two").await;
+    let created = others.events.lock().await.clone();
+    process.publish(&created).await;
+    let bus = process.platform.event_bus().await.expect("opens");
+    bus.caught_up(TOPIC, GROUP).await.expect("is handled");
+    drop(bus);
+    process.drain().await;
+    let rename = RenameConversationRequest {
+        context: user("olga"),
+        client_id: "rename".into(),
+        conversation_id: "one".into(),
+        title: "renamed".into(),
+    };
+    let renamed = process.client.clone().rename_conversation(rename).await;
+    answer(renamed).expect("renames");
+    let mut page = process.sync("mia", "").await;
+    while page.has_more {
+        page = process.sync("mia", &page.token).await;
+    }
+    process.end().await;
+
+    let process = Process::start(&folder, &others).await;
+    let said = others
+        .place("two", "olga", EventKind::MessageCreated, flags::COUNTABLE)
+        .await;
+    process.publish(&[said]).await;
+    let page = process.sync("mia", &page.token).await;
+    let moved: Vec<_> = page
+        .entries
+        .iter()
+        .map(|it| (id_of(it), it.head_seq))
+        .collect();
+    assert_eq!(moved, [("two", 2)]);
     process.stop().await;
 }
