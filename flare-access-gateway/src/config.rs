@@ -37,7 +37,7 @@ flare_server_core::section! {
         pub max_unacked_sends: usize = 64,
         /// Conversations in which a connection has commands outstanding or refused; a command to one more closes it with TOO_FAST.
         pub max_lanes: usize = 1_024,
-        /// A command without a receipt is refused UNAVAILABLE after this.
+        /// A command without a receipt is refused DEADLINE_EXCEEDED after this.
         pub command_ms: u64 = 10_000,
         /// Commands of all connections that wait to be submitted; then they are refused RESOURCE_EXHAUSTED.
         pub command_queue: usize = 8_192,

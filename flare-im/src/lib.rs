@@ -4,7 +4,6 @@ pub mod cli;
 pub mod command;
 pub mod compose;
 pub mod config;
-pub mod history;
 pub mod limits;
 pub mod listen;
 pub mod listeners;

@@ -48,6 +48,7 @@ fn config() -> OwnerConfig {
         recall_window: Duration::from_secs(120),
         max_authorise_attempts: 9,
         hooks: false,
+        log_is_shared: false,
     }
 }
 

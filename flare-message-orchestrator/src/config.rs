@@ -86,8 +86,8 @@ flare_server_core::section! {
 }
 
 impl OrchestratorConfig {
-    /// What an owner of one of the partitions needs.
-    pub fn owner(&self, name: &str, hooks: bool) -> OwnerConfig {
+    /// What an owner of one of the partitions needs, who is asked for `hooks` or not, over a log that `is_shared` with other processes or not.
+    pub fn owner(&self, name: &str, hooks: bool, is_shared: bool) -> OwnerConfig {
         OwnerConfig {
             name: name.to_owned(),
             memory: MemoryLimits {
@@ -105,6 +105,7 @@ impl OrchestratorConfig {
             recall_window: Duration::from_secs(self.recall_window_s),
             max_authorise_attempts: AUTHORISE_ATTEMPTS,
             hooks,
+            log_is_shared: is_shared,
         }
     }
 }

@@ -49,13 +49,13 @@ pub async fn build_with_hooks(
         max_bytes: config.max_content_bytes,
         max_mentions: config.max_mentions,
     });
+    let has_hooks = !hooks.is_empty();
     let hooks = HookChain::new(
         hooks,
         Arc::clone(&rules),
         Duration::from_millis(config.hook_timeout_ms),
     );
     let call_timeout = Duration::from_millis(config.call_timeout_ms);
-    let owner_config = config.owner(owner_name(platform), !hooks.is_empty());
     let limits = Arc::new(RateLimits::new(&config.rate));
     let around = Arc::new(Surroundings {
         log: platform.message_log().await?,
@@ -85,6 +85,7 @@ pub async fn build_with_hooks(
         )
         .into());
     }
+    let owner_config = config.owner(owner_name(platform), has_hooks, around.log.is_shared());
     let mut inboxes = Vec::new();
     let mut tasks = Vec::new();
     for number in 0..config.partitions {

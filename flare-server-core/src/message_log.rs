@@ -101,6 +101,10 @@ pub trait MessageLog: Send + Sync + 'static {
     /// Whether appends are taken for want of room. Costs nothing: the log looks at the disk when
     /// that may have changed. Always [`RoomState::Enough`] where the log does not watch its room.
     fn room(&self) -> RoomState;
+
+    /// Whether other processes may append to the same partitions. False only where something
+    /// keeps them out, as the lock of a folder does.
+    fn is_shared(&self) -> bool;
 }
 
 /// What a read returns.

@@ -271,6 +271,10 @@ impl MessageLog for Flawed {
     fn room(&self) -> RoomState {
         self.inner.room()
     }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
 }
 
 async fn violated(flaw: Option<Flaw>) -> Vec<&'static str> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flare_checker::{
     Checker, ClientEvent, Counts, Intent, Record, Target, Verdict, read_histories,
 };
-use flare_im::history::Translator;
+use flare_history::Translator;
 use flare_proto::{
     gateway::core_gateway_service_client::CoreGatewayServiceClient,
     storage::{ReadRange, ReadRangesRequest},

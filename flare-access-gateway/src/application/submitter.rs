@@ -1,6 +1,6 @@
 //! One ordered stream of commands to the orchestrator, for all connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use flare_proto::common::ErrorCode;
@@ -85,13 +85,15 @@ pub struct Submitter {
     shutdown: Shutdown,
     queue: mpsc::Receiver<Taken>,
     in_flight: InFlight<Taken>,
+    /// The lanes whose first command without a receipt this stream has refused for want of its owner: of these nothing is lost.
+    disowned: HashSet<u64>,
     max_in_flight: usize,
     patience_ms: u64,
 }
 
 /// How a stream went.
 enum End {
-    /// It broke: what has no receipt is sent again.
+    /// It broke: receipts may be lost.
     Broken,
     /// There is nothing left to do.
     Closed,
@@ -113,6 +115,7 @@ impl Submitter {
             shutdown,
             queue: receiver,
             in_flight: InFlight::default(),
+            disowned: HashSet::new(),
             max_in_flight,
             patience_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         };
@@ -146,7 +149,8 @@ impl Submitter {
                         End::Closed => break,
                         End::Broken => {
                             metrics::counter!("flare_access_gateway_submit_streams_broken_total")
-                                .increment(1)
+                                .increment(1);
+                            self.leave_open();
                         }
                     }
                     if had_receipts {
@@ -236,11 +240,12 @@ impl Submitter {
     fn batch(&mut self) -> Vec<Submission> {
         let (mut batch, mut bytes, mut held) = (Vec::new(), 0, Vec::new());
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let Some((correlation, taken)) = self.in_flight.send_next() else {
+            let Some(sending) = self.in_flight.send_next() else {
                 break;
             };
+            let (correlation, taken) = (sending.correlation, sending.item);
             if taken.is_held() {
-                held.push(correlation);
+                held.push((correlation, sending.again));
                 continue;
             }
             if let Action::Send(content) = &taken.command.action {
@@ -251,32 +256,52 @@ impl Submitter {
                 command: Arc::clone(&taken.command),
             });
         }
-        for correlation in held {
+        for (correlation, again) in held {
             if let Some(taken) = self.in_flight.settle(correlation) {
-                taken.settle(Err(Refusal::new(
-                    ErrorCode::RetryInOrder,
-                    "an earlier command of this connection to the conversation was refused: send that one again first",
-                )));
+                taken.settle(Err(if again { broken_way() } else { in_order() }));
             }
         }
         batch
     }
 
-    /// False: the orchestrator no longer owns what it is asked for, so this stream is of no more use.
+    /// False: the orchestrator no longer owns what it is asked for, so this stream is of no more use. What it refused for that, and what it refused
+    /// behind it, goes by the next one.
     fn settle(&mut self, receipts: Vec<Receipt>) -> bool {
+        let mut owns = true;
         for Receipt {
             correlation,
             result,
         } in receipts
         {
-            if matches!(&result, Err(refusal) if refusal.code == ErrorCode::NotOwner) {
-                return false;
-            }
-            if let Some(taken) = self.in_flight.settle(correlation) {
+            let is_disowned = match &result {
+                Err(refusal) if refusal.code == ErrorCode::NotOwner => true,
+                Err(refusal) => !owns && refusal.is_retryable(),
+                Ok(_) => false,
+            };
+            if is_disowned {
+                owns = false;
+                let lane = self.in_flight.get(correlation).map(|it| it.command.lane);
+                self.disowned.extend(lane);
+            } else if let Some(taken) = self.in_flight.settle(correlation) {
                 taken.settle(result);
             }
         }
-        true
+        owns
+    }
+
+    /// Of what a stream leaves without a receipt, most is sent again by the next one. Not what could lose its order by that, because receipts of its lane
+    /// may be lost: its clients are told that the outcome is unknown.
+    fn leave_open(&mut self) {
+        let disowned = std::mem::take(&mut self.disowned);
+        for correlation in self.in_flight.sent_in_company(|it| it.command.lane) {
+            let is_known = |it: &Taken| disowned.contains(&it.command.lane);
+            if self.in_flight.get(correlation).is_none_or(is_known) {
+                continue;
+            }
+            if let Some(taken) = self.in_flight.settle(correlation) {
+                taken.settle(Err(broken_way()));
+            }
+        }
     }
 
     fn expire(&mut self) {
@@ -294,13 +319,27 @@ impl Submitter {
             self.take(taken);
         }
         while let Some(taken) = self.in_flight.pop() {
-            taken.settle(Err(no_receipt("the server ends: send it again elsewhere")));
+            taken.settle(Err(no_receipt(
+                "the server ends before the receipt came: send it again elsewhere",
+            )));
         }
     }
 }
 
+fn in_order() -> Refusal {
+    Refusal::new(
+        ErrorCode::RetryInOrder,
+        "an earlier command of this connection to the conversation was refused: send that one again first",
+    )
+}
+
+fn broken_way() -> Refusal {
+    no_receipt("the way to the orchestrator broke: it may have been placed, or not; send it again")
+}
+
+/// The outcome is unknown. What was sent behind it may have been placed, as it may itself.
 fn no_receipt(why: &'static str) -> Refusal {
-    Refusal::unavailable(why, RETRY_AFTER)
+    Refusal::new(ErrorCode::DeadlineExceeded, why).with_retry_after(RETRY_AFTER)
 }
 
 async fn until(connections: &Connections, ms: Option<u64>) {

@@ -1,6 +1,6 @@
 //! Commands that were taken and have no receipt: in order, each with a deadline.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// The places between the first and the last item, for each item that may wait.
 const PLACES_PER_ITEM: usize = 64;
@@ -23,6 +23,18 @@ pub struct InFlight<T> {
 struct Slot<T> {
     item: T,
     deadline_ms: u64,
+    was_sent: bool,
+}
+
+/// An item that is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sending<'a, T> {
+    /// Its correlation.
+    pub correlation: u64,
+    /// The item.
+    pub item: &'a T,
+    /// It was sent before, by a stream that has ended: it may have been decided.
+    pub again: bool,
 }
 
 impl<T> Default for InFlight<T> {
@@ -39,12 +51,16 @@ impl<T> Default for InFlight<T> {
 impl<T> InFlight<T> {
     /// Takes an item, to be sent after those before it.
     pub fn push(&mut self, item: T, deadline_ms: u64) {
-        self.slots.push_back(Some(Slot { item, deadline_ms }));
+        self.slots.push_back(Some(Slot {
+            item,
+            deadline_ms,
+            was_sent: false,
+        }));
         self.filled += 1;
     }
 
-    /// The next item to be sent, with its correlation.
-    pub fn send_next(&mut self) -> Option<(u64, &T)> {
+    /// The next item to be sent.
+    pub fn send_next(&mut self) -> Option<Sending<'_, T>> {
         loop {
             let at = usize::try_from(self.next_to_send.checked_sub(self.first)?).ok()?;
             if at >= self.slots.len() {
@@ -52,8 +68,12 @@ impl<T> InFlight<T> {
             }
             self.next_to_send += 1;
             if self.slots.get(at)?.is_some() {
-                let slot = self.slots.get(at)?.as_ref()?;
-                return Some((self.next_to_send - 1, &slot.item));
+                let slot = self.slots.get_mut(at)?.as_mut()?;
+                return Some(Sending {
+                    correlation: self.next_to_send - 1,
+                    again: std::mem::replace(&mut slot.was_sent, true),
+                    item: &slot.item,
+                });
             }
         }
     }
@@ -66,6 +86,26 @@ impl<T> InFlight<T> {
     /// What was sent counts as not sent: the stream that it went by has ended.
     pub fn rewind(&mut self) {
         self.next_to_send = self.first;
+    }
+
+    /// The items that were sent and are not alone in that in their lane, by correlation.
+    ///
+    /// If the stream that they went by has lost receipts, the first of a lane may have been refused for good and the next have its place:
+    /// sent again, the first would come after the next. One that is alone has nothing behind it.
+    pub fn sent_in_company(&self, lane: impl Fn(&T) -> u64) -> Vec<u64> {
+        let sent = || {
+            (self.first..self.next_to_send)
+                .zip(&self.slots)
+                .filter_map(|(correlation, slot)| Some((correlation, lane(&slot.as_ref()?.item))))
+        };
+        let mut of_lane: HashMap<u64, usize> = HashMap::new();
+        for (_, lane) in sent() {
+            *of_lane.entry(lane).or_default() += 1;
+        }
+        sent()
+            .filter(|(_, lane)| of_lane.get(lane).is_some_and(|count| *count > 1))
+            .map(|(correlation, _)| correlation)
+            .collect()
     }
 
     /// The item of a receipt; `None` if it has had one, or expired.
@@ -96,6 +136,12 @@ impl<T> InFlight<T> {
     /// Takes the first item, whatever its deadline.
     pub fn pop(&mut self) -> Option<T> {
         self.settle(self.first)
+    }
+
+    /// The item, if it waits for its receipt.
+    pub fn get(&self, correlation: u64) -> Option<&T> {
+        let at = usize::try_from(correlation.checked_sub(self.first)?).ok()?;
+        self.slots.get(at)?.as_ref().map(|slot| &slot.item)
     }
 
     /// How many more may be taken, if `max` may wait. A receipt that is late holds up others only when very many came after it.
@@ -133,12 +179,7 @@ mod tests {
     }
 
     fn sent<T: Copy>(items: &mut InFlight<T>) -> Vec<(u64, T)> {
-        std::iter::from_fn(|| {
-            items
-                .send_next()
-                .map(|(correlation, item)| (correlation, *item))
-        })
-        .collect()
+        std::iter::from_fn(|| items.send_next().map(|it| (it.correlation, *it.item))).collect()
     }
 
     #[test]
@@ -183,5 +224,22 @@ mod tests {
         for unknown in [0, 1, 4, u64::MAX] {
             assert_eq!(items.settle(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_with_others_of_its_lane_is_told_from_what_was_alone() {
+        let mut items = InFlight::default();
+        for item in ["a1", "b1", "a2", "c1", "a3", "c2"] {
+            items.push(item, 10);
+        }
+        let lane = |item: &&str| u64::from(item.as_bytes()[0]);
+        assert!(items.sent_in_company(lane).is_empty(), "nothing was sent");
+        for _ in 0..5 {
+            items.send_next();
+        }
+        assert_eq!(items.sent_in_company(lane), [1, 3, 5], "c2 was not sent");
+        items.settle(1);
+        items.settle(3);
+        assert!(items.sent_in_company(lane).is_empty());
     }
 }

@@ -57,11 +57,26 @@ pub(crate) struct Orchestrator {
     pub(crate) answers: watch::Sender<bool>,
     /// The stream breaks where it comes to this client id, with receipts for those before.
     pub(crate) breaks_at: Mutex<HashSet<String>>,
+    /// Receipts stay back until this client id was decided; then the stream breaks, and they are lost.
+    pub(crate) loses_up_to: Mutex<Option<String>>,
     pub(crate) streams: AtomicUsize,
     pub(crate) is_away: AtomicBool,
 }
 
 impl Orchestrator {
+    /// Whether receipts stay back, and whether they are lost now.
+    fn loses(&self, items: &[SubmitItem]) -> (bool, bool) {
+        let mut up_to = self.loses_up_to.lock().expect("locks");
+        let is_lost = items
+            .iter()
+            .any(|it| up_to.as_ref().is_some_and(|id| *id == it.client_id));
+        let stay_back = up_to.is_some();
+        if is_lost {
+            *up_to = None;
+        }
+        (stay_back, is_lost)
+    }
+
     fn decide(&self, item: &SubmitItem, broken: &mut HashMap<u64, u32>) -> receipt::Result {
         let refused = |code| receipt::Result::Error(Refusal::new(code, "refused in a test").into());
         if broken
@@ -145,10 +160,11 @@ impl MessageOrchestratorService for OrchestratorService {
                 let batch = ReceiptBatch {
                     receipts: answer.collect(),
                 };
-                if receipts.send(Ok(batch)).await.is_err() {
+                let (stay_back, is_lost) = world.loses(&items);
+                if !stay_back && receipts.send(Ok(batch)).await.is_err() {
                     return;
                 }
-                if breaking.is_some() {
+                if breaking.is_some() || is_lost {
                     let _ = receipts
                         .send(Err(Status::unavailable("broken in a test")))
                         .await;

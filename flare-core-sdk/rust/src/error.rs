@@ -34,6 +34,14 @@ impl Refusal {
         )
     }
 
+    /// Whether a command that was refused so may have been kept all the same.
+    pub(crate) fn leaves_open(&self) -> bool {
+        matches!(
+            self.code,
+            ErrorCode::Unavailable | ErrorCode::DeadlineExceeded
+        )
+    }
+
     /// Whether another token may help.
     pub fn is_about_the_token(&self) -> bool {
         matches!(

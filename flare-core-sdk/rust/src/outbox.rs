@@ -41,7 +41,7 @@ pub(crate) struct Entry {
     in_flight: bool,
     /// It has left, on this connection or an earlier one.
     pub(crate) was_sent: bool,
-    /// A connection ended while it was in flight, so it may be stored.
+    /// A connection ended while it was in flight, or nobody knew what became of it: it may be stored.
     is_uncertain: bool,
     /// The answer to its last leaving; `None` while there is none.
     refused: Option<Refusal>,
@@ -261,6 +261,7 @@ impl Outbox {
             return;
         };
         entry.is_awaited = refusal.is_some();
+        entry.is_uncertain |= refusal.as_ref().is_some_and(Refusal::leaves_open);
         entry.refused = refusal;
         if std::mem::take(&mut entry.in_flight) {
             self.in_flight -= 1;

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use flare_checker::{Checker, ClientEvent, read_histories};
+use flare_history::Translator;
 use flare_server_core::{
     log_file::{AsyncLogOptions, DiskLayer},
     message_log::{EmbeddedMessageLog, MessageLog},
@@ -20,7 +21,7 @@ use flare_storage_model::{
 use serde::Serialize;
 
 use super::progress;
-use crate::{cli, history::Translator};
+use crate::cli;
 
 const PARTITION: u32 = 0;
 const READ_BYTES: usize = 4 << 20;

@@ -55,6 +55,11 @@ pub(crate) fn lacks(
         return Lacks::default();
     }
     let member_seq = head.and_then(|it| it.member_seq).unwrap_or_default();
+    #[cfg(feature = "mutants")]
+    let member_seq = match flare_storage_model::mutants::Mutant::OldAuthorisation.is_made() {
+        true => 0,
+        false => member_seq,
+    };
     Lacks {
         id: pending.lacks_id(memory),
         head: head.is_none(),
@@ -107,6 +112,10 @@ pub(crate) struct Group<'a> {
     heads: HashMap<ConversationKey, OwnerHead>,
     ids: HashMap<IdDigest, (Receipt, Fingerprint)>,
     recalled: HashSet<(ConversationKey, u64)>,
+    /// Other processes append to the log too: a refusal by what the log says is right only if it is still ours.
+    log_is_shared: bool,
+    /// Something was refused for good.
+    needs_proof: bool,
 }
 
 impl<'a> Group<'a> {
@@ -116,6 +125,7 @@ impl<'a> Group<'a> {
         n: u64,
         now_ms: i64,
         recall_window: Duration,
+        log_is_shared: bool,
     ) -> Self {
         Self {
             memory,
@@ -128,12 +138,14 @@ impl<'a> Group<'a> {
             heads: HashMap::new(),
             ids: HashMap::new(),
             recalled: HashSet::new(),
+            log_is_shared,
+            needs_proof: false,
         }
     }
 
-    /// The record to append; none if nothing was placed.
+    /// The record to append; none if nothing was placed, and nothing was refused that has to be proved.
     pub(crate) fn into_record(self) -> Option<LogRecord> {
-        (!self.events.is_empty()).then_some(LogRecord::Group {
+        (!self.events.is_empty() || self.needs_proof).then_some(LogRecord::Group {
             epoch: self.epoch,
             n: self.n,
             events: self.events,
@@ -166,6 +178,7 @@ impl<'a> Group<'a> {
             .check_minted(self.now_ms)
             .and_then(|()| self.check(command, &head, membership));
         if let Err(refusal) = checked {
+            self.needs_proof |= self.log_is_shared && !refusal.is_retryable();
             return Verdict::Decided(Outcome::Refused(refusal));
         }
         if hooks && is_hooked(command) && pending.hooked != Hooked::Passed {

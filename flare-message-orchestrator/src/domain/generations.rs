@@ -124,6 +124,11 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Generations<K, V, S> {
 
     /// Whether the oldest part should go, and may: the store holds all that it says.
     pub(crate) fn can_evict(&self, stored: u64) -> bool {
+        #[cfg(feature = "mutants")]
+        let stored = match flare_storage_model::mutants::Mutant::EvictAboveCursor.is_made() {
+            true => u64::MAX,
+            false => stored,
+        };
         self.parts.len() > 1
             && self.len() > self.max_entries
             && self.parts.front().is_some_and(|it| it.end_offset <= stored)
@@ -139,6 +144,15 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Generations<K, V, S> {
         let forgotten = Forgotten {
             end_offset: oldest.end_offset,
             latest_ms: oldest.latest_ms,
+        };
+        #[cfg(feature = "mutants")]
+        let forgotten = match flare_storage_model::mutants::Mutant::EvictAboveCursor.is_made() {
+            // As if the store held it.
+            true => Forgotten {
+                end_offset: 0,
+                ..forgotten
+            },
+            false => forgotten,
         };
         for key in spared {
             if let Some(value) = oldest.entries.remove(key)

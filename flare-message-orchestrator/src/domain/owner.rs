@@ -69,6 +69,9 @@ pub struct OwnerConfig {
     pub max_authorise_attempts: u32,
     /// Whether PreSend hooks are asked.
     pub hooks: bool,
+    /// Whether other processes may append to the log. Then what is refused for good by what the log says is told behind a group, which proves that
+    /// nobody else has the partition: an owner that was deposed and has not heard of it knows too little to refuse.
+    pub log_is_shared: bool,
 }
 
 /// What an owner is told. Answers bear the number of the output that asked.
@@ -225,7 +228,7 @@ pub enum Output {
         append: u64,
         /// The record.
         record: Bytes,
-        /// Its events; 0: a takeover.
+        /// Its events; 0: a takeover, or a proof that nobody else has taken over.
         events: usize,
     },
     /// Read the store: the cursor first, then the rows.

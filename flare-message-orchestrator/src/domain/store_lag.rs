@@ -22,8 +22,8 @@ impl StoreLag {
 
     /// A group counts, at `offset`.
     pub(crate) fn grow(&mut self, offset: u64, events: usize, time_ms: i64) {
-        // The store may have committed it before its owner knew.
-        if offset >= self.stored {
+        // The store may have committed it before its owner knew; and a group without events is nothing to wait for.
+        if events > 0 && offset >= self.stored {
             self.groups.push_back((offset + 1, events, time_ms));
             self.events += events;
         }
@@ -61,6 +61,7 @@ mod tests {
     fn lag_is_what_the_store_has_not_committed() {
         let mut lag = StoreLag::new(5);
         lag.grow(4, 100, 1_000);
+        lag.grow(5, 0, 0);
         lag.grow(5, 10, 2_000);
         lag.grow(7, 20, 3_000);
         assert_eq!((lag.events(), lag.age_ms(5_000)), (30, 3_000));

@@ -178,6 +178,10 @@ impl MessageLog for EmbeddedMessageLog {
     fn room(&self) -> RoomState {
         self.log.reader().room()
     }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 fn known(partition: u32) -> Result<(), ReadError> {

@@ -99,12 +99,19 @@ pub fn apply<'a>(state: &mut LogState, offset: u64, record: &'a LogRecord) -> Ap
             Applied::Takeover
         }
         LogRecord::Group { epoch, n, events } => {
+            #[cfg(feature = "mutants")]
+            if *epoch != state.epoch && crate::mutants::Mutant::SequenceStale.is_made() {
+                return Applied::Group(events);
+            }
             // Before the first takeover the log is nobody's, not epoch 0's.
             if *epoch != state.epoch || current == 0 {
                 let number = epoch.number;
                 return Applied::Skipped(SkipReason::OtherEpoch { number, current });
             }
-            if *n != state.n {
+            let is_next = *n == state.n;
+            #[cfg(feature = "mutants")]
+            let is_next = is_next || crate::mutants::Mutant::NoIndex.is_made();
+            if !is_next {
                 return Applied::Skipped(SkipReason::OtherIndex {
                     n: *n,
                     expected: state.n,

@@ -9,6 +9,8 @@ pub mod embedded_message_store;
 pub mod head;
 pub mod logged_event;
 pub mod message_store;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod open;
 pub mod record;
 

@@ -43,7 +43,7 @@ pub enum LogRecord {
         epoch: Epoch,
         /// Its index in the epoch, from 0.
         n: u64,
-        /// In order, at least one.
+        /// In order. None: it only shows that the epoch was still the current one.
         events: Vec<LoggedEvent>,
     },
 }
@@ -69,14 +69,6 @@ pub enum RecordError {
     /// No epoch, or number 0.
     #[error("record has no epoch")]
     NoEpoch,
-    /// A group without events.
-    #[error("group {n} of epoch {epoch} has no events")]
-    NoEvents {
-        /// The epoch's number.
-        epoch: u64,
-        /// The group's index.
-        n: u64,
-    },
     /// One of the group's events is none.
     #[error("event {index} of group {n} of epoch {epoch}: {source}")]
     Event {
@@ -98,25 +90,17 @@ pub fn encode(record: &LogRecord) -> Result<Bytes, RecordError> {
             epoch: Some(epoch_to_proto(*epoch)?),
             owner: owner.clone(),
         }),
-        LogRecord::Group { epoch, n, events } => {
-            if events.is_empty() {
-                return Err(RecordError::NoEvents {
-                    epoch: epoch.number,
-                    n: *n,
-                });
-            }
-            Record::Group(proto::Group {
-                epoch: Some(epoch_to_proto(*epoch)?),
-                n: *n,
-                events: events
-                    .iter()
-                    .map(|it| proto::LoggedEvent {
-                        event: it.event().clone(),
-                        fingerprint: Bytes::copy_from_slice(&it.fingerprint().0),
-                    })
-                    .collect(),
-            })
-        }
+        LogRecord::Group { epoch, n, events } => Record::Group(proto::Group {
+            epoch: Some(epoch_to_proto(*epoch)?),
+            n: *n,
+            events: events
+                .iter()
+                .map(|it| proto::LoggedEvent {
+                    event: it.event().clone(),
+                    fingerprint: Bytes::copy_from_slice(&it.fingerprint().0),
+                })
+                .collect(),
+        }),
     };
     let record = proto::LogRecord {
         record: Some(record),
@@ -151,12 +135,6 @@ pub fn decode(mut bytes: Bytes) -> Result<LogRecord, RecordError> {
         }),
         Record::Group(group) => {
             let epoch = epoch_from_proto(group.epoch)?;
-            if group.events.is_empty() {
-                return Err(RecordError::NoEvents {
-                    epoch: epoch.number,
-                    n: group.n,
-                });
-            }
             let mut events = Vec::with_capacity(group.events.len());
             for (index, logged) in group.events.into_iter().enumerate() {
                 let event = logged_event(logged).map_err(|source| RecordError::Event {

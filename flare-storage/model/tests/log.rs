@@ -169,15 +169,6 @@ fn what_is_no_record_is_a_typed_error() {
     assert_eq!(decode(Bytes::from_static(&[1])), Err(RecordError::Kind));
     let cut = decode(good.slice(..good.len() - 1));
     assert!(matches!(cut, Err(RecordError::Undecodable(_))));
-    let empty = LogRecord::Group {
-        epoch: epoch(1, 1),
-        n: 4,
-        events: Vec::new(),
-    };
-    assert_eq!(
-        encode(&empty),
-        Err(RecordError::NoEvents { epoch: 1, n: 4 })
-    );
     assert_eq!(encode(&takeover(0, 1)), Err(RecordError::NoEpoch));
     // A group whose event is three letters.
     let bytes = [

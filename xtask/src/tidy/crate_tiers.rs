@@ -22,13 +22,17 @@ pub(super) enum Tier {
     Sdk,
     /// The history checker: it stands on nothing of ours, so that it shares no mistake with what it checks.
     Checker,
+    /// Puts what the server holds in the checker's words.
+    Translator,
+    /// Drives the very types of several services without their servers.
+    Simulation,
     /// The only crate that knows several services.
     Composer,
     /// Tools of the repository.
     Tool,
 }
 
-const TIERS: [(&str, Tier); 16] = [
+const TIERS: [(&str, Tier); 18] = [
     ("flare-proto", Tier::Contract),
     ("flare-core", Tier::Foundation),
     ("flare-server-core", Tier::Foundation),
@@ -43,6 +47,8 @@ const TIERS: [(&str, Tier); 16] = [
     ("flare-push-server", Tier::Service),
     ("flare-core-sdk", Tier::Sdk),
     ("flare-checker", Tier::Checker),
+    ("flare-history", Tier::Translator),
+    ("flare-simulation", Tier::Simulation),
     ("flare-im", Tier::Composer),
     ("xtask", Tier::Tool),
 ];
@@ -97,10 +103,11 @@ fn objection(from: &Crate, tier: Tier, to: &Dependency) -> Option<&'static str> 
     }
     let in_tests = to.kind == DependencyKind::Development;
     match (tier, target) {
-        (Tier::Composer, Tier::Composer | Tier::Tool) => Some("nothing stands on a tool"),
-        (Tier::Composer, _) => None,
+        (_, Tier::Composer | Tier::Simulation | Tier::Tool) => Some("nothing stands on it"),
+        (Tier::Composer | Tier::Simulation, _) => None,
         (Tier::Contract | Tier::Checker | Tier::Tool, _) => Some("it stands on nothing of ours"),
-        (_, Tier::Checker) if in_tests => None,
+        (_, Tier::Checker | Tier::Translator) if in_tests => None,
+        (Tier::Translator, Tier::Contract | Tier::Checker) => None,
         (Tier::Foundation | Tier::Sdk | Tier::Storage | Tier::Service, Tier::Contract) => None,
         (Tier::Storage | Tier::Service, Tier::Foundation) | (Tier::Service, Tier::Storage) => None,
         (Tier::Sdk, Tier::Foundation) if to.name == "flare-core" => None,
@@ -108,7 +115,7 @@ fn objection(from: &Crate, tier: Tier, to: &Dependency) -> Option<&'static str> 
         (Tier::Service, Tier::Service) => {
             Some("a service reaches another by its proto, never by its crate")
         }
-        (_, Tier::Sdk | Tier::Checker) => Some("flare-im alone links it"),
+        (_, Tier::Sdk | Tier::Checker | Tier::Translator) => Some("flare-im alone links it"),
         _ => Some("dependencies point to lower tiers only"),
     }
 }

@@ -112,6 +112,29 @@ fn a_refused_command_comes_first_and_alone_and_other_conversations_go_on() {
 }
 
 #[test]
+fn what_may_have_been_kept_is_not_called_refused() {
+    for (code, is_open) in [
+        (ErrorCode::RateLimited, false),
+        (ErrorCode::Unavailable, true),
+        (ErrorCode::DeadlineExceeded, true),
+    ] {
+        let mut outbox = Outbox::new();
+        let (keys, mut answers) = queued(&mut outbox, &Target::conversation("c"), &["1"]);
+        leave_all(&mut outbox, 0);
+        outbox
+            .refused(keys[0], &refusal(code, None), 0, 0.0)
+            .unwrap();
+        // A later refusal says nothing of an earlier leaving.
+        leave_all(&mut outbox, SOON - 1);
+        outbox.refused(keys[0], &limited(), SOON, 0.0).unwrap();
+        outbox.give_up(keys[0], "not wanted any more");
+        let told = answers[0].try_recv().expect("it is told");
+        let is_unknown = matches!(told, Err(SendError::Unknown { .. }));
+        assert_eq!(is_unknown, is_open, "{code:?}: {told:?}");
+    }
+}
+
+#[test]
 fn a_final_refusal_is_told_and_holds_up_nobody() {
     let mut outbox = Outbox::new();
     let (keys, _answers) = queued(&mut outbox, &Target::conversation("c"), &["1", "2"]);

@@ -38,6 +38,7 @@ impl Owner {
             self.log.n,
             self.now_ms,
             self.config.recall_window,
+            self.config.log_is_shared,
         );
         let mut decided: Vec<Decided> = Vec::new();
         let mut unready = Vec::new();
@@ -130,8 +131,7 @@ impl Owner {
             return;
         };
         match report {
-            // The ack rule: between the marker and this offset lie the epoch's groups and nothing else.
-            AppendReport::At(offset) if offset == marker + 1 + self.log.n => {
+            AppendReport::At(offset) if self.is_in_place(marker, offset) => {
                 self.landed(offset, flight)
             }
             AppendReport::NoRoom => self.turned_away(flight),
@@ -140,6 +140,15 @@ impl Owner {
                 self.end_epoch();
             }
         }
+    }
+
+    /// The ack rule: between the marker and this offset lie the epoch's groups and nothing else.
+    fn is_in_place(&self, marker: u64, offset: u64) -> bool {
+        #[cfg(feature = "mutants")]
+        if flare_storage_model::mutants::Mutant::AckOnDurable.is_made() {
+            return true;
+        }
+        offset == marker + 1 + self.log.n
     }
 
     fn landed(&mut self, offset: u64, flight: Flight) {

@@ -32,6 +32,7 @@ pub(crate) fn config() -> OwnerConfig {
         recall_window: Duration::from_secs(120),
         max_authorise_attempts: 3,
         hooks: false,
+        log_is_shared: false,
     }
 }
 

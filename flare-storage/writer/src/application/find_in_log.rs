@@ -143,7 +143,12 @@ impl LogSearch {
             LogRecord::Group { events, .. } => {
                 match events.iter().find(|it| it.message_id() == id) {
                     Some(event) => Seen::Wanted(Box::new(event.clone())),
-                    None if events.iter().all(|it| it.header().time_ms > time_ms) => Seen::Beyond,
+                    None if events
+                        .first()
+                        .is_some_and(|it| it.header().time_ms > time_ms) =>
+                    {
+                        Seen::Beyond
+                    }
                     None => Seen::Other,
                 }
             }

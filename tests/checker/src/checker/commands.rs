@@ -12,6 +12,8 @@ use crate::violation::{Teller, ViolationKind};
 
 /// The refusal of a send only because an earlier one was refused: it holds back nothing by itself.
 const RETRY_IN_ORDER: &str = "RETRY_IN_ORDER";
+/// Says that the outcome is unknown: the command may have its place, and what was sent behind it too.
+const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 
 impl Checker {
     pub(super) fn intent(&mut self, client: u32, tenant: TextId, intent: &Intent) {
@@ -327,6 +329,10 @@ impl Checker {
             TargetId::User(user) => self.direct_index.get(&(tenant, pair(meant.sender, user))),
         };
         let lane = lane.copied();
+        if refused.code == DEADLINE_EXCEEDED {
+            // As if nobody had answered.
+            return;
+        }
         let blocks = refused.code != RETRY_IN_ORDER;
         let fault = self
             .state(client)

@@ -20,16 +20,19 @@ pub(super) struct Pending {
     pub(super) ambiguous: bool,
     /// The first send of all; 0 if the command was answered before and its first send is forgotten.
     first_ever: u64,
+    /// The first send since it was last answered for good: its place among the commands that wait.
+    began: u64,
     /// The first send after the last refusal; `None` if refused and not sent again.
     first: Option<u64>,
     last: u64,
 }
 
-/// A retryable refusal: from its position on, later sends to that conversation are to be refused.
+/// A retryable refusal: from its position on, later sends to that conversation are to be refused. What stood before it comes before it again.
 #[derive(Debug)]
 struct Refusal {
     client_id: TextId,
     target: TargetId,
+    began: u64,
     position: u64,
     /// Where the command came again or was given up.
     until: u64,
@@ -79,6 +82,7 @@ impl SendOrder {
                     meant,
                     ambiguous: false,
                     first_ever,
+                    began: position,
                     first: Some(position),
                     last: position,
                 };
@@ -139,6 +143,7 @@ impl SendOrder {
             return None;
         }
         let (target, position) = (pending.meant.target, pending.last);
+        let began = pending.began;
         // If several copies are on the way, nobody knows which was refused: only then may others lie between them.
         let overtaken = first == Some(position)
             && lane
@@ -147,6 +152,7 @@ impl SendOrder {
         self.refusals.push(Refusal {
             client_id,
             target,
+            began,
             position,
             until: u64::MAX,
         });
@@ -182,6 +188,7 @@ impl SendOrder {
             .find(|refusal| {
                 !duplicate
                     && refusal.position < first
+                    && refusal.began < pending.began
                     && last < refusal.until
                     && refusal.client_id != client_id
                     && in_lane(refusal.target)
@@ -282,6 +289,21 @@ mod tests {
         assert_eq!(
             ack(&mut order, 3, 15),
             Some(OrderFault::Swapped { other_seq: 20 })
+        );
+    }
+
+    #[test]
+    fn what_stood_before_a_refused_command_comes_before_it_again() {
+        let mut order = sends(1..=3);
+        assert_eq!(order.refused(2, true, true, Some(0)), None);
+        assert_eq!(order.refused(1, true, false, Some(0)), None);
+        assert_eq!(order.refused(3, true, false, Some(0)), None);
+        order.sent(1, MEANT, true);
+        assert_eq!(ack(&mut order, 1, 5), None);
+        order.sent(3, MEANT, true);
+        assert_eq!(
+            ack(&mut order, 3, 6),
+            Some(OrderFault::Overtook { refused: 2 })
         );
     }
 

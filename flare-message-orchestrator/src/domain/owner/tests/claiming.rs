@@ -1,4 +1,4 @@
-use flare_proto::common::ErrorCode;
+use flare_proto::{common::ErrorCode, message::EventKind};
 use flare_storage_model::{LogRecord, LoggedEvent, record};
 
 use crate::domain::owner::{testing::*, *};
@@ -225,6 +225,38 @@ fn two_owners_of_one_log_give_each_command_one_place() {
     assert!(again.duplicate);
     let seqs: Vec<_> = one.events().iter().map(LoggedEvent::seq).collect();
     assert_eq!(seqs, [1, 2]);
+}
+
+#[test]
+fn an_owner_that_does_not_know_of_the_next_refuses_nothing_for_good() {
+    let mut one = World::owning_with(OwnerConfig {
+        log_is_shared: true,
+        ..config()
+    });
+    let appends = |world: &World| world.count(|it| matches!(it, Output::Append { .. }));
+    let begun = appends(&one);
+    assert_eq!(
+        one.code(say("alice", "team", "1")),
+        ErrorCode::ConversationNotFound
+    );
+    assert_eq!(
+        appends(&one),
+        begun + 1,
+        "an empty group proves whose the log is"
+    );
+    assert!(one.events().is_empty());
+
+    let mut two = World::new(config());
+    two.owner = Owner::new(config(), 8);
+    two.log = one.log.clone();
+    two.step(Input::Assigned);
+    two.place(change("team", EventKind::ConversationCreated, "1"));
+    // The first has not heard of it: its group lands behind the other's marker, and it looks again.
+    one.log.clone_from(&two.log);
+    let alice = (key("team"), "alice".into());
+    one.members
+        .insert(alice, member(Standing::Active(Role::Member), 1));
+    one.place(say("alice", "team", "2"));
 }
 
 #[test]

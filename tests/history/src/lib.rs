@@ -1,4 +1,4 @@
-//! The server's events in the words of the history checker.
+#![doc = include_str!("../README.md")]
 
 use std::collections::HashSet;
 

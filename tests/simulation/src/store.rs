@@ -10,17 +10,17 @@ use flare_storage_model::{
 use flare_storage_writer::domain::fold::{Input, Output, WriterFold};
 
 #[derive(Default)]
-pub(super) struct Store {
-    pub(super) cursor: Cursor,
+pub(crate) struct Store {
+    pub(crate) cursor: Cursor,
     heads: HashMap<ConversationKey, Head>,
     receipts: HashMap<IdKey, (Receipt, Fingerprint)>,
     targets: HashMap<(ConversationKey, u64), Target>,
     /// In the order of the log.
-    pub(super) events: Vec<LoggedEvent>,
+    pub(crate) events: Vec<LoggedEvent>,
 }
 
 impl Store {
-    pub(super) fn read(&self, request: &ReadRequest) -> ReadAnswer {
+    pub(crate) fn read(&self, request: &ReadRequest) -> ReadAnswer {
         ReadAnswer {
             as_of: self.cursor.next_offset,
             heads: request
@@ -41,14 +41,18 @@ impl Store {
         }
     }
 
-    fn commit(&mut self, batch: &StoreBatch) {
-        assert_eq!(batch.from, self.cursor, "a batch goes on from the cursor");
+    fn commit(&mut self, batch: &StoreBatch) -> Result<(), String> {
+        if batch.from != self.cursor {
+            return Err("a batch does not go on from the cursor".to_owned());
+        }
         for event in &batch.events {
             if let Some(id) = event.id_key() {
                 let other = self
                     .receipts
                     .insert(id, (event.receipt(), event.fingerprint()));
-                assert!(other.is_none(), "{} is stored twice", event.message_id());
+                if other.is_some() {
+                    return Err(format!("{} is stored twice", event.message_id()));
+                }
             }
             if event.is_message() {
                 let target = Target {
@@ -69,25 +73,31 @@ impl Store {
         self.heads.extend(batch.heads.iter().cloned());
         self.events.extend(batch.events.iter().cloned());
         self.cursor = batch.to;
+        Ok(())
     }
 }
 
 /// storage-writer, step by step; a crash forgets what it was at.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     fold: WriterFold,
     output: Output,
 }
 
 impl Writer {
-    pub(super) fn new(cursor: Cursor) -> Self {
+    pub(crate) fn new(cursor: Cursor) -> Self {
         Self {
             fold: WriterFold::new(0, cursor),
             output: Output::Idle,
         }
     }
 
-    /// Does one thing. False: there was nothing to do.
-    pub(super) fn turn(&mut self, log: &[Bytes], at_once: usize, store: &mut Store) -> bool {
+    /// Does one thing, if there is something to do. An error: the partition stops.
+    pub(crate) fn turn(
+        &mut self,
+        log: &[Bytes],
+        at_once: usize,
+        store: &mut Store,
+    ) -> Result<(), String> {
         let input = match std::mem::replace(&mut self.output, Output::Idle) {
             Output::Idle => {
                 let from = self.fold.cursor().next_offset;
@@ -97,7 +107,7 @@ impl Writer {
                     .take(at_once)
                     .collect();
                 if records.is_empty() {
-                    return false;
+                    return Ok(());
                 }
                 Input::Records(records)
             }
@@ -110,14 +120,14 @@ impl Writer {
             }
             Output::Commit(step) => {
                 let batch = Arc::clone(&step.batch);
-                store.commit(&batch);
+                store.commit(&batch)?;
                 Input::Committed
             }
         };
-        match self.fold.step(input) {
-            Ok(output) => self.output = output,
-            Err(error) => panic!("the partition halts: {error}"),
-        }
-        true
+        self.output = self
+            .fold
+            .step(input)
+            .map_err(|error| format!("the partition halts: {error}"))?;
+        Ok(())
     }
 }

@@ -4,34 +4,34 @@ use bytes::Bytes;
 use flare_message_orchestrator::owner::AppendReport;
 use rand::{Rng, rngs::StdRng};
 
-use super::world::Faults;
+use crate::faults::Faults;
 
 /// An append that was asked for.
-pub(super) struct Pending {
+struct Pending {
     /// Which owner asked, and which life of his.
-    pub(super) owner: (usize, u32),
-    pub(super) append: u64,
+    owner: (usize, u32),
+    append: u64,
     record: Bytes,
     /// The owner has its report; the record may still land.
     reported: bool,
 }
 
 /// What became of an append: who is to be told what.
-pub(super) struct Report {
-    pub(super) owner: (usize, u32),
-    pub(super) append: u64,
-    pub(super) report: AppendReport,
+pub(crate) struct Report {
+    pub(crate) owner: (usize, u32),
+    pub(crate) append: u64,
+    pub(crate) report: AppendReport,
 }
 
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// Durable, by offset.
-    pub(super) records: Vec<Bytes>,
+    pub(crate) records: Vec<Bytes>,
     pending: Vec<Pending>,
 }
 
 impl Log {
-    pub(super) fn append(&mut self, owner: (usize, u32), append: u64, record: Bytes) {
+    pub(crate) fn append(&mut self, owner: (usize, u32), append: u64, record: Bytes) {
         self.pending.push(Pending {
             owner,
             append,
@@ -40,7 +40,7 @@ impl Log {
         });
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.pending.is_empty()
     }
 
@@ -49,8 +49,19 @@ impl Log {
         self.records.len() as u64 - 1
     }
 
+    /// The power fails: of what was not reported some is there, the rest is torn off. Gives how much.
+    pub(crate) fn lose_power(&mut self, rng: &mut StdRng) -> u64 {
+        let pending = std::mem::take(&mut self.pending);
+        let whole = rng.random_range(0..=pending.len());
+        let torn = pending.len() - whole;
+        for it in pending.into_iter().take(whole) {
+            self.land(it.record);
+        }
+        torn as u64
+    }
+
     /// Something happens to one of the appends.
-    pub(super) fn turn(&mut self, rng: &mut StdRng, faults: Faults) -> Option<Report> {
+    pub(crate) fn turn(&mut self, rng: &mut StdRng, faults: Faults) -> Option<Report> {
         if self.pending.is_empty() {
             return None;
         }
@@ -74,33 +85,40 @@ impl Log {
         }
         match rng.random_range(0..100) {
             // Lands, and says so.
-            0..78 => {
+            0..80 => {
                 let offset = self.land(pending.record);
                 tell(AppendReport::At(offset))
             }
             // Lands, and the report is lost.
-            78..84 => {
+            80..84 => {
                 self.land(pending.record);
                 tell(AppendReport::Unknown)
             }
             // Is lost.
-            84..90 => tell(AppendReport::Unknown),
-            // Lands twice.
+            84..88 => tell(AppendReport::Unknown),
+            // Has no room, and says so.
+            88..90 => tell(AppendReport::NoRoom),
+            // Lands twice, one behind the other or with others between: the client has sent it again.
             90..94 => {
                 let first = self.land(pending.record.clone());
-                self.land(pending.record);
-                tell(AppendReport::At(first))
+                let told = tell(AppendReport::At(first));
+                if rng.random_bool(0.5) {
+                    self.land(pending.record);
+                } else {
+                    pending.reported = true;
+                    self.pending.push(pending);
+                }
+                told
             }
             // Is given up, and lands later.
             _ if !pending.reported => {
                 pending.reported = true;
-                let report = Report {
+                self.pending.push(pending);
+                Some(Report {
                     owner,
                     append,
                     report: AppendReport::Unknown,
-                };
-                self.pending.push(pending);
-                Some(report)
+                })
             }
             _ => {
                 self.land(pending.record);
