@@ -50,6 +50,10 @@ pub enum Command {
     /// Check or print the configuration, or the pages about it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at this machine as a server would find it, and say what to put right.
+    ///
+    /// Nothing is changed. Ends with an error if a server would not start here, or not keep its promises.
+    Doctor(Doctor),
 }
 
 /// Where the configuration comes from.
@@ -399,6 +403,28 @@ pub struct Explain {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `flare doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct Doctor {
+    /// Folder of the server's data, made or not.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
+    pub data: PathBuf,
+    /// Address to listen on, as for `flare up`.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub listen: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// What `flare config` does.

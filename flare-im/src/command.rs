@@ -4,6 +4,7 @@ pub mod apikey;
 pub mod bench;
 pub mod chat;
 pub mod config;
+pub mod doctor;
 pub mod explain;
 pub mod process;
 mod progress;
@@ -31,5 +32,6 @@ pub async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args).await,
         Command::Explain(args) => explain::run(&args).await,
         Command::Config(args) => config::run(&args),
+        Command::Doctor(args) => doctor::run(&args).await,
     }
 }

@@ -83,7 +83,7 @@ pub use disk_layer::DiskLayer;
 pub use error::LogError;
 pub use layer::{FileLayer, FolderLock, LayerFile, LockFailure};
 pub(crate) use layer::{read_full, write_full};
-pub use log::LogFile;
+pub use log::{LOCK_FILE, LogFile};
 pub use options::{Durability, FatalHandler, LogOptions, Retention};
 pub use reader::{LogReader, LogSlice};
 pub use room::RoomState;

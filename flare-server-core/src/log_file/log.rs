@@ -18,7 +18,8 @@ use super::{
 };
 
 const SPARE: &str = "spare.tmp";
-const LOCK: &str = "lock";
+/// The file in a log's folder that its process locks, with the process's id in it.
+pub const LOCK_FILE: &str = "lock";
 /// The disk is looked at again after so many bytes.
 const ROOM_CHECK_BYTES: u64 = 16 << 20;
 
@@ -60,7 +61,7 @@ impl LogFile {
         let failed = |action| move |error| LogError::io(action, folder, error);
         layer.create_folder(folder).map_err(failed("create"))?;
         let lock = layer
-            .lock(&folder.join(LOCK))
+            .lock(&folder.join(LOCK_FILE))
             .map_err(|failure| match failure {
                 LockFailure::Held(pid) => LogError::Locked {
                     folder: folder.to_path_buf(),
