@@ -9,7 +9,7 @@ use std::{
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
 
-use super::ports::{StorageReader, StoredHead};
+use super::ports::{StorageReader, StoredHead, StoredHeads};
 use crate::domain::{
     head::{Head, StreamEvent},
     recent_heads::RecentHeads,
@@ -75,7 +75,8 @@ impl Heads {
         Some(conversations.iter().filter(moved).collect())
     }
 
-    /// Heads with their last messages whole. A conversation without committed events has the empty head.
+    /// Heads with their last messages whole, of as many of these conversations as one answer of storage-reader brings beside what is in memory:
+    /// of the first at least. A conversation without committed events has the empty head.
     pub async fn whole(
         &self,
         tenant: &Arc<str>,
@@ -97,27 +98,28 @@ impl Heads {
                 }
             }
         }
-        for chunk in missing.chunks(HEADS_A_CALL) {
-            let known: Vec<_> = {
-                let recent = self.recent();
-                chunk
-                    .iter()
-                    .map(|id| recent.newest(&key(tenant, id)).map_or(0, |(seq, _)| seq))
-                    .collect()
-            };
-            let mut stored = self.ask(tenant, chunk).await?;
-            for (id, known) in chunk.iter().zip(known) {
-                let head = stored.remove(id).map(|it| it.head).unwrap_or_default();
-                if head.seq < known {
-                    // An event that came by is in the store: this answer is of a store that lags behind.
-                    let message = format!(
-                        "the store's head of {id} is {}, the stream is at {known}",
-                        head.seq
-                    );
-                    return Err(Refusal::unavailable(message, RETRY_AFTER));
-                }
-                heads.insert(Arc::clone(id), head);
+        missing.truncate(HEADS_A_CALL);
+        if missing.is_empty() {
+            return Ok(heads);
+        }
+        let known: Vec<_> = {
+            let recent = self.recent();
+            let newest = |id| recent.newest(&key(tenant, id)).map_or(0, |(seq, _)| seq);
+            missing.iter().map(newest).collect()
+        };
+        let mut stored = self.ask(tenant, &missing).await?;
+        for (id, known) in missing.iter().zip(known).take(stored.answered) {
+            let head = stored.heads.remove(id).map(|it| it.head);
+            let head = head.unwrap_or_default();
+            if head.seq < known {
+                // An event that came by is in the store: this answer is of a store that lags behind.
+                let message = format!(
+                    "the store's head of {id} is {}, the stream is at {known}",
+                    head.seq
+                );
+                return Err(Refusal::unavailable(message, RETRY_AFTER));
             }
+            heads.insert(Arc::clone(id), head);
         }
         Ok(heads)
     }
@@ -147,7 +149,7 @@ impl Heads {
         let stored = self
             .ask(&key.tenant, std::slice::from_ref(&key.conversation))
             .await?;
-        Ok(stored.into_values().next())
+        Ok(stored.heads.into_values().next())
     }
 
     /// The seqs of the newest committed events of several conversations; what has none is left out.
@@ -167,10 +169,10 @@ impl Heads {
         &self,
         tenant: &Arc<str>,
         conversations: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
+    ) -> Result<StoredHeads, Refusal> {
         let stored = self.reader.heads(tenant, conversations).await?;
         let mut recent = self.recent();
-        for (id, stored) in &stored {
+        for (id, stored) in &stored.heads {
             recent.fill(&key(tenant, id), &stored.head);
         }
         drop(recent);

@@ -18,7 +18,6 @@ use super::{
 };
 use crate::domain::{
     caller::{Actor, Caller, UserKey},
-    head::Head,
     inbox::{Entry, InboxRow, ReadPosition, effective_read},
     rule::Rule,
     token::{InboxToken, Mark},
@@ -259,19 +258,20 @@ impl Inbox {
             .into_iter()
             .map(|row| (Arc::clone(&row.conversation), row))
             .collect();
-        let active: Vec<_> = ids
-            .iter()
-            .filter(|id| rows.get(*id).is_some_and(|row| row.farewell.is_none()))
-            .cloned()
-            .collect();
-        let heads = self.heads.whole(&user.tenant, &active).await?;
-        let no_head = Head::default();
+        let mut heads = HashMap::new();
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for (index, id) in ids.iter().enumerate() {
             let Some(mut row) = rows.remove(id) else {
                 continue;
             };
-            let head = heads.get(id).unwrap_or(&no_head);
+            if row.farewell.is_none() && !heads.contains_key(id) {
+                let is_active = |it: &&Arc<str>| {
+                    *it == id || rows.get(*it).is_some_and(|row| row.farewell.is_none())
+                };
+                let rest: Vec<_> = ids[index..].iter().filter(is_active).cloned().collect();
+                heads = self.heads.whole(&user.tenant, &rest).await?;
+            }
+            let head = &heads.remove(id).unwrap_or_default();
             self.complete_farewell(user, &mut row).await?;
             let waiting = asked.waiting.get(id).copied().unwrap_or_default();
             let read = effective_read(&row, waiting, head, &user.user);

@@ -352,15 +352,21 @@ pub struct StoredHead {
     pub participants: Vec<Arc<str>>,
 }
 
+/// Heads of the first of the conversations that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredHeads {
+    /// How many are answered, in the order of the question; at least one.
+    pub answered: usize,
+    /// Of these, the heads; what has no events is left out.
+    pub heads: HashMap<Arc<str>, StoredHead>,
+}
+
 /// Committed events, to read.
 #[async_trait]
 pub trait StorageReader: Send + Sync + 'static {
-    /// Heads of conversations; what has no events is left out.
-    async fn heads(
-        &self,
-        tenant: &str,
-        conversations: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal>;
+    /// Heads of as many of the conversations as an answer has room for with their last messages.
+    async fn heads(&self, tenant: &str, conversations: &[Arc<str>])
+    -> Result<StoredHeads, Refusal>;
     /// The seqs of conversations' newest events; what has no events is left out.
     async fn head_seqs(
         &self,

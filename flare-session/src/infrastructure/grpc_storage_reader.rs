@@ -17,7 +17,7 @@ use prost::Message;
 use tonic::{Response, Status};
 
 use crate::{
-    application::ports::{StorageReader, StoredHead},
+    application::ports::{StorageReader, StoredHead, StoredHeads},
     domain::{
         caller::UserKey,
         head::{Head, LastMessage},
@@ -45,29 +45,25 @@ impl GrpcStorageReader {
         }
     }
 
-    /// The heads of all these conversations: an answer may end before it has all, for its size.
-    async fn all_heads(
+    /// How many of the conversations, from the first on, are answered, and the heads of those that have events.
+    async fn some_heads(
         &self,
         tenant: &str,
         conversations: &[Arc<str>],
         without_last_messages: bool,
-    ) -> Result<Vec<storage::Head>, Refusal> {
-        let (mut heads, mut rest) = (Vec::with_capacity(conversations.len()), conversations);
-        while !rest.is_empty() {
-            let request = HeadsRequest {
-                context: Some(context(tenant, ActorKind::Service, "")),
-                conversation_ids: rest.iter().map(ToString::to_string).collect(),
-                without_last_messages,
-            };
-            let answer = within_deadline(self.client.clone().heads(request)).await?;
-            heads.extend(answer.heads);
-            rest = match answer.answered as usize {
-                // An earlier version does not say it: it answers all.
-                0 => &[],
-                answered => rest.get(answered..).unwrap_or_default(),
-            };
-        }
-        Ok(heads)
+    ) -> Result<(usize, Vec<storage::Head>), Refusal> {
+        let request = HeadsRequest {
+            context: Some(context(tenant, ActorKind::Service, "")),
+            conversation_ids: conversations.iter().map(ToString::to_string).collect(),
+            without_last_messages,
+        };
+        let answer = within_deadline(self.client.clone().heads(request)).await?;
+        let answered = match answer.answered as usize {
+            // An earlier version does not say it: it answers all.
+            0 => conversations.len(),
+            answered => answered,
+        };
+        Ok((answered, answer.heads))
     }
 }
 
@@ -90,12 +86,13 @@ impl StorageReader for GrpcStorageReader {
         &self,
         tenant: &str,
         conversations: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
-        let heads = self.all_heads(tenant, conversations, false).await?;
-        heads
+    ) -> Result<StoredHeads, Refusal> {
+        let (answered, heads) = self.some_heads(tenant, conversations, false).await?;
+        let heads = heads
             .into_iter()
             .map(|head| Ok((Arc::from(head.conversation_id.as_str()), stored(head)?)))
-            .collect()
+            .collect::<Result<_, Refusal>>()?;
+        Ok(StoredHeads { answered, heads })
     }
 
     async fn head_seqs(
@@ -103,11 +100,14 @@ impl StorageReader for GrpcStorageReader {
         tenant: &str,
         conversations: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, u64>, Refusal> {
-        let heads = self.all_heads(tenant, conversations, true).await?;
-        let seqs = heads.into_iter();
-        Ok(seqs
-            .map(|head| (head.conversation_id.into(), head.seq))
-            .collect())
+        let (mut seqs, mut rest) = (HashMap::with_capacity(conversations.len()), conversations);
+        while !rest.is_empty() {
+            let (answered, heads) = self.some_heads(tenant, rest, true).await?;
+            let heads = heads.into_iter();
+            seqs.extend(heads.map(|head| (head.conversation_id.into(), head.seq)));
+            rest = rest.get(answered..).unwrap_or_default();
+        }
+        Ok(seqs)
     }
 
     async fn ordinal_at(

@@ -15,7 +15,8 @@ use flare_proto::{
 use flare_server_core::error::Refusal;
 use flare_session::{
     application::ports::{
-        MessageOrchestrator, OutboxLine, Placed, StorageReader, StoredHead, SubmitError,
+        MessageOrchestrator, OutboxLine, Placed, StorageReader, StoredHead, StoredHeads,
+        SubmitError,
     },
     domain::{
         caller::UserKey,
@@ -291,7 +292,7 @@ impl StorageReader for FakeLog {
         &self,
         tenant: &str,
         conversations: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, StoredHead>, Refusal> {
+    ) -> Result<StoredHeads, Refusal> {
         let held = self.reader_held.lock().expect("not poisoned").clone();
         if let Some(held) = held {
             held.notified().await;
@@ -346,7 +347,10 @@ impl StorageReader for FakeLog {
                 );
             }
         }
-        Ok(heads)
+        Ok(StoredHeads {
+            answered: conversations.len(),
+            heads,
+        })
     }
 
     async fn head_seqs(
@@ -354,7 +358,7 @@ impl StorageReader for FakeLog {
         tenant: &str,
         conversations: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, u64>, Refusal> {
-        let heads = self.heads(tenant, conversations).await?;
+        let heads = self.heads(tenant, conversations).await?.heads;
         Ok(heads
             .into_iter()
             .map(|(id, it)| (id, it.head.seq))

@@ -1,6 +1,14 @@
 //! The service in a process with a bus, beside services that are played.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flare_proto::{
@@ -52,6 +60,7 @@ use super::{
 pub(crate) struct Others {
     pub(crate) events: Arc<Mutex<Vec<EventHeader>>>,
     lines: Arc<Mutex<HashMap<String, message::Placed>>>,
+    pub(crate) heads_told: Arc<AtomicUsize>,
     pub(crate) signals: Arc<Mutex<Vec<flare_proto::push::SignalItem>>>,
 }
 
@@ -173,6 +182,7 @@ impl StorageReaderService for Others {
         };
         // Larger than an answer may be together: one at a time.
         let first = request.conversation_ids.into_iter().next();
+        self.heads_told.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(HeadsResponse {
             answered: first.iter().count() as u32,
             heads: first.and_then(head).into_iter().collect(),

@@ -1,5 +1,7 @@
 //! The service as a process composes it: over gRPC, on the embedded bus, with tasks that start and drain.
 
+use std::sync::atomic::Ordering;
+
 use flare_proto::{
     client,
     message::{Event, EventHeader, EventKind},
@@ -144,11 +146,7 @@ async fn a_kill_loses_no_read_position_of_the_stream_that_waits_to_be_written() 
 #[tokio::test]
 async fn heads_that_come_one_by_one_for_their_size_are_all_in_the_inbox() {
     let (folder, others) = (tempfile::tempdir().expect("a folder"), Others::default());
-    let config = SessionConfig {
-        max_inbox_page_bytes: u32::MAX,
-        ..SessionConfig::default()
-    };
-    let process = Process::with(&folder, &others, &config).await;
+    let process = Process::start(&folder, &others).await;
     for id in ["one", "two", "three"] {
         process.create(id).await;
         others
@@ -156,7 +154,17 @@ async fn heads_that_come_one_by_one_for_their_size_are_all_in_the_inbox() {
             .await;
     }
     // The stream has brought none of it.
-    let entries = process.sync("mia", "").await.entries;
+    let mut page = process.sync("mia", "").await;
+    assert_eq!(
+        others.heads_told.load(Ordering::SeqCst),
+        2,
+        "that of its entry, and the one that it has no room for"
+    );
+    let mut entries = page.entries;
+    while page.has_more {
+        page = process.sync("mia", &page.token).await;
+        entries.append(&mut page.entries);
+    }
     let shown: Vec<_> = entries
         .iter()
         .map(|it| (it.head_seq, it.last_message.len() > 4 << 20))
