@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use flare_access_gateway::domain::positions::MAX_OF_A_DEVICE;
 use flare_core::{check, content::MAX_FORWARD_DEPTH, outbound::MAX_HINTED};
 use flare_core_gateway::application::api_keys::MAX_KEYS;
 use flare_proto::{common::ErrorCode, ids};
 use flare_server_core::config::Section;
+use flare_session::application::ports::KEPT_DEVICES;
 
 use crate::config::Config;
 
@@ -117,6 +119,9 @@ const EDGES: &[Sign] = &[LINK_REFUSALS[0], API_REQUESTS[0]];
 const ORCHESTRATOR_REFUSALS: &[Sign] = &[Sign::Metric("flare_orchestrator_refusals_total{code}")];
 const ORCHESTRATOR_RATES: &[Sign] = &[Sign::Metric("flare_orchestrator_rate_limited_total{limit}")];
 const SESSION_LIMITS: &[Sign] = &[Sign::Metric("flare_session_limit_reached_total{limit}")];
+const SESSION_POSITIONS: &[Sign] = &[Sign::Metric(
+    "flare_session_positions_dropped_total{reason}",
+)];
 const INBOX_PAGES: &[Sign] = &[Sign::Metric("flare_session_inbox_pages_cut_total")];
 const READER_ANSWERS: &[Sign] = &[Sign::Metric("flare_storage_reader_answers_cut_total{kind}")];
 const SESSION_SIGNALS: &[Sign] = &[Sign::Metric("flare_session_signals_lost_total{reason}")];
@@ -157,6 +162,7 @@ pub const GROUPS: &[Group] = &[
             key("Conversations in one read of events", "storage_reader.max_ranges", "refused").code(ErrorCode::InvalidArgument).shown_by(EDGES),
             fixed("Ranges in one Sync", check::MAX_SYNC_RANGES as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
             fixed("Positions in one Ack", check::MAX_ACK_POSITIONS as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
+            fixed("Acknowledged positions of one device that wait in a gateway", MAX_OF_A_DEVICE as u64, "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Signals a second", "access_gateway.signals_per_s", "refused").code(ErrorCode::RateLimited).shown_by(LINK_REFUSALS),
         ],
     },
@@ -186,6 +192,7 @@ pub const GROUPS: &[Group] = &[
             key("Characters of a title", "session.max_title_chars", "refused").code(ErrorCode::InvalidArgument).shown_by(SESSION_LIMITS),
             fixed("Items of a page", 200, "refused, and so is 0; absent: 50").code(ErrorCode::InvalidArgument).shown_by(EDGES),
             key("Bytes of one answer of history or sync", "storage_reader.max_answer_bytes", "the answer is cut and says that there is more").shown_by(READER_ANSWERS),
+            fixed("Devices of a member whose delivered position in a conversation is kept", KEPT_DEVICES as u64, "that of the device that has received least goes").shown_by(SESSION_POSITIONS),
             key("Bytes of one page of an inbox", "session.max_inbox_page_bytes", "the page ends and says that there is more").shown_by(INBOX_PAGES),
         ],
     },
@@ -215,7 +222,7 @@ pub const GROUPS: &[Group] = &[
             key("Seconds by which the store is behind the log", "message_orchestrator.max_store_lag_s", "commands are refused, reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Free bytes of the disk", "log.min_free_bytes", "commands are refused until twice as much is free; reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Acknowledged positions that wait in a gateway", "access_gateway.max_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
-            key("Read positions that wait to be written", "session.max_waiting_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(SESSION_LIMITS),
+            key("Positions that wait to be written in a session, read ones and delivered ones each", "session.max_waiting_positions", "refused; of delivered ones, what is above a tenth for one user waits in his gateway").code(ErrorCode::ResourceExhausted).shown_by(SESSION_LIMITS),
             key("Signals on their way in a gateway", "access_gateway.signal_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Signals of a session that wait to be handed to push-server", "session.max_waiting_signals", "lost: a read mark comes with the next one").shown_by(SESSION_SIGNALS),
             key("Signals on their way in push-server", "push_server.signal_queue", "lost: typing is told again, another user's read mark comes with the next one, devices that miss what their own user did are told to sync").shown_by(PUSH_SIGNALS),

@@ -129,6 +129,17 @@ impl Link {
         }
     }
 
+    /// The answer to a Ping; a refusal that comes before is none.
+    pub(crate) async fn pong(&mut self, id: u32) -> anyhow::Result<()> {
+        loop {
+            match self.next().await? {
+                ServerFrame::Pong(pong) if pong.id == id => return Ok(()),
+                ServerFrame::Error(error) => bail!("refused: {error:?}"),
+                _ => {}
+            }
+        }
+    }
+
     /// Waits for the server's close, which says this reason by Kicked and by the close code.
     pub(crate) async fn closed(mut self, reason: CloseReason) -> anyhow::Result<()> {
         let mut said = None;

@@ -1,7 +1,8 @@
 //! What one connection asks for.
 
 use anyhow::{bail, ensure};
-use flare_core::codec::ServerFrame;
+use flare_access_gateway::domain::positions::MAX_OF_A_DEVICE;
+use flare_core::{check::MAX_ACK_POSITIONS, codec::ServerFrame};
 use flare_proto::client::CloseReason;
 use serde_json::{Value, json};
 
@@ -68,6 +69,12 @@ pub(super) fn cases() -> Vec<Case> {
             .seen(LINK, "INVALID_ARGUMENT"),
         Case::new("Positions in one Ack", |it| Box::pin(many_positions(it)))
             .seen(LINK, "INVALID_ARGUMENT"),
+        Case::new(
+            "Acknowledged positions of one device that wait in a gateway",
+            |it| Box::pin(many_waiting_positions(it)),
+        )
+        .set(&["access_gateway.positions_ms=10000"])
+        .seen(LINK, "RESOURCE_EXHAUSTED"),
         Case::new("Signals a second", |it| Box::pin(many_signals(it)))
             .set(&["access_gateway.signals_per_s=1"])
             .seen(LINK, "RATE_LIMITED"),
@@ -200,6 +207,28 @@ async fn many_positions(ground: &Ground) -> anyhow::Result<()> {
     let error = link.refused(0, ground.code()?).await?;
     ensure!(error.field == "positions", "{error:?}");
     Ok(())
+}
+
+/// Of conversations that do not exist, for all that the gateway knows. Another device still has its room.
+async fn many_waiting_positions(ground: &Ground) -> anyhow::Result<()> {
+    let mut link = Link::of(ground, "ann").await?;
+    let ack = |number: usize| {
+        let position = |it| json!({"conversationId": format!("made-up-{number}-{it}"), "seq": "1"});
+        let positions: Vec<_> = (0..MAX_ACK_POSITIONS).map(position).collect();
+        json!({"ack": {"positions": positions}})
+    };
+    for number in 0..=MAX_OF_A_DEVICE / MAX_ACK_POSITIONS {
+        link.send(&ack(number)).await?;
+    }
+    let error = link.refused(0, ground.code()?).await?;
+    ensure!(
+        error.message.contains("of this device") && error.retry_after_ms > 0,
+        "{error:?}"
+    );
+    let mut other = Link::of(ground, "bob").await?;
+    other.send(&ack(0)).await?;
+    other.send(&ping(2)).await?;
+    other.pong(2).await
 }
 
 async fn many_signals(ground: &Ground) -> anyhow::Result<()> {

@@ -1,10 +1,17 @@
 //! Conversations and reading.
 
 use anyhow::{Context, ensure};
+use flare_session::application::ports::KEPT_DEVICES;
 use serde_json::{Value, json};
 
 use super::metric::{API, LINK, SESSION};
-use crate::{case::Case, ground::Ground, http::Proof, link::Link, until::until};
+use crate::{
+    case::Case,
+    ground::Ground,
+    http::Proof,
+    link::{Link, connect, ping},
+    until::until,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -28,6 +35,17 @@ pub(super) fn cases() -> Vec<Case> {
         .set(&["storage_reader.max_answer_bytes=65536"])
         .seen("flare_storage_reader_answers_cut_total", "history")
         .seen("flare_storage_reader_answers_cut_total", "ranges"),
+        Case::new(
+            "Devices of a member whose delivered position in a conversation is kept",
+            |it| Box::pin(many_devices(it)),
+        )
+        .set(&[
+            "signaling_online.max_devices_per_user=100",
+            // It asks until it is so.
+            "core_gateway.user_requests_per_s=1000000",
+            "core_gateway.user_burst=1000000",
+        ])
+        .seen("flare_session_positions_dropped_total", "too_many_devices"),
         Case::new("Bytes of one page of an inbox", |it| {
             Box::pin(long_inbox(it))
         })
@@ -132,6 +150,29 @@ async fn long_answer(ground: &Ground) -> anyhow::Result<()> {
         events.len()
     );
     Ok(())
+}
+
+/// One after the other, a device connects and tells what it has received.
+async fn many_devices(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("alice")?;
+    for number in 0..=KEPT_DEVICES {
+        let mut link = Link::dial(ground).await?;
+        link.send(&connect(&token, &format!("device-{number}")))
+            .await?;
+        let received = json!([{"conversationId": "welcome", "seq": "1"}]);
+        link.send(&json!({"ack": {"positions": received}})).await?;
+        link.send(&ping(2)).await?;
+        link.pong(2).await?;
+    }
+    let path = "/conversations/welcome/positions";
+    until("no more are told of than are kept", async || {
+        let told = ground.get(Proof::Token(&token), path).await?.done()?;
+        let members = told["positions"].as_array().context("no positions")?;
+        let alice = members.iter().find(|it| it["userId"] == "alice");
+        let devices = alice.and_then(|it| it["delivered"].as_array());
+        Ok(devices.filter(|it| it.len() == KEPT_DEVICES).map(drop))
+    })
+    .await
 }
 
 /// Two conversations, one on a page.

@@ -81,14 +81,16 @@ pub(super) fn cases() -> Vec<Case> {
             "access_gateway.positions_ms=10000",
         ])
         .seen(LINK, "RESOURCE_EXHAUSTED"),
-        Case::new("Read positions that wait to be written", |it| {
-            Box::pin(many_read_positions(it))
-        })
+        Case::new(
+            "Positions that wait to be written in a session, read ones and delivered ones each",
+            |it| Box::pin(many_waiting_positions(it)),
+        )
         .set(&[
             "session.max_waiting_positions=1",
             "session.position_interval_ms=60000",
         ])
-        .seen(SESSION, "waiting_positions"),
+        .seen(SESSION, "waiting_positions")
+        .seen(SESSION, "waiting_delivered"),
         Case::new("Signals on their way in a gateway", |it| {
             Box::pin(many_signals(it))
         })
@@ -303,8 +305,8 @@ async fn many_positions(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Alice has read two conversations, and one position may wait.
-async fn many_read_positions(ground: &Ground) -> anyhow::Result<()> {
+/// Alice has read two conversations, and her phone has received two: of each, one position may wait.
+async fn many_waiting_positions(ground: &Ground) -> anyhow::Result<()> {
     let token = ground.token("alice")?;
     let proof = Proof::Token(&token);
     let team = json!({"clientId": "makes-team", "conversationId": "team", "title": "Team"});
@@ -325,7 +327,9 @@ async fn many_read_positions(ground: &Ground) -> anyhow::Result<()> {
     let second = ground.call(proof, "MarkRead", &read("team")).await?;
     let error = second.refused(ground.code()?)?;
     ensure!(error.retry_after_ms > 0, "{error:?}");
-    Ok(())
+    let mut link = Link::of(ground, "alice").await?;
+    let received = ["welcome", "team"].map(|it| json!({"conversationId": it, "seq": "2"}));
+    link.send(&json!({"ack": {"positions": received}})).await
 }
 
 /// One is on its way to push-server, which does not answer; what comes then waits, one at most.
