@@ -245,6 +245,15 @@ impl Deployment {
             .await
     }
 
+    /// Lets a part's writes fail, and demands that it ends by itself.
+    pub(crate) async fn fail_writes(&mut self, part: Part) -> anyhow::Result<()> {
+        let running = self.slot(part).running.take();
+        running
+            .with_context(|| format!("{part:?} does not run"))?
+            .fail_writes()
+            .await
+    }
+
     /// Stops a part, and demands that it ends cleanly.
     pub(crate) async fn stop(&mut self, part: Part) -> anyhow::Result<()> {
         let running = self.slot(part).running.take();

@@ -22,6 +22,10 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_flare");
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process that was asked to stop has stopped by then.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+/// What runs the binary: a write beyond the limit of a file's size is an error for it then, and not its end.
+const SHELL: [&str; 3] = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+/// The size beyond which files cannot be written any more, once they are not to be.
+const NO_FILE_GROWS: u64 = 4_096;
 /// For so long a port may be taken by a connection that is on its way out.
 const PORT_FREE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -70,7 +74,10 @@ impl Process {
         log: &Path,
     ) -> anyhow::Result<Self> {
         let written_before = std::fs::metadata(log).map_or(0, |it| it.len());
-        let mut child = Command::new(BINARY)
+        let [shell, words @ ..] = SHELL;
+        let mut child = Command::new(shell)
+            .args(words)
+            .arg(BINARY)
             .args(arguments)
             .current_dir(folder)
             .env_remove("RUST_LOG")
@@ -114,6 +121,27 @@ impl Process {
         Ok(())
     }
 
+    /// Lets every write of its files fail from here on, and demands that it ends by itself, with an error.
+    pub(crate) async fn fail_writes(self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.id()?)?;
+        let limit = (NO_FILE_GROWS, rlimit::INFINITY);
+        rlimit::prlimit(pid, rlimit::Resource::FSIZE, Some(limit), None)
+            .context("the limit of its files' size")?;
+        let name = self.name.clone();
+        let (status, said) = self.ended().await?;
+        ensure!(
+            status.code().is_some_and(|code| code != 0),
+            "{name} could not write, and ended with {status}:\n{said}"
+        );
+        Ok(())
+    }
+
+    fn id(&self) -> anyhow::Result<u32> {
+        self.child
+            .id()
+            .with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))
+    }
+
     /// Asks it to end (SIGTERM), and demands that it does so cleanly.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.terminate().await?;
@@ -125,10 +153,7 @@ impl Process {
 
     /// Asks it to end (SIGTERM).
     pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
-        let pid = self
-            .child
-            .id()
-            .with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))?;
+        let pid = self.id()?;
         let status = Command::new("kill")
             .args(["-TERM", &pid.to_string()])
             .status()

@@ -170,6 +170,12 @@ impl Scene {
         self.comes_back(part).await
     }
 
+    /// Lets a part's writes fail until it ends by itself, and starts it again on files that can be written.
+    pub(crate) async fn fail_writes(&mut self, part: Part) -> anyhow::Result<()> {
+        self.server.fail_writes(part).await?;
+        self.comes_back(part).await
+    }
+
     /// Stops a part cleanly and starts it again.
     pub(crate) async fn restart(&mut self, part: Part) -> anyhow::Result<()> {
         self.server.stop(part).await?;

@@ -1,4 +1,4 @@
-//! The server is killed again and again, at random moments, while processes of their own write and read; now and then one of these is killed too.
+//! The server is killed again and again, at random moments, or can write no more and ends by itself, while processes of their own write and read; now and then one of these is killed too.
 
 use std::{fs::OpenOptions, path::Path, process::Stdio, time::Duration};
 
@@ -26,6 +26,8 @@ const WRITERS: usize = 3;
 const READERS: usize = 2;
 /// Receipts that a writer must get between two kills.
 const BETWEEN: u64 = 5;
+/// With every so manyeth kill the server is not killed: its writes fail.
+const WRITES_FAIL_EVERY: u32 = 4;
 /// A writer is killed with every so manyeth kill of the server.
 const WRITER_EVERY: u32 = 5;
 /// The histories are judged after every so manyeth kill, and at the end.
@@ -169,10 +171,12 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         }
         // A moment that has nothing to do with what the server is at.
         sleep_until(Instant::now() + Duration::from_micros(rng.random_range(0..400_000))).await;
-        scene
-            .crash(Part::Core)
-            .await
-            .with_context(|| format!("kill {cycle}"))?;
+        let ended = if cycle % WRITES_FAIL_EVERY == 0 {
+            scene.fail_writes(Part::Core).await
+        } else {
+            scene.crash(Part::Core).await
+        };
+        ended.with_context(|| format!("kill {cycle}"))?;
         if cycle % WRITER_EVERY == 0 {
             let at = rng.random_range(0..WRITERS);
             let reborn = workers.swap_remove(at).reborn(&folder).await?;
