@@ -56,9 +56,12 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
     });
 
     let ready = platform.readiness.register("push-server");
-    let streams = Task::new("push-server.gateways", async move {
-        streams.keep_open(ready).await;
-        Ok(())
+    let opening = Task::new("push-server.gateways", {
+        let streams = Arc::clone(&streams);
+        async move {
+            streams.keep_open(ready).await;
+            Ok(())
+        }
     });
     let shutdown = platform.shutdown.clone();
     let events = Task::new("push-server.events", async move {
@@ -67,6 +70,7 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
             .await?;
         shutdown.draining().await;
         subscription.shutdown().await;
+        streams.close().await;
         Ok(())
     });
     let (queue, signals) = mpsc::channel(config.signal_queue);
@@ -91,7 +95,7 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
     Ok(Parts {
         routes: vec![Routes::new(PushSchedulerServiceServer::new(grpc))],
         services: vec![service::PUSH_SERVER],
-        tasks: vec![streams, events, signals, hints],
+        tasks: vec![opening, events, signals, hints],
         edges: Vec::new(),
     })
 }

@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -118,8 +119,29 @@ impl GrpcGateways {
         self.shutdown.draining().await;
     }
 
+    /// Ends the streams when what was handed over is put out, or when a gateway takes it no more.
+    pub async fn close(&self) {
+        let links = mem::take(&mut *self.links());
+        let ends = links.into_values().map(|link| async move {
+            let Link {
+                queue, mut opened, ..
+            } = link;
+            drop(queue);
+            // It is dropped with the stream's keeper.
+            while opened.changed().await.is_ok() {}
+        });
+        let ended = tokio::time::timeout(self.deadline, futures::future::join_all(ends)).await;
+        if ended.is_err() {
+            tracing::warn!("not every gateway took what was on its way to it");
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<String, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn link(&self, endpoint: &str) -> Link {
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links();
         if let Some(link) = links.get(endpoint).filter(|it| !it.queue.is_closed()) {
             return link.clone();
         }
@@ -156,7 +178,7 @@ impl Gateways for GrpcGateways {
             incarnation: gateway.incarnation.clone(),
             deliveries: deliveries.into_iter().filter_map(encode).collect(),
         };
-        while !self.shutdown.is_draining() {
+        loop {
             let Link { queue, loss, .. } = self.link(&gateway.endpoint);
             if loss.lasts() {
                 // The next stream makes up for this one too, and nobody else has to wait for it.
@@ -177,8 +199,7 @@ impl Gateways for GrpcGateways {
     }
 
     fn start_over(&self) {
-        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        for link in links.values() {
+        for link in self.links().values() {
             link.loss.begin();
         }
     }
@@ -214,8 +235,7 @@ struct Keeper {
 }
 
 enum End {
-    QueueClosed,
-    Drained,
+    Closed,
     Stuck,
     Broken { delivered: bool },
 }
@@ -237,7 +257,7 @@ impl Keeper {
                 () = loss.begun.notified() => Ok(End::Stuck),
             };
             match ended {
-                Ok(End::QueueClosed | End::Drained) => return,
+                Ok(End::Closed) => return,
                 Ok(End::Broken { delivered }) => {
                     if delivered {
                         pauses = backoff.build();
@@ -286,7 +306,13 @@ impl Keeper {
         loop {
             tokio::select! {
                 batch = self.batches.recv() => match batch {
-                    None => return Ok(End::QueueClosed),
+                    None => {
+                        drop(sender);
+                        while let Some(outcome) = outcomes.message().await? {
+                            note(&outcome);
+                        }
+                        return Ok(End::Closed);
+                    }
                     Some(batch) => {
                         // A full stream must not keep its outcomes from being read.
                         let mut batch = Some(batch);
@@ -308,7 +334,6 @@ impl Keeper {
                     Some(outcome) => { note(&outcome); delivered = true; }
                     None => return Ok(End::Broken { delivered }),
                 },
-                () = self.shutdown.draining() => return Ok(End::Drained),
             }
         }
     }

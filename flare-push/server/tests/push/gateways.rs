@@ -103,9 +103,11 @@ impl AccessGatewayService for Played {
             while reads && let Ok(Some(batch)) = batches.message().await {
                 read.send(batch).await.unwrap();
             }
-            // Neither reads nor ends.
-            outcomes.closed().await;
-            drop(batches);
+            if !reads {
+                // Neither reads nor ends.
+                outcomes.closed().await;
+                drop(batches);
+            }
         });
         Ok(Response::new(ReceiverStream::new(answered)))
     }
@@ -208,6 +210,19 @@ async fn what_a_stuck_gateway_missed_is_made_up_for_though_nothing_more_comes() 
     // What comes from now on is delivered.
     gateways.deliver(&here(), event("late".to_owned())).await;
     while !heard.batch().await.contains("late") {}
+}
+
+#[tokio::test]
+async fn what_was_handed_over_when_the_process_drains_is_put_out() {
+    let (routes, mut heard) = played(1);
+    let (gateways, shutdown) = streams(Arc::default(), routes, Vec::new());
+    gateways.deliver(&here(), event("early".to_owned())).await;
+    shutdown.drain();
+    // Of the batch that is in hand.
+    gateways.deliver(&here(), event("late".to_owned())).await;
+    gateways.close().await;
+    assert!(heard.batch().await.contains("early"));
+    assert!(heard.batch().await.contains("late"));
 }
 
 /// By the stream that opens.
