@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![warn(clippy::print_stdout)]
 
 pub mod cli;
 pub mod command;
@@ -7,6 +8,7 @@ pub mod config;
 pub mod limits;
 pub mod listen;
 pub mod listeners;
+mod output;
 pub mod plugins;
 pub mod reference;
 pub mod role;

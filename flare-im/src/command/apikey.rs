@@ -7,7 +7,7 @@ use flare_server_core::clock::{IdSource, SystemClock};
 use serde::Serialize;
 
 use super::process;
-use crate::cli;
+use crate::{cli, output::say};
 
 /// The largest page of keys.
 const PAGE: u32 = 200;
@@ -67,11 +67,11 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
                 ..Shown::from(key)
             };
             if store.json {
-                println!("{}", serde_json::to_string(&shown)?);
+                say!("{}", serde_json::to_string(&shown)?);
             } else {
-                println!("key id  {}", shown.key_id);
-                println!("secret  {}", shown.secret.unwrap_or_default());
-                println!("The secret is shown this once: keep it where secrets are kept.");
+                say!("key id  {}", shown.key_id);
+                say!("secret  {}", shown.secret.unwrap_or_default());
+                say!("The secret is shown this once: keep it where secrets are kept.");
             }
         }
         cli::ApiKey::List { tenant, store } => {
@@ -95,12 +95,12 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
         } => {
             open(&store.data).await?.revoke(tenant, key_id).await?;
             if store.json {
-                println!(
+                say!(
                     "{}",
                     serde_json::json!({ "key_id": key_id, "revoked": true })
                 );
             } else {
-                println!("{key_id} is worthless from now on");
+                say!("{key_id} is worthless from now on");
             }
         }
     }
@@ -110,16 +110,18 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
 /// A line a key.
 fn print(key: Shown, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string(&key)?);
+        say!("{}", serde_json::to_string(&key)?);
     } else {
         let state = if key.revoked_ms.is_some() {
             "revoked"
         } else {
             "good"
         };
-        println!(
+        say!(
             "{}  {state:<7}  {:<24}  {}",
-            key.key_id, key.name, key.scopes
+            key.key_id,
+            key.name,
+            key.scopes
         );
     }
     Ok(())

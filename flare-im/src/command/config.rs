@@ -1,20 +1,26 @@
 //! `flare config`.
 
 use super::process;
-use crate::{cli::ConfigCommand, limits, reference, role::Role};
+use crate::{
+    cli::ConfigCommand,
+    limits,
+    output::{self, say},
+    reference,
+    role::Role,
+};
 
 /// Checks or prints the configuration of a process with every role, or a page about it.
 pub fn run(args: &ConfigCommand) -> anyhow::Result<()> {
     match args {
         ConfigCommand::Check { config } => {
             process::load(config, &Role::ALL, None)?;
-            println!("the configuration is good");
+            say!("the configuration is good");
         }
         ConfigCommand::Print { config } => {
-            print!("{}", process::load(config, &Role::ALL, None)?.print());
+            output::text(&process::load(config, &Role::ALL, None)?.print());
         }
-        ConfigCommand::Reference => print!("{}", reference::page()),
-        ConfigCommand::Limits => print!("{}", limits::page()),
+        ConfigCommand::Reference => output::text(&reference::page()),
+        ConfigCommand::Limits => output::text(&limits::page()),
     }
     Ok(())
 }

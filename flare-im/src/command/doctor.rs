@@ -11,7 +11,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use super::process;
-use crate::{cli, listen::Listen, role::Role};
+use crate::{cli, listen::Listen, output::say, role::Role};
 
 /// How a finding is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,12 +91,12 @@ pub async fn run(args: &cli::Doctor) -> anyhow::Result<()> {
     })
     .await?;
     if args.json {
-        println!("{}", serde_json::to_string(&findings)?);
+        say!("{}", serde_json::to_string(&findings)?);
     } else {
         for finding in &findings {
-            println!("{:8} {:12} {}", finding.level, finding.check, finding.what);
+            say!("{:8} {:12} {}", finding.level, finding.check, finding.what);
             if let Some(advice) = &finding.advice {
-                println!("{:21} {advice}", "");
+                say!("{:21} {advice}", "");
             }
         }
     }

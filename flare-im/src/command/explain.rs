@@ -13,7 +13,7 @@ use flare_server_core::{error::Refusal, telemetry::TraceId};
 use prost::Message;
 use tonic::{Request, metadata::MetadataValue, transport::Endpoint};
 
-use crate::cli;
+use crate::{cli, output::say};
 
 /// Asks core-gateway for a message's way, and prints it.
 pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
             "flare.gateway.v1.ExplainMessageResponse",
             &way.encode_to_vec(),
         )?;
-        println!("{}", String::from_utf8(json)?);
+        say!("{}", String::from_utf8(json)?);
     } else {
         print(way)?;
     }
@@ -50,25 +50,28 @@ fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
     let header = Event::decode(way.event.clone())?
         .header
         .context("the answer bears no event")?;
-    println!("message       {}", header.message_id);
-    println!(
+    say!("message       {}", header.message_id);
+    say!(
         "conversation  {} (tenant {})",
-        header.conversation_id, header.tenant_id
+        header.conversation_id,
+        header.tenant_id
     );
-    println!(
+    say!(
         "placed        seq {}, ordinal {}, at {} ms",
-        header.seq, header.ordinal, header.time_ms
+        header.seq,
+        header.ordinal,
+        header.time_ms
     );
-    println!(
+    say!(
         "sender        {} {}",
         or_dash(&header.sender_id),
         or_dash(&header.sender_device_id)
     );
-    println!("client id     {}", header.client_id);
+    say!("client id     {}", header.client_id);
     let trace = TraceId::from_slice(&header.trace_id).map(|it| it.to_string());
-    println!("trace         {}", or_dash(&trace.unwrap_or_default()));
-    println!("log           {}", log(&way));
-    println!(
+    say!("trace         {}", or_dash(&trace.unwrap_or_default()));
+    say!("log           {}", log(&way));
+    say!(
         "stored        {}{}",
         if way.stored { "yes" } else { "no" },
         if way.recalled { ", recalled" } else { "" }
@@ -79,14 +82,14 @@ fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {
         } else {
             "not read"
         };
-        println!("{:<13} {read}", position.user_id);
+        say!("{:<13} {read}", position.user_id);
         for device in position.delivered {
             let delivered = if device.seq >= header.seq {
                 "delivered"
             } else {
                 "not acknowledged"
             };
-            println!("  {:<11} {delivered}", device.device_id);
+            say!("  {:<11} {delivered}", device.device_id);
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use super::process;
 use crate::{
     cli,
     compose::{self, DevelopmentSignIn, Ground},
+    output::say,
     plugins::Plugins,
 };
 
@@ -20,7 +21,7 @@ pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
     let process = compose::start(&loaded.config, &ground, &args.roles, Plugins::default()).await?;
     let addresses = process.addresses().clone();
     if args.json {
-        println!("{}", serde_json::to_string(&addresses)?);
+        say!("{}", serde_json::to_string(&addresses)?);
     }
     tracing::info!(roles = ?args.roles, ?addresses, "ready");
     process::serve(process, telemetry).await

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use flare_core_sdk::{Client, Draft, Target};
 
 use super::sign_in;
-use crate::cli;
+use crate::{cli, output::say};
 
 /// How long the message is tried.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -53,16 +53,18 @@ pub async fn run(args: &cli::Send) -> anyhow::Result<()> {
             "duplicate": sent.duplicate,
             "trace_id": sent.trace_id,
         });
-        println!("{answer}");
+        say!("{answer}");
     } else {
         let before = if sent.duplicate {
             " (it was there before)"
         } else {
             ""
         };
-        println!(
+        say!(
             "{} is number {} of {}{before}",
-            sent.message_id, sent.seq, sent.conversation_id
+            sent.message_id,
+            sent.seq,
+            sent.conversation_id
         );
     }
     Ok(())

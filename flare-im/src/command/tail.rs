@@ -5,7 +5,10 @@ use flare_core::json;
 use flare_core_sdk::{Client, ConversationEvent, Event, FirstSight};
 
 use super::{chat::screen, sign_in};
-use crate::cli;
+use crate::{
+    cli,
+    output::{self, say},
+};
 
 /// Prints what happens from now on.
 pub async fn run(args: &cli::Tail) -> anyhow::Result<()> {
@@ -15,7 +18,7 @@ pub async fn run(args: &cli::Tail) -> anyhow::Result<()> {
     let (client, mut events) = Client::connect(options);
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut is_ready = false;
-    while left > 0 {
+    while left > 0 && !output::is_closed() {
         let Some(event) = events.next().await else {
             break;
         };
@@ -23,7 +26,7 @@ pub async fn run(args: &cli::Tail) -> anyhow::Result<()> {
             Event::Conversation(event) => {
                 let id = &event.header.conversation_id;
                 if args.conversation.as_ref().is_none_or(|it| it == id) {
-                    println!("{}", line(&event, args.json)?);
+                    say!("{}", line(&event, args.json)?);
                     left -= 1;
                 }
             }

@@ -8,7 +8,7 @@ use flare_server_core::{
 };
 
 use super::process;
-use crate::cli;
+use crate::{cli, output::say};
 
 /// A token signed with the key of a data folder.
 pub fn mint(
@@ -41,9 +41,9 @@ pub fn run(args: &cli::Token) -> anyhow::Result<()> {
         let answer = serde_json::json!({
             "token": token, "user": args.user, "tenant": args.tenant, "device": args.device, "expires_in_s": args.ttl,
         });
-        println!("{answer}");
+        say!("{answer}");
     } else {
-        println!("{token}");
+        say!("{token}");
     }
     Ok(())
 }

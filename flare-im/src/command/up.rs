@@ -16,6 +16,7 @@ use crate::{
     cli,
     compose::{self, Addresses, DevelopmentSignIn, Ground},
     listen::Listen,
+    output::say,
     plugins::Plugins,
     role::Role,
 };
@@ -87,7 +88,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
         links: &links,
     };
     if args.json {
-        println!("{}", serde_json::to_string(&started)?);
+        say!("{}", serde_json::to_string(&started)?);
     } else {
         welcome(&started);
     }
@@ -143,7 +144,7 @@ fn links(data: &Path, addresses: &Addresses) -> anyhow::Result<Vec<Link>> {
 }
 
 fn welcome(started: &Started<'_>) {
-    println!(
+    say!(
         "Flare IM Core {} is up. Data: {}",
         env!("CARGO_PKG_VERSION"),
         started.data.display()
@@ -155,30 +156,30 @@ fn welcome(started: &Started<'_>) {
         ops,
     } = started.addresses;
     if let Some(at) = core_gateway {
-        println!("  page, HTTP, gRPC   http://{at}   (API: http://{at}/api/docs)");
+        say!("  page, HTTP, gRPC   http://{at}   (API: http://{at}/api/docs)");
     }
     if let Some(at) = access_gateway {
-        println!("  clients            ws://{at}/ws");
+        say!("  clients            ws://{at}/ws");
     }
     if let Some(at) = peer {
-        println!("  other processes    http://{at}");
+        say!("  other processes    http://{at}");
     }
     if let Some(at) = ops {
-        println!("  health, metrics    http://{at}/readyz, /metrics");
+        say!("  health, metrics    http://{at}/readyz, /metrics");
     }
     if started.links.is_empty() {
-        println!(
+        say!(
             "A listener is reachable from other machines: there are no development links (--dev makes them)."
         );
-        println!(
+        say!(
             "Make a token:  flare token --user alice --data {}",
             started.data.display()
         );
     } else {
-        println!("Sign in as one of the demo users, each in a tab of his own:");
+        say!("Sign in as one of the demo users, each in a tab of his own:");
         for link in started.links {
-            println!("  {:<6} {}", link.user, link.url);
+            say!("  {:<6} {}", link.user, link.url);
         }
     }
-    println!("Stop with Ctrl-C.");
+    say!("Stop with Ctrl-C.");
 }

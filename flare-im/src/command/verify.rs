@@ -21,7 +21,7 @@ use flare_storage_model::{
 use serde::Serialize;
 
 use super::progress;
-use crate::cli;
+use crate::{cli, output::say};
 
 const PARTITION: u32 = 0;
 const READ_BYTES: usize = 4 << 20;
@@ -95,20 +95,21 @@ pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
     };
     log.close();
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
     } else {
-        println!(
+        say!(
             "log: {} records, {} events, {} records without effect; {} events wait for the store",
             report.log_records,
             report.log_events,
             report.skipped_records,
             report.events_above_store
         );
-        println!(
+        say!(
             "{} conversations, {} histories",
-            report.conversations, report.histories
+            report.conversations,
+            report.histories
         );
-        println!("{}", report.verdict);
+        say!("{}", report.verdict);
     }
     ensure!(report.kept, "a promise was broken");
     Ok(())

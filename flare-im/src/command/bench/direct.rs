@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use ulid::Ulid;
 
 use super::link::{Link, Tokens};
-use crate::{cli::BenchServer, command::progress};
+use crate::{cli::BenchServer, command::progress, output::say};
 
 const WARM_UP: Duration = Duration::from_secs(1);
 /// What is on its way at the end has this long to arrive.
@@ -195,7 +195,7 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
         kept,
     };
     if server.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
     } else {
         print(&report);
     }
@@ -204,24 +204,31 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
 }
 
 fn print(report: &Report) {
-    println!(
+    say!(
         "{} pairs, {} in flight each, {} bytes, {} s",
-        report.pairs, report.in_flight, report.bytes, report.seconds
+        report.pairs,
+        report.in_flight,
+        report.bytes,
+        report.seconds
     );
-    println!(
+    say!(
         "acked      {:>9} msg/s   p50 {} us, p99 {} us, max {} us",
-        report.acked_per_s, report.ack_us.p50, report.ack_us.p99, report.ack_us.max
+        report.acked_per_s,
+        report.ack_us.p50,
+        report.ack_us.p99,
+        report.ack_us.max
     );
-    println!(
+    say!(
         "delivered  {:>9} msg/s   p50 {} us, p99 {} us, max {} us",
         report.delivered_per_s,
         report.delivery_us.p50,
         report.delivery_us.p99,
         report.delivery_us.max
     );
-    println!(
+    say!(
         "checker, over {} pairs:\n{}",
-        report.checked_pairs, report.verdict
+        report.checked_pairs,
+        report.verdict
     );
 }
 

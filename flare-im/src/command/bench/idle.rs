@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::link::{Link, Tokens};
-use crate::{cli::BenchServer, command::progress};
+use crate::{cli::BenchServer, command::progress, output::say};
 
 /// Connects at once.
 const CONNECTING: usize = 64;
@@ -69,11 +69,11 @@ pub(super) async fn run(
     };
     drop(links);
     if server.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
     } else {
-        println!("{count} idle connections held for {seconds} s");
+        say!("{count} idle connections held for {seconds} s");
         if let Some(bytes) = per_connection {
-            println!("resident memory of the server: {bytes} bytes a connection");
+            say!("resident memory of the server: {bytes} bytes a connection");
         }
     }
     Ok(())

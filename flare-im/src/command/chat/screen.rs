@@ -14,6 +14,8 @@ use flare_core_sdk::{
 };
 use prost::Message as _;
 
+use crate::output::say;
+
 const DIM: &str = "\u{1b}[2m";
 const BOLD: &str = "\u{1b}[1m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -50,7 +52,7 @@ impl Screen {
 
     /// Something about the chat itself.
     pub(crate) fn note(&self, text: &str) {
-        println!("{}", self.coloured(DIM, &format!("-- {}", plain(text))));
+        say!("{}", self.coloured(DIM, &format!("-- {}", plain(text))));
     }
 
     /// A connection is up.
@@ -95,12 +97,12 @@ impl Screen {
     fn said(&self, time_ms: i64, seq: u64, sender: &str, what: &str) {
         let sender = if sender.is_empty() { "system" } else { sender };
         let place = self.coloured(DIM, &format!("{} #{seq}", time_of_day(time_ms)));
-        println!("{place} {}: {what}", self.coloured(BOLD, &plain(sender)));
+        say!("{place} {}: {what}", self.coloured(BOLD, &plain(sender)));
     }
 
     /// One's own message has its place.
     pub(crate) fn kept(&self, sent: &Sent) {
-        println!(
+        say!(
             "{}",
             self.coloured(
                 DIM,
@@ -116,7 +118,7 @@ impl Screen {
             Role::Admin => " (admin)",
             Role::Member | Role::Unspecified => "",
         };
-        println!("{}{role}", plain(&member.user_id));
+        say!("{}{role}", plain(&member.user_id));
     }
 }
 
