@@ -19,11 +19,11 @@ flare_server_core::section! {
         pub max_content_bytes: usize = 64 * 1_024,
         /// Mentions in one message.
         pub max_mentions: usize = 50,
-        /// Requests of one user a second; each message of a batch counts.
+        /// Requests of one user a second; each message of a batch, or each 64 KiB of a body, counts.
         pub user_requests_per_s: u32 = 50,
         /// Requests of one user at once, after a pause.
         pub user_burst: u32 = 200,
-        /// Requests by one API key a second; each message of a batch counts.
+        /// Requests by one API key a second; each message of a batch, or each 64 KiB of a body, counts.
         pub api_key_requests_per_s: u32 = 2_000,
         /// Requests by one API key at once, after a pause.
         pub api_key_burst: u32 = 4_000,

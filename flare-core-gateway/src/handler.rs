@@ -4,6 +4,7 @@
 //! [`http`] are the two ways in.
 
 pub mod admission;
+pub mod body;
 pub mod calls;
 pub mod client_link;
 pub mod grpc;

@@ -22,6 +22,7 @@ use crate::{
     config::CoreGatewayConfig,
     handler::{
         admission::Admission,
+        body::Bodies,
         calls::Calls,
         client_link::{ClientLink, ClientLinks},
         grpc::{self, Grpc},
@@ -36,11 +37,12 @@ const LISTENER: &str = "flare-core-gateway";
 /// Buckets that are full again are forgotten so often.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 
-/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`.
+/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the `tenants` that there are.
 pub async fn build(
     config: &CoreGatewayConfig,
     platform: &Platform,
     validator: Arc<dyn TokenValidator>,
+    tenants: &[String],
     link: ClientLink,
 ) -> Result<Parts, ServiceError> {
     let listener = platform
@@ -60,6 +62,7 @@ pub async fn build(
             validator,
             revocations: Arc::new(GrpcRevocations::new(platform.channels.get(service::ONLINE))),
             keys: Arc::clone(&store),
+            tenants: tenants.iter().cloned().collect(),
             clock: Arc::clone(&platform.clock),
         },
         rate_limits: RateLimits::new(users, backends),
@@ -82,9 +85,11 @@ pub async fn build(
         limits,
         deadline,
     ));
+    let bodies = Arc::new(Bodies::new(config.max_body_bytes));
     let grpc = Grpc {
         admission: Arc::clone(&admission),
         calls: Arc::clone(&calls),
+        bodies: Arc::clone(&bodies),
     };
     let (grpc, health) = grpc::router(grpc, config.max_body_bytes)?;
     let http = Http {
@@ -94,7 +99,7 @@ pub async fn build(
             link,
             public_ws_url: config.public_ws_url.clone(),
         },
-        max_body_bytes: config.max_body_bytes,
+        bodies,
     };
     let router = observe::layer(
         http::router(http, &config.allowed_origins)?.merge(grpc),

@@ -119,6 +119,7 @@ impl<'a> Composer<'a> {
                     &config.core_gateway,
                     platform,
                     validator,
+                    &config.identity.tenants,
                     self.link.clone(),
                 )
                 .await

@@ -1,6 +1,6 @@
 //! From what a request presents to who asks.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use flare_proto::{common::ErrorCode, ids};
 use flare_server_core::{
@@ -41,6 +41,8 @@ pub struct Credentials {
     pub revocations: Arc<dyn Revocations>,
     /// API keys.
     pub keys: Arc<dyn ApiKeyStore>,
+    /// The tenants that this deployment has.
+    pub tenants: BTreeSet<String>,
     /// What "expired" means.
     pub clock: Arc<dyn Clock>,
 }
@@ -111,6 +113,10 @@ impl Credentials {
         let key = found
             .filter(|it| it.revoked_ms.is_none())
             .ok_or_else(unknown)?;
+        if !self.tenants.contains(&key.tenant) {
+            let message = format!("the API key's tenant {} is not configured here", key.tenant);
+            return Err(Refusal::new(ErrorCode::TenantMismatch, message).with_field(API_KEY_HEADER));
+        }
         let actor = if acting_user.is_empty() {
             Actor::System
         } else {

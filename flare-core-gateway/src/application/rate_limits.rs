@@ -21,7 +21,7 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// A token bucket for each user and each API key. A message of a batch counts as a request.
+/// A token bucket for each user and each API key. A call costs as much as the messages of its batch, or the pieces of its body, are many.
 pub struct RateLimits {
     users: DefaultKeyedRateLimiter<(String, String)>,
     keys: DefaultKeyedRateLimiter<Ulid>,
@@ -43,18 +43,20 @@ impl RateLimits {
         }
     }
 
-    /// Takes `requests` from the caller's bucket. More than a whole bucket costs a whole bucket.
+    /// Takes the price of a call from its caller's bucket, in requests, of which some `paid` were taken before. A call that is worth more than a
+    /// whole bucket costs a whole bucket, all in all.
     ///
     /// # Errors
     /// `RATE_LIMITED`, with the time to wait.
-    pub fn charge(&self, caller: &Caller, requests: u32) -> Result<(), Refusal> {
+    pub fn charge(&self, caller: &Caller, paid: u32, price: u32) -> Result<(), Refusal> {
+        let rest = |burst: NonZeroU32| price.min(burst.get()).saturating_sub(paid);
         match (&caller.proof, caller.user()) {
             (Proof::ApiKey { id, .. }, _) => {
-                self.take(&self.keys, id, requests, self.key_burst, "api_key")
+                self.take(&self.keys, id, rest(self.key_burst), "api_key")
             }
             (Proof::Token, user) => {
                 let user = (caller.tenant.clone(), user.unwrap_or_default().to_owned());
-                self.take(&self.users, &user, requests, self.user_burst, "user")
+                self.take(&self.users, &user, rest(self.user_burst), "user")
             }
         }
     }
@@ -72,14 +74,13 @@ impl RateLimits {
         limiter: &DefaultKeyedRateLimiter<K>,
         key: &K,
         requests: u32,
-        burst: NonZeroU32,
         by: &'static str,
     ) -> Result<(), Refusal> {
         let Some(requests) = NonZeroU32::new(requests) else {
             return Ok(());
         };
-        // A cost that is above the burst is never met: it cannot be asked for here.
-        let wait = match limiter.check_key_n(key, requests.min(burst)) {
+        // More than the burst is never there: it cannot be asked for here.
+        let wait = match limiter.check_key_n(key, requests) {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(until)) => until.wait_time_from(self.clock.now()),
             Err(_) => Duration::from_secs(1),
@@ -133,8 +134,10 @@ mod tests {
     fn each_caller_has_a_bucket_of_his_own() {
         let limits = RateLimits::new(rate(1, 2), rate(1, 3));
         let alice = user("default", "alice");
-        assert!(limits.charge(&alice, 1).is_ok() && limits.charge(&alice, 1).is_ok());
-        let refusal = limits.charge(&alice, 1).expect_err("the bucket is empty");
+        assert!(limits.charge(&alice, 0, 1).is_ok() && limits.charge(&alice, 0, 1).is_ok());
+        let refusal = limits
+            .charge(&alice, 0, 1)
+            .expect_err("the bucket is empty");
         assert_eq!(refusal.code, ErrorCode::RateLimited);
         assert!(
             refusal
@@ -142,18 +145,21 @@ mod tests {
                 .is_some_and(|it| it > Duration::ZERO && it <= Duration::from_secs(1))
         );
         assert!(
-            limits.charge(&user("other", "alice"), 1).is_ok(),
+            limits.charge(&user("other", "alice"), 0, 1).is_ok(),
             "another tenant's"
         );
-        assert!(limits.charge(&user("default", "bob"), 1).is_ok());
-        assert!(limits.charge(&key(1), 3).is_ok() && limits.charge(&key(1), 1).is_err());
-        assert!(limits.charge(&key(2), 1).is_ok());
+        assert!(limits.charge(&user("default", "bob"), 0, 1).is_ok());
+        assert!(limits.charge(&key(1), 0, 3).is_ok() && limits.charge(&key(1), 0, 1).is_err());
+        assert!(limits.charge(&key(2), 0, 1).is_ok());
     }
 
     #[test]
     fn a_batch_above_the_burst_costs_a_whole_bucket() {
         let limits = RateLimits::new(rate(1, 2), rate(1, 10));
-        assert!(limits.charge(&key(1), 200).is_ok());
-        assert!(limits.charge(&key(1), 1).is_err());
+        assert!(limits.charge(&key(1), 0, 1).is_ok(), "when it is let in");
+        assert!(limits.charge(&key(1), 1, 200).is_ok(), "when it is read");
+        assert!(limits.charge(&key(1), 0, 1).is_err());
+        assert!(limits.charge(&key(2), 0, 200).is_ok());
+        assert!(limits.charge(&key(2), 200, 300).is_ok(), "it is paid");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         credentials::{API_KEY_HEADER, Credentials, Presented, TOKEN_HEADER},
         rate_limits::RateLimits,
     },
-    domain::caller::{ACTING_USER_HEADER, Actor, Caller, Proof},
+    domain::caller::{ACTING_USER_HEADER, Actor, Caller, Proof, shortened},
 };
 
 /// Decides who may call what, and how often.
@@ -28,6 +28,8 @@ pub struct Call {
     pub caller: Caller,
     /// Its ids.
     pub ids: RequestIds,
+    /// What it has cost its caller, in requests.
+    pub charged: u32,
 }
 
 impl Admission {
@@ -47,9 +49,27 @@ impl Admission {
             acting_user: header(headers, ACTING_USER_HEADER)?,
         };
         let caller = self.credentials.identify(presented).await?;
-        self.rate_limits.charge(&caller, 1)?;
+        self.rate_limits.charge(&caller, 0, 1)?;
         caller.may(method.access())?;
-        Ok(Call { caller, ids })
+        Ok(Call {
+            caller,
+            ids,
+            charged: 1,
+        })
+    }
+
+    /// Takes what a call costs more than it was charged for, now that it is known to cost `requests` in all.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`.
+    pub fn charge(&self, call: &mut Call, requests: usize) -> Result<(), Refusal> {
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        if requests > call.charged {
+            self.rate_limits
+                .charge(&call.caller, call.charged, requests)?;
+            call.charged = requests;
+        }
+        Ok(())
     }
 }
 
@@ -95,18 +115,53 @@ impl Call {
         wire_actor(&self.caller.actor)
     }
 
-    /// Writes an administrative act down, whatever came of it.
-    pub fn audit<T>(&self, act: &'static str, subject: &str, outcome: &Result<T, Refusal>) {
-        let key_id = match &self.caller.proof {
-            Proof::ApiKey { id, .. } => id.to_string(),
-            Proof::Token => String::new(),
-        };
-        let outcome = outcome
+    /// Begins an administrative act.
+    pub fn audit(&self, act: &'static str, subject: &str) -> Audit<'_> {
+        Audit {
+            call: self,
+            act,
+            subject: shortened(subject),
+            outcome: "UNKNOWN",
+        }
+    }
+}
+
+/// Writes an API key's administrative act down when it is dropped: whatever came of it, and also if its caller went away meanwhile.
+pub struct Audit<'a> {
+    call: &'a Call,
+    act: &'static str,
+    subject: String,
+    outcome: &'static str,
+}
+
+impl Audit<'_> {
+    /// Says more precisely what it is about.
+    pub fn subject(&mut self, subject: String) {
+        self.subject = subject;
+    }
+
+    /// Says what came of it.
+    pub fn outcome<T>(mut self, outcome: &Result<T, Refusal>) {
+        self.outcome = outcome
             .as_ref()
             .err()
             .map_or("OK", |refusal| refusal.code.as_str_name());
-        let (tenant, trace_id) = (&self.caller.tenant, self.ids.trace_id);
-        tracing::info!(target: "flare::audit", act, subject, outcome, key_id, tenant, %trace_id, "administrative act");
+    }
+}
+
+impl Drop for Audit<'_> {
+    fn drop(&mut self) {
+        let Proof::ApiKey { id: key_id, .. } = &self.call.caller.proof else {
+            return;
+        };
+        let Self {
+            act,
+            subject,
+            outcome,
+            call,
+        } = self;
+        let (tenant, trace_id) = (&call.caller.tenant, call.ids.trace_id);
+        tracing::info!(target: "flare::audit", act, subject, outcome, %key_id, tenant, %trace_id, "administrative act");
     }
 }
 

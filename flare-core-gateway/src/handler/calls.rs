@@ -19,6 +19,7 @@ use prost::Message;
 
 use super::{
     admission::{Admission, Call},
+    body::check_fields,
     method::{Method, for_each_method},
 };
 use crate::application::api_keys::ApiKeys;
@@ -95,8 +96,9 @@ macro_rules! dispatch {
             /// Calls a method that is known by its value only, with the bytes of its request; answers with the bytes of its response.
             ///
             /// # Errors
-            /// `MALFORMED_FRAME` for bytes that are no such request, or the method's own.
+            /// `MALFORMED_FRAME` for bytes that are no such request, `INVALID_ARGUMENT` for far too many fields, or the method's own.
             pub async fn dispatch(&self, method: Method, call: &Call, request: &[u8]) -> Result<Vec<u8>, Refusal> {
+                check_fields(request)?;
                 match method {
                     $(Method::$name => {
                         let mut request = requests::$request::decode(request)

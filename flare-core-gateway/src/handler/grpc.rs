@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::Response,
@@ -20,6 +21,7 @@ use tonic_health::server::HealthReporter;
 
 use super::{
     admission::{Admission, Call},
+    body::{Bodies, GRPC_PREFIX_BYTES, check_fields},
     calls::Calls,
     method::{Method, SERVICE, for_each_method},
     observe::ids_of,
@@ -32,7 +34,12 @@ pub struct Grpc {
     pub admission: Arc<Admission>,
     /// What is done.
     pub calls: Arc<Calls>,
+    /// What is read.
+    pub bodies: Arc<Bodies>,
 }
+
+/// Health and reflection ask short questions, of anybody.
+const MAX_QUESTION_BYTES: usize = 4 * 1024;
 
 type Answer<T> = Result<tonic::Response<T>, Status>;
 
@@ -86,22 +93,37 @@ pub fn router(grpc: Grpc, max_body_bytes: usize) -> Result<(Router, HealthReport
         .max_decoding_message_size(max_body_bytes)
         .max_encoding_message_size(usize::MAX);
     let routes = Routes::new(service)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(health_service.max_decoding_message_size(MAX_QUESTION_BYTES))
+        .add_service(
+            reflection()
+                .build_v1()?
+                .max_decoding_message_size(MAX_QUESTION_BYTES),
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()?
+                .max_decoding_message_size(MAX_QUESTION_BYTES),
+        );
     let guard = axum::middleware::from_fn_with_state(grpc, guard);
     let router = routes.into_axum_router().reset_fallback().layer(guard);
     Ok((router, health))
 }
 
 /// Admits a call before a byte of its request is read, and gives it up after the deadline, slow senders included.
-async fn guard(State(grpc): State<Grpc>, mut request: Request, next: Next) -> Response {
+async fn guard(State(grpc): State<Grpc>, request: Request, next: Next) -> Response {
     let work = async {
-        if let Some(method) = method(request.uri().path()) {
-            let ids = ids_of(&request)?;
-            let call = grpc.admission.admit(method, request.headers(), ids).await?;
-            request.extensions_mut().insert(call);
-        }
+        let Some(method) = method(request.uri().path()) else {
+            return Ok(next.run(request).await);
+        };
+        let ids = ids_of(&request)?;
+        let mut call = grpc.admission.admit(method, request.headers(), ids).await?;
+        let (mut parts, body) = request.into_parts();
+        let bodies = &grpc.bodies;
+        let body = bodies.read(body, GRPC_PREFIX_BYTES, &grpc.admission, &mut call);
+        let body = body.await?;
+        check_fields(body.bytes.get(GRPC_PREFIX_BYTES..).unwrap_or_default())?;
+        parts.extensions.insert(call);
+        let request = Request::from_parts(parts, Body::from(body.bytes.clone()));
         Ok(next.run(request).await)
     };
     match grpc.calls.in_time(work).await {

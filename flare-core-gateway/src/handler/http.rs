@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     RequestExt, Router,
-    body::Body,
     extract::{RawPathParams, Request},
     http::{HeaderValue, StatusCode, header},
     response::Response,
     routing::{MethodFilter, get, on},
 };
 use bytes::Bytes;
-use flare_proto::{common::ErrorCode, storage};
+use flare_proto::storage;
 use flare_server_core::{error::Refusal, service::ServiceError};
 use prost::Message;
 use tower_http::{
@@ -23,6 +22,7 @@ use tower_http::{
 use self::routes::{CLIENT_CONFIG_PATH, DOCS_PATH, OPENAPI_PATH, ROUTES, Route, Verb};
 use super::{
     admission::Admission,
+    body::Bodies,
     calls::Calls,
     client_link::ClientLinks,
     grpc::unknown_service,
@@ -51,8 +51,8 @@ pub struct Http {
     pub calls: Arc<Calls>,
     /// Where clients connect.
     pub links: ClientLinks,
-    /// The longest body, in bytes.
-    pub max_body_bytes: usize,
+    /// What is read.
+    pub bodies: Arc<Bodies>,
 }
 
 /// The routes of the table, the OpenAPI document and its page, and the page at `/`, which answers whatever no route takes.
@@ -85,10 +85,10 @@ pub fn router(http: Http, allowed_origins: &[String]) -> Result<Router, ServiceE
             CLIENT_CONFIG_PATH,
             get(move |request: Request| async move { link_http.client_config(&request) }),
         )
+        .merge(docs())
         .method_not_allowed_fallback(|request: Request| async move {
             answer::no_such_verb(request.method().as_str(), request.uri().path())
         })
-        .merge(docs())
         .fallback(move |request: Request| async move { http.unrouted(&request) })
         .layer(CompressionLayer::new());
     if !allowed_origins.is_empty() {
@@ -138,7 +138,7 @@ impl Http {
 
     async fn call(&self, route: &Route, mut request: Request) -> Result<Response, Refusal> {
         let ids = ids_of(&request)?;
-        let call = self
+        let mut call = self
             .admission
             .admit(route.method, request.headers(), ids)
             .await?;
@@ -151,8 +151,11 @@ impl Http {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let (parts, body) = request.into_parts();
-        let body = self.read(body).await?;
-        let bytes = request::assemble(route, &path, &parts.uri, &parts.headers, &body)?;
+        let body = self
+            .bodies
+            .read(body, 0, &self.admission, &mut call)
+            .await?;
+        let bytes = request::assemble(route, &path, &parts.uri, &parts.headers, &body.bytes)?;
         let answer = self.calls.dispatch(route.method, &call, &bytes).await;
         let answer = answer.map_err(|refusal| of_element(route, refusal))?;
         if route.element.is_some() {
@@ -160,27 +163,6 @@ impl Http {
         }
         let response = request::descriptor(route.method)?.output();
         Ok(answer::message(response.full_name(), &answer))
-    }
-
-    async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
-        axum::body::to_bytes(body, self.max_body_bytes)
-            .await
-            .map_err(|error| {
-                let mut cause: &dyn std::error::Error = &error;
-                while let Some(inner) = cause.source() {
-                    cause = inner;
-                }
-                // What reads a body under a limit says so by this type only.
-                if cause.to_string().contains("length limit") {
-                    let message = format!("a body of more than {} bytes", self.max_body_bytes);
-                    Refusal::new(ErrorCode::FrameTooLarge, message)
-                } else {
-                    Refusal::new(
-                        ErrorCode::MalformedFrame,
-                        format!("the body ended early: {cause}"),
-                    )
-                }
-            })
     }
 
     fn client_config(&self, request: &Request) -> Response {

@@ -1,6 +1,6 @@
 //! The listener's loop: HTTP/1.1 and HTTP/2 on one port, so gRPC and the page, too.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Cursor, sync::Arc, time::Duration};
 
 use axum::Router;
 use flare_server_core::shutdown::Shutdown;
@@ -10,6 +10,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -77,6 +78,7 @@ pub async fn serve(
             builder: Arc::clone(&builder),
             router: router.clone(),
             watcher: graceful.watcher(),
+            shutdown: shutdown.clone(),
         };
         tokio::spawn(async move {
             metrics::gauge!("flare_core_gateway_connections").increment(1);
@@ -93,6 +95,7 @@ struct Connection {
     builder: Arc<Builder<TokioExecutor>>,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
+    shutdown: Shutdown,
 }
 
 impl Connection {
@@ -100,6 +103,13 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
+        let (mut reader, writer) = stream.into_split();
+        let first = tokio::time::timeout(HEADER_TIMEOUT, first_bytes(&mut reader));
+        let first = match self.shutdown.or_drain(first).await {
+            Some(Ok(Ok(first))) if !first.is_empty() => first,
+            _ => return,
+        };
+        let stream = tokio::io::join(Cursor::new(first).chain(reader), writer);
         let service = TowerToHyperService::new(self.router);
         let serving = self
             .builder
@@ -107,6 +117,42 @@ impl Connection {
             .into_owned();
         if let Err(error) = self.watcher.watch(serving).await {
             tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+/// How every HTTP/2 connection begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// As much of a connection's beginning as tells which HTTP it is, for which hyper itself would wait without end; empty: it ended.
+async fn first_bytes(reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(PREFACE.len());
+    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+        let mut rest = (&mut *reader).take((PREFACE.len() - first.len()) as u64);
+        if rest.read_buf(&mut first).await? == 0 {
+            break;
+        }
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_s_beginning_is_read_until_its_version_is_told() {
+        for (sent, wanted) in [
+            (
+                &b"GET / HTTP/1.1\r\n\r\n"[..],
+                &b"GET / HTTP/1.1\r\n\r\n"[..],
+            ),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00", PREFACE),
+            (b"PR", b"PR"),
+            (b"", b""),
+        ] {
+            let mut reader = sent;
+            assert_eq!(first_bytes(&mut reader).await.ok().as_deref(), Some(wanted));
         }
     }
 }

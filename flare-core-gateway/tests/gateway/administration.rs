@@ -1,7 +1,13 @@
 //! Devices and explanations, for administrators.
 
+use std::{
+    io::Write,
+    sync::{Arc, LazyLock, Mutex},
+    time::Duration,
+};
+
 use flare_proto::{
-    gateway::{AdminDeviceRequest, ExplainMessageRequest},
+    gateway::{AdminDeviceRequest, ExplainMessageRequest, RevokeApiKeyRequest},
     message::{Event, EventHeader},
     session::{ListPositionsRequest, ListPositionsResponse, MemberPosition},
     signaling::{KickRequest, KickResponse, RevokeRequest, RevokeResponse},
@@ -211,4 +217,104 @@ async fn an_explanation_has_the_place_and_all_positions() {
         (foreign.status.as_u16(), foreign.refusal().0.as_str()),
         (404, "MESSAGE_NOT_FOUND")
     );
+}
+
+/// The log lines of the whole test binary: each test looks for its own.
+static LINES: LazyLock<Lines> = LazyLock::new(|| {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
+    lines
+});
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("lock").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// The line about an administrative act, once it is written.
+    async fn of(&self, act: &str, subject: &str) -> String {
+        let act = format!("act=\"{act}\"");
+        let written = async {
+            loop {
+                let bytes = self.0.lock().expect("lock").clone();
+                let text = String::from_utf8_lossy(&bytes);
+                let line = text
+                    .lines()
+                    .find(|it| it.contains(&act) && it.contains(subject));
+                if let Some(line) = line {
+                    return line.to_owned();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let written = tokio::time::timeout(Duration::from_secs(10), written);
+        written
+            .await
+            .unwrap_or_else(|_| panic!("no line about {act} {subject}"))
+    }
+}
+
+#[tokio::test]
+async fn an_act_is_written_down_also_if_its_caller_goes_away_and_never_at_length() {
+    let lines = LazyLock::force(&LINES);
+    let (running, _folder) = Running::start().await;
+    let key = running.key(&["admin"]).await;
+    let headers = [("x-api-key", key.as_str())];
+
+    let body = r#"{"name":"audited","scopes":["read","send"]}"#;
+    running
+        .call("POST", "/api/v1/api-keys", &headers, Some(body))
+        .await;
+    let line = lines.of("create API key", "audited").await;
+    assert!(line.contains("send read") && line.contains("OK"), "{line}");
+
+    running.inner.fall_silent("SignalingService/Revoke");
+    let path = "/api/v1/admin/users/zoe/revoke";
+    let asked = running.call("POST", path, &headers, Some("{}"));
+    let begun = async {
+        while running
+            .inner
+            .requests::<RevokeRequest>("SignalingService/Revoke")
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = asked => panic!("{answer:?}"),
+        () = begun => {}
+    }
+    let line = lines.of("revoke", "zoe").await;
+    assert!(line.contains("UNKNOWN"), "{line}");
+
+    let request = RevokeApiKeyRequest {
+        key_id: "x".repeat(100_000),
+        ..Default::default()
+    };
+    let mut grpc = running.grpc().await;
+    grpc.revoke_api_key(with(&headers, request))
+        .await
+        .expect_err("no such key");
+    let line = lines.of("revoke API key", "xxxx").await;
+    assert!(line.len() < 1_000, "{} bytes", line.len());
+
+    let acting = [("x-api-key", key.as_str()), ("x-flare-user", "zoe")];
+    running
+        .call("POST", "/api/v1/sign-out", &acting, Some("{}"))
+        .await;
+    lines.of("sign out", "zoe").await;
 }

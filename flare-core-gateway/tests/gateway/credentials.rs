@@ -71,6 +71,10 @@ async fn nobody_is_let_in_without_good_credentials() {
             ErrorCode::Unauthenticated,
         ),
         (
+            vec![("x-api-key", running.foreign_key().await)],
+            ErrorCode::TenantMismatch,
+        ),
+        (
             vec![("x-api-key", key), ("x-flare-user", "a/b".to_owned())],
             ErrorCode::InvalidArgument,
         ),

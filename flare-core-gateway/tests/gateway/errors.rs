@@ -81,6 +81,11 @@ async fn what_is_not_there_is_refused_in_the_same_shape() {
         (405, "UNKNOWN_METHOD")
     );
     assert_eq!(answer.header("allow"), "POST");
+    let answer = running.call("POST", "/api/docs/", &[], None).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.refusal().0.as_str()),
+        (405, "UNKNOWN_METHOD")
+    );
     let answer = running.call("GET", "/nothing", &[], None).await;
     assert_eq!(
         (answer.status.as_u16(), answer.refusal().0.as_str()),

@@ -210,6 +210,20 @@ async fn what_is_not_the_request_is_refused_by_name() {
             "after_seq",
         ),
         ("GET", messages, Some("{}"), "INVALID_ARGUMENT", ""),
+        (
+            "POST",
+            members,
+            Some(r#"{"clientId":"1","client_id":"2"}"#),
+            "INVALID_ARGUMENT",
+            "client_id",
+        ),
+        (
+            "PUT",
+            "/api/v1/conversations/team/read-position",
+            Some(r#"{"seq":9007199254740993.0}"#),
+            "INVALID_ARGUMENT",
+            "seq",
+        ),
     ];
     for (verb, path, body, code, field) in cases {
         let answer = call(&running, verb, path, body).await;

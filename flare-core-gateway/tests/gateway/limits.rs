@@ -5,11 +5,15 @@ use std::{sync::LazyLock, time::Duration};
 use flare_core_gateway::CoreGatewayConfig;
 use flare_proto::{
     common::ErrorCode,
-    gateway::SendMessageRequest,
+    gateway::{SendMessageRequest, SendMessagesRequest},
     session::{ConversationResponse, GetConversationRequest},
 };
 use flare_server_core::telemetry::{MetricsHandle, recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 
 use crate::running::{Running, bearer, code, refused, with};
 
@@ -66,6 +70,144 @@ async fn a_body_that_is_too_large_is_refused_on_both_surfaces() {
     assert!(metric(counted) > 0.0, "{}", METRICS.render());
     let counted = r#"flare_core_gateway_requests_total{surface="grpc",route="SendMessage",code="InvalidArgument"}"#;
     assert!(metric(counted) > 0.0, "{}", METRICS.render());
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_refused_before_it_takes_memory() {
+    let (running, _folder) = Running::start().await;
+    let token = bearer(&running.token("alice"));
+    let headers = [("authorization", token.as_str())];
+    let many = format!(r#"{{"messages":[{}]}}"#, vec!["{}"; 60_000].join(","));
+    let answer = running
+        .call("POST", "/api/v1/messages:batch", &headers, Some(&many))
+        .await;
+    assert_eq!(answer.refusal().0, "INVALID_ARGUMENT");
+    assert!(answer.text.contains("50000 values"), "{}", answer.text);
+    let request = SendMessagesRequest {
+        messages: vec![SendMessageRequest::default(); 20_000],
+        ..Default::default()
+    };
+    let mut grpc = running.grpc().await;
+    let error = refused(
+        grpc.send_messages(with(&headers, request))
+            .await
+            .expect_err("refused"),
+    );
+    assert_eq!(code(&error), ErrorCode::InvalidArgument);
+    assert!(error.message.contains("10000 fields"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_batch_or_body_above_the_burst_costs_a_full_bucket_and_no_more() {
+    let config = CoreGatewayConfig {
+        user_requests_per_s: 1,
+        user_burst: 10,
+        ..Default::default()
+    };
+    let (running, _folder) = Running::with(config).await;
+    let batch = r#"{"messages":[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]}"#;
+    let spaces = " ".repeat(1024 * 1024);
+    let long = format!(r#"{{"messages":[{{}}]{spaces}}}"#);
+    for (user, body) in [("alice", batch), ("bob", &long)] {
+        let token = bearer(&running.token(user));
+        let headers = [("authorization", token.as_str())];
+        let answers = [body, r#"{"messages":[{}]}"#]
+            .map(|body| running.call("POST", "/api/v1/messages:batch", &headers, Some(body)));
+        let [first, second] = answers;
+        let first = first.await;
+        assert_eq!(first.status, 200, "{user}: {}", first.text);
+        assert_eq!(second.await.refusal().0, "RATE_LIMITED", "{user}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_together_take_so_much_room_and_are_refused_beyond_it() {
+    let (running, _folder) = Running::with(CoreGatewayConfig {
+        max_body_bytes: 64 * 1024,
+        ..Default::default()
+    })
+    .await;
+    let key = running.key(&["send"]).await;
+    let head = format!(
+        "POST /api/v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: 65536\r\n\r\n"
+    );
+    let (answers, mut answered) = tokio::sync::mpsc::channel(80);
+    let mut senders = Vec::new();
+    for _ in 0..80 {
+        let mut stream = tokio::net::TcpStream::connect(running.address)
+            .await
+            .expect("connected");
+        stream.write_all(head.as_bytes()).await.expect("written");
+        stream.write_all(&[b' '; 65_000]).await.expect("written");
+        let (mut reader, writer) = stream.into_split();
+        senders.push(writer);
+        let answers = answers.clone();
+        tokio::spawn(async move {
+            let mut answer = [0; 12];
+            if reader.read_exact(&mut answer).await.is_ok() {
+                let _ = answers.send(answer).await;
+            }
+        });
+    }
+    // 64 of the longest have room; whoever is refused gives up what he had.
+    for _ in 0..16 {
+        let answer = tokio::time::timeout(Duration::from_secs(5), answered.recv());
+        let answer = answer.await.expect("in time").expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 429");
+    }
+    drop(senders);
+    let body = r#"{"conversationId":"team","clientId":"c","content":{"text":{"text":"hi"}}}"#;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    loop {
+        let answer = running
+            .call(
+                "POST",
+                "/api/v1/messages",
+                &[("x-api-key", &key)],
+                Some(body),
+            )
+            .await;
+        if answer.status != 429 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", answer.text);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn strangers_ask_short_questions_of_health_and_reflection() {
+    let (running, _folder) = Running::start().await;
+    let mut reflection = ServerReflectionClient::new(running.channel().await);
+    let ask = |length: usize| ServerReflectionRequest {
+        host: "x".repeat(length),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    for (length, is_answered) in [(10, true), (10_000, false)] {
+        let asked = reflection
+            .server_reflection_info(futures::stream::iter([ask(length)]))
+            .await;
+        let answer = match asked {
+            Ok(answers) => answers.into_inner().message().await.ok().flatten(),
+            Err(_) => None,
+        };
+        assert_eq!(answer.is_some(), is_answered, "{length} bytes: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_let_go() {
+    let (running, _folder) = Running::start().await;
+    tokio::time::pause();
+    for said in [&b""[..], b"P", b"GET / HT"] {
+        let mut stream = tokio::net::TcpStream::connect(running.address)
+            .await
+            .expect("connected");
+        stream.write_all(said).await.expect("written");
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest));
+        assert!(ended.await.is_ok(), "{said:?} holds a place for ever");
+    }
 }
 
 #[tokio::test]

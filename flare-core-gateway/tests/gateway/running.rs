@@ -113,15 +113,14 @@ impl Running {
             spans: Spans::default(),
             listeners: HashMap::from([("flare-core-gateway".to_owned(), listener)]),
         });
-        let jwt = Arc::new(
-            LocalJwt::open(&IdentityConfig::default(), folder, &platform.ids).expect("a key"),
-        );
+        let identity = IdentityConfig::default();
+        let jwt = Arc::new(LocalJwt::open(&identity, folder, &platform.ids).expect("a key"));
         let validator: Arc<dyn TokenValidator> = Arc::clone(&jwt) as Arc<dyn TokenValidator>;
         let link = ClientLink {
             access_gateway: "127.0.0.1:9".parse().ok(),
             development_sign_in: true,
         };
-        let parts = build(&config, &platform, validator, link)
+        let parts = build(&config, &platform, validator, &identity.tenants, link)
             .await
             .expect("it builds");
         let inner = Inner::default();
@@ -216,6 +215,12 @@ impl Running {
             .await
             .expect("a key");
         secret.expose().to_owned()
+    }
+
+    /// A new key's secret, of a tenant that this deployment has not.
+    pub(crate) async fn foreign_key(&self) -> String {
+        let made = self.keys.create("elsewhere", "a test's", ALL_SCOPES);
+        made.await.expect("a key").1.expose().to_owned()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -6,7 +6,10 @@ use flare_proto::{
         ListApiKeysResponse, RevokeApiKeyRequest, RevokeApiKeyResponse,
     },
     ids,
-    signaling::{DeviceKey, KickRequest, KickResponse, RevokeRequest, RevokeResponse},
+    signaling::{
+        DeviceKey, KickRequest, KickResponse, RevokeRequest, RevokeResponse, SignOutRequest,
+        SignOutResponse,
+    },
 };
 use flare_server_core::error::Refusal;
 
@@ -26,20 +29,17 @@ impl Calls {
         let reason = request.reason.clone();
         let context = request.context.clone();
         let device = device(call, request)?;
-        let subject = subject(&device);
-        let outcome = self
-            .signaling
-            .clone()
-            .kick(KickRequest {
-                context,
-                device: Some(device),
-                reason,
-            })
-            .await;
+        let audit = call.audit("kick", &subject(&device));
+        let request = KickRequest {
+            context,
+            device: Some(device),
+            reason,
+        };
+        let outcome = self.signaling.clone().kick(request).await;
         let outcome = outcome
             .map(tonic::Response::into_inner)
             .map_err(Refusal::from);
-        call.audit("kick", &subject, &outcome);
+        audit.outcome(&outcome);
         outcome
     }
 
@@ -51,19 +51,32 @@ impl Calls {
     ) -> Result<RevokeResponse, Refusal> {
         let context = request.context.clone();
         let device = device(call, request)?;
-        let subject = subject(&device);
-        let outcome = self
-            .signaling
-            .clone()
-            .revoke(RevokeRequest {
-                context,
-                device: Some(device),
-            })
-            .await;
+        let audit = call.audit("revoke", &subject(&device));
+        let request = RevokeRequest {
+            context,
+            device: Some(device),
+        };
+        let outcome = self.signaling.clone().revoke(request).await;
         let outcome = outcome
             .map(tonic::Response::into_inner)
             .map_err(Refusal::from);
-        call.audit("revoke", &subject, &outcome);
+        audit.outcome(&outcome);
+        outcome
+    }
+
+    /// Makes the tokens of one of a user's devices, or of all, worthless: an administrative act where an API key does it for him.
+    pub(crate) async fn sign_out(
+        &self,
+        call: &Call,
+        request: SignOutRequest,
+    ) -> Result<SignOutResponse, Refusal> {
+        let user = call.caller.user().unwrap_or_default();
+        let audit = call.audit("sign out", user);
+        let outcome = self.signaling.clone().sign_out(request).await;
+        let outcome = outcome
+            .map(tonic::Response::into_inner)
+            .map_err(Refusal::from);
+        audit.outcome(&outcome);
         outcome
     }
 
@@ -74,15 +87,15 @@ impl Calls {
         request: CreateApiKeyRequest,
     ) -> Result<CreateApiKeyResponse, Refusal> {
         let scopes = request.scopes.iter().map(String::as_str);
+        let mut audit = call.audit("create API key", &request.name);
         let outcome = self
             .keys
             .create(&call.caller.tenant, &request.name, scopes)
             .await;
-        let subject = outcome
-            .as_ref()
-            .map(|(key, _)| key.id.to_string())
-            .unwrap_or_default();
-        call.audit("create API key", &subject, &outcome);
+        if let Ok((key, _)) = &outcome {
+            audit.subject(format!("{} {:?} with {}", key.id, key.name, key.scopes));
+        }
+        audit.outcome(&outcome);
         let (key, secret) = outcome?;
         Ok(CreateApiKeyResponse {
             api_key: Some(shown(key)),
@@ -112,8 +125,9 @@ impl Calls {
         call: &Call,
         request: RevokeApiKeyRequest,
     ) -> Result<RevokeApiKeyResponse, Refusal> {
+        let audit = call.audit("revoke API key", &request.key_id);
         let outcome = self.keys.revoke(&call.caller.tenant, &request.key_id).await;
-        call.audit("revoke API key", &request.key_id, &outcome);
+        audit.outcome(&outcome);
         outcome.map(|()| RevokeApiKeyResponse {})
     }
 }

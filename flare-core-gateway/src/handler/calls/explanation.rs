@@ -25,9 +25,9 @@ impl Calls {
         call: &Call,
         request: ExplainMessageRequest,
     ) -> Result<ExplainMessageResponse, Refusal> {
-        let message_id = request.message_id.clone();
+        let audit = call.audit("explain message", &request.message_id);
         let outcome = self.explain(call, request).await;
-        call.audit("explain message", &shortened(&message_id), &outcome);
+        audit.outcome(&outcome);
         outcome
     }
 

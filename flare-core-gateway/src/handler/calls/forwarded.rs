@@ -9,10 +9,7 @@ use flare_proto::{
         SetRoleRequest, SyncInboxRequest, SyncInboxResponse, TransferOwnershipRequest,
         UpdateSettingsRequest, UpdateSettingsResponse,
     },
-    signaling::{
-        GetPresenceRequest, GetPresenceResponse, ListDevicesRequest, ListDevicesResponse,
-        SignOutRequest, SignOutResponse,
-    },
+    signaling::{GetPresenceRequest, GetPresenceResponse, ListDevicesRequest, ListDevicesResponse},
     storage::{
         HistoryRequest, HistoryResponse, ReadRangesRequest, ReadRangesResponse, SnapshotRequest,
         SnapshotResponse,
@@ -57,6 +54,5 @@ forwarded! {
         snapshot(SnapshotRequest) -> SnapshotResponse;
     signaling:
         get_presence(GetPresenceRequest) -> GetPresenceResponse,
-        list_devices(ListDevicesRequest) -> ListDevicesResponse,
-        sign_out(SignOutRequest) -> SignOutResponse;
+        list_devices(ListDevicesRequest) -> ListDevicesResponse;
 }

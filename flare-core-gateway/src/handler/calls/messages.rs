@@ -49,9 +49,7 @@ impl Calls {
                 format!("{count} messages: 1 to {MAX_BATCH} are taken"),
             ));
         }
-        // One was charged when the call was let in.
-        let further = u32::try_from(count - 1).unwrap_or(u32::MAX);
-        self.admission.rate_limits.charge(&call.caller, further)?;
+        self.admission.charge(&mut call.clone(), count)?;
 
         let mut items = Vec::with_capacity(count);
         let mut refused = HashMap::new();

@@ -15,11 +15,12 @@ mod comments;
 mod schema;
 
 const INTRODUCTION: &str = "The HTTP/JSON side of `flare.gateway.v1.CoreGatewayService`.\n\n\
-    - JSON is proto3 JSON: lowerCamelCase, 64-bit integers as strings, enums by name. Unknown fields are refused.\n\
+    - JSON is proto3 JSON: lowerCamelCase, 64-bit integers as strings, enums by name. Unknown fields, and those given twice, are refused.\n\
     - Callers: users by `authorization: Bearer <token>`, backends by `x-api-key`, which act for the system, or for the user that \
     `x-flare-user` names.\n\
     - A refusal is `{\"error\": {…}}`; its `code` is stable. Where it may be retried, `retry-after` says when.\n\
-    - Every command has a `clientId` of the caller's choice: sent again with the same one, it gets the first answer again.\n\
+    - What sends, recalls or changes a conversation has a `clientId` of the caller's choice: sent again with the same one, it gets the first \
+    answer again. What has none may be repeated, but that another `createApiKey` makes another key.\n\
     - Pages: `page_size` absent is 50; 0 and above 200 are refused. `page_token` is the last answer's `nextPageToken`.\n\
     - Every answer bears `x-request-id` and `x-trace-id`; a `traceparent` of the caller's is taken over.";
 
