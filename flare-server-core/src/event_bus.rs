@@ -146,9 +146,9 @@ pub trait BatchHandler: Send + Sync + 'static {
     /// [`Handled::Retry`], and may after a crash.
     async fn handle(&self, batch: &[BusRecord]) -> Handled;
 
-    /// Returns when what it holds in memory of the batches that it has handled survives a crash. Called now and then, before the
-    /// group's position is kept, and when the subscription ends; never while it handles a batch. So a handler may write what many
-    /// batches bring at once. One that leaves nothing unwritten has nothing to do here.
+    /// Returns when what it holds in memory of the batches that it had handled before the call survives a crash. Called now and
+    /// then, before the group's position is kept, and when the subscription ends; it may handle another batch meanwhile. So a
+    /// handler may write what many batches bring at once. One that leaves nothing unwritten has nothing to do here.
     ///
     /// # Errors
     /// It does not survive a crash yet: the group's position stays where it is, and this is called again.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flare_server_core::error::Refusal;
 use flare_server_core::event_bus::{
     BatchHandler, BusRecord, EmbeddedBusOptions, EmbeddedEventBus, EventBus, Handled, PublishError,
     RegisterError, SubscribeError, TopicOptions, TopicView, ViewError, ViewRead,
@@ -91,20 +90,6 @@ impl BatchHandler for Counter {
             self.handled.send_modify(|handled| *handled += batch.len());
         }
         answer
-    }
-}
-
-/// Holds in memory what it handles, and breaks down when it is to write it.
-struct Unwritten(Arc<Counter>);
-
-#[async_trait]
-impl BatchHandler for Unwritten {
-    async fn handle(&self, batch: &[BusRecord]) -> Handled {
-        self.0.handle(batch).await
-    }
-
-    async fn flush(&self) -> Result<(), Refusal> {
-        panic!("it cannot write");
     }
 }
 
@@ -196,28 +181,6 @@ async fn a_handler_that_panics_gets_its_batch_again() {
     publish(&bus, 0..1).await;
     handler.reaches(1).await;
     assert_eq!(tries.load(SeqCst), 2);
-}
-
-#[tokio::test]
-async fn what_a_handler_did_not_flush_comes_again_to_the_next() {
-    let bus = open(&FaultyLayer::new(), options());
-    let [unwritten, counter] = [(); 2].map(|()| Counter::new(|_| Handled::Ok));
-    let first = bus
-        .subscribe(TOPIC, "group", Arc::new(Unwritten(unwritten.clone())))
-        .await
-        .unwrap();
-    publish(&bus, 0..3).await;
-    unwritten.reaches(3).await;
-    let _second = bus
-        .subscribe(TOPIC, "group", counter.clone())
-        .await
-        .unwrap();
-    first.shutdown().await;
-    counter.reaches(3).await;
-    until("it is kept", async || {
-        bus.lowest_cursor(TOPIC).await.unwrap() == Some(3)
-    })
-    .await;
 }
 
 #[tokio::test]

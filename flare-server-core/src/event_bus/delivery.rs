@@ -6,7 +6,6 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use futures::FutureExt;
 use metrics::Gauge;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::embedded_event_bus::Bus;
@@ -46,14 +45,56 @@ impl Delivery {
             delivery: &self,
             content,
             lag,
-            keep_at: Instant::now(),
             pauses: self.bus.options.retry.build(),
         };
-        run.keep().await;
+        self.keep().await;
         // Whoever had the turn before was given records meanwhile.
         self.handler.reassigned().await;
-        while !self.stop.is_cancelled() && run.step().await.is_ok() {}
-        run.keep().await;
+        let ended = CancellationToken::new();
+        let handing_over = async {
+            while !self.stop.is_cancelled() && run.step().await.is_ok() {}
+            ended.cancel();
+        };
+        tokio::join!(handing_over, self.keep_now_and_then(&ended));
+        self.keep().await;
+    }
+
+    /// Keeps the group's position so often as is configured, while it moves. What is handed over meanwhile does not wait for it.
+    async fn keep_now_and_then(&self, ended: &CancellationToken) {
+        loop {
+            let due = async {
+                self.group.is_to_be_kept().await;
+                tokio::time::sleep(self.bus.options.keep_cursor_every).await;
+            };
+            if ended.run_until_cancelled(due).await.is_none() {
+                return;
+            }
+            self.keep().await;
+        }
+    }
+
+    /// Has the position survive a crash as far as the handler has flushed, and frees what all groups have passed.
+    async fn keep(&self) {
+        let (topic, group) = (&self.topic.name, &self.group);
+        if let Some(reached) = group.reached().filter(|_| !group.is_flushed()) {
+            match self.flush().await {
+                Ok(()) => group.flushed_up_to(reached),
+                Err(refusal) => {
+                    tracing::warn!(topic, group = group.name, %refusal, "a handler could not write what it holds; the position stays");
+                }
+            }
+        }
+        if let Err(error) = match group.keep().await {
+            Ok(()) => self.topic.trim().await,
+            failed => failed,
+        } {
+            tracing::warn!(topic, group = group.name, %error, "the position of a group could not be kept");
+        }
+    }
+
+    async fn flush(&self) -> Result<(), Refusal> {
+        let flushed = AssertUnwindSafe(self.handler.flush()).catch_unwind().await;
+        flushed.unwrap_or_else(|_| Err(Refusal::internal("a handler panicked")))
     }
 }
 
@@ -62,8 +103,6 @@ struct Run<'a> {
     delivery: &'a Delivery,
     content: Arc<dyn TopicView>,
     lag: Gauge,
-    /// When the group's position is due to be kept.
-    keep_at: Instant,
     /// The pauses between tries of what fails; fresh after each success.
     pauses: ExponentialBackoff,
 }
@@ -71,9 +110,6 @@ struct Run<'a> {
 impl Run<'_> {
     /// One batch, or a wait for one.
     async fn step(&mut self) -> Result<(), Stopped> {
-        if self.keep_at <= Instant::now() {
-            self.keep().await;
-        }
         let from = self.delivery.group.reached().unwrap_or(0);
         self.show_lag();
         let read = match self
@@ -92,7 +128,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits for records; keeps the position meanwhile, if that is due.
     async fn wait(&mut self, from: u64) -> Result<(), Stopped> {
         tokio::select! {
             () = self.delivery.stop.cancelled() => Err(Stopped),
@@ -100,7 +135,6 @@ impl Run<'_> {
                 Ok(()) => Ok(()),
                 Err(error) => self.cannot_read(from, error).await,
             },
-            () = tokio::time::sleep_until(self.keep_at), if !self.delivery.group.is_kept() => Ok(()),
         }
     }
 
@@ -217,38 +251,6 @@ impl Run<'_> {
             .run_until_cancelled(tokio::time::sleep(pause))
             .await;
         paused.ok_or(Stopped)
-    }
-
-    /// Has the position survive a crash as far as the handler has flushed, and frees what all groups have passed.
-    async fn keep(&mut self) {
-        self.keep_at = Instant::now() + self.delivery.bus.options.keep_cursor_every;
-        let group = &self.delivery.group;
-        if group.is_kept() {
-            return;
-        }
-        if let Some(reached) = group.reached().filter(|_| !group.is_flushed()) {
-            match self.flush().await {
-                Ok(()) => group.flushed_up_to(reached),
-                Err(refusal) => {
-                    let topic = &self.delivery.topic.name;
-                    tracing::warn!(topic, group = group.name, %refusal, "a handler could not write what it holds; the position stays");
-                }
-            }
-        }
-        if let Err(error) = match group.keep().await {
-            Ok(()) => self.delivery.topic.trim().await,
-            failed => failed,
-        } {
-            let topic = &self.delivery.topic.name;
-            tracing::warn!(topic, group = group.name, %error, "the position of a group could not be kept");
-        }
-    }
-
-    async fn flush(&self) -> Result<(), Refusal> {
-        let flushed = AssertUnwindSafe(self.delivery.handler.flush())
-            .catch_unwind()
-            .await;
-        flushed.unwrap_or_else(|_| Err(Refusal::internal("a handler panicked")))
     }
 
     fn show_lag(&self) {

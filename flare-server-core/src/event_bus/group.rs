@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -15,6 +15,8 @@ pub(super) struct Group {
     /// Held by the subscription whose turn it is.
     pub(super) turn: tokio::sync::Mutex<()>,
     file: CursorFile,
+    /// Held by who writes the file.
+    keeping: Mutex<()>,
     /// The position after the last record handled; not below `flushed`.
     reached: watch::Sender<u64>,
     /// What lies below it no handler holds in memory any more; not below `kept`.
@@ -30,6 +32,7 @@ impl Group {
             name: name.to_owned(),
             turn: tokio::sync::Mutex::default(),
             file,
+            keeping: Mutex::default(),
             reached: watch::Sender::new(NONE),
             flushed: AtomicU64::new(NONE),
             kept: AtomicU64::new(NONE),
@@ -85,22 +88,30 @@ impl Group {
         self.flushed.store(position, SeqCst);
     }
 
+    /// Waits until the position that it reached is not the one that survives a crash. Safe to cancel.
+    pub(super) async fn is_to_be_kept(&self) {
+        let mut reached = self.reached.subscribe();
+        let is_unkept = |reached: &u64| *reached != self.kept.load(SeqCst);
+        // The sender lives as long as `self`.
+        drop(reached.wait_for(is_unkept).await);
+    }
+
     /// Whether its handler may hold something in memory that was handled.
     pub(super) fn is_flushed(&self) -> bool {
         self.reached() == self.flushed()
     }
 
-    pub(super) fn is_kept(&self) -> bool {
-        self.reached() == self.kept()
-    }
-
     /// Has the position up to which all is flushed survive a crash.
     pub(super) async fn keep(self: &Arc<Self>) -> Result<(), LogError> {
-        let Some(position) = self.flushed().filter(|it| Some(*it) != self.kept()) else {
+        if self.flushed() == self.kept() {
             return Ok(());
-        };
+        }
         let group = self.clone();
         let store = move || {
+            let _one = group.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(position) = group.flushed() else {
+                return Ok(());
+            };
             group.file.store(position)?;
             group.kept.store(position, SeqCst);
             Ok(())
