@@ -154,7 +154,7 @@ pub const GROUPS: &[Group] = &[
             key("Frames a second, in the long run", "access_gateway.frames_per_s", "refused, above `access_gateway.frame_burst` at once").code(ErrorCode::RateLimited).shown_by(LINK_REFUSALS),
             key("Frames above that rate", "access_gateway.max_excess_frames", "closed with `TOO_FAST`").shown_by(LINK_CLOSES),
             key("Sends and Operates without an answer", "access_gateway.max_unacked_sends", "the connection is not read until one is answered").shown_by(READS_PAUSED),
-            key("Time of a Send or Operate", "access_gateway.command_ms", "refused; whether it was kept is unknown, so send it again with the same client id").code(ErrorCode::Unavailable).shown_by(COMMANDS_EXPIRED),
+            key("Time of a Send or Operate", "access_gateway.command_ms", "refused; whether it was kept is unknown, so send it again with the same client id").code(ErrorCode::DeadlineExceeded).shown_by(COMMANDS_EXPIRED),
             key("Conversations with commands outstanding or refused", "access_gateway.max_lanes", "refused, and the connection is closed: connect again and send what was refused in its order").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Calls, Syncs and Refreshes at once", "access_gateway.max_calls", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Time of a Call or Sync", "access_gateway.call_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).shown_by(LINK_REFUSALS),
