@@ -11,6 +11,7 @@ use flare_proto::{
 };
 use flare_server_core::{channels::ServiceChannel, error::Refusal};
 
+use super::within_deadline;
 use crate::application::ports::{Audience, Signal, SignalKind, SignalSink};
 
 /// Hands signals to push-server.
@@ -40,7 +41,8 @@ impl SignalSink for GrpcSignalSink {
             }),
             items: signals.iter().map(item).collect(),
         };
-        self.client.clone().signal(request).await?;
+        let mut client = self.client.clone();
+        within_deadline("push-server", client.signal(request)).await?;
         Ok(())
     }
 }

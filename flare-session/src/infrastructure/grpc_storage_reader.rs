@@ -1,11 +1,11 @@
 //! storage-reader over gRPC.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flare_proto::{
-    common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
+    common::{Actor, ActorKind, RequestContext, TenantContext},
     message::{Event, EventHeader},
     storage::{
         self, HeadsRequest, HistoryRequest, ReadRange, ReadRangesRequest, history_request,
@@ -14,8 +14,8 @@ use flare_proto::{
 };
 use flare_server_core::{channels::ServiceChannel, error::Refusal};
 use prost::Message;
-use tonic::{Response, Status};
 
+use super::within_deadline;
 use crate::{
     application::ports::{StorageReader, StoredHead, StoredHeads},
     domain::{
@@ -24,10 +24,7 @@ use crate::{
     },
 };
 
-/// An answer that takes longer does not come.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// When to ask again.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+const READER: &str = "storage-reader";
 /// storage-reader bounds its answers far below this; but one event always fits, however large it may be.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
@@ -57,26 +54,13 @@ impl GrpcStorageReader {
             conversation_ids: conversations.iter().map(ToString::to_string).collect(),
             without_last_messages,
         };
-        let answer = within_deadline(self.client.clone().heads(request)).await?;
+        let answer = within_deadline(READER, self.client.clone().heads(request)).await?;
         let answered = match answer.answered as usize {
             // An earlier version does not say it: it answers all.
             0 => conversations.len(),
             answered => answered,
         };
         Ok((answered, answer.heads))
-    }
-}
-
-async fn within_deadline<T>(
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Refusal> {
-    match tokio::time::timeout(DEADLINE, call).await {
-        Ok(answer) => Ok(answer?.into_inner()),
-        Err(_) => Err(Refusal::new(
-            ErrorCode::DeadlineExceeded,
-            format!("storage-reader did not answer within {DEADLINE:?}"),
-        )
-        .with_retry_after(RETRY_AFTER)),
     }
 }
 
@@ -124,7 +108,7 @@ impl StorageReader for GrpcStorageReader {
                 limit: Some(1),
             }],
         };
-        let response = within_deadline(self.client.clone().read_ranges(request)).await?;
+        let response = within_deadline(READER, self.client.clone().read_ranges(request)).await?;
         let Some(range) = response.ranges.into_iter().next() else {
             return Ok(None);
         };
@@ -151,7 +135,7 @@ impl StorageReader for GrpcStorageReader {
             page_size: Some(1),
             page_token: String::new(),
         };
-        let response = within_deadline(self.client.clone().history(request)).await?;
+        let response = within_deadline(READER, self.client.clone().history(request)).await?;
         Ok(response
             .messages
             .into_iter()
