@@ -32,7 +32,7 @@ pub(crate) fn nothing_but_answers_goes_to_a_pipe() -> anyhow::Result<()> {
 
 /// The same commands at a terminal.
 pub(crate) fn a_terminal_is_shown_how_far_it_is() -> anyhow::Result<()> {
-    // One pair alone goes faster than users and conversations may.
+    // One pair alone goes faster than users, conversations and connections may.
     let mut server = Server::start_with(&[
         "--listen",
         "127.0.0.1:0",
@@ -40,6 +40,8 @@ pub(crate) fn a_terminal_is_shown_how_far_it_is() -> anyhow::Result<()> {
         "message_orchestrator.rate.user_per_s=0",
         "--set",
         "message_orchestrator.rate.conversation_per_s=0",
+        "--set",
+        "access_gateway.frames_per_s=1000000",
     ])?;
     let bench = format!("bench direct --pairs 1 --seconds 1 --url {}", server.url());
     let shown = at_terminal(&server, &bench, &[])?;

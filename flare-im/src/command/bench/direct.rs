@@ -381,7 +381,7 @@ fn refusal(error: Error) -> String {
     let advice = match error.code() {
         ErrorCode::RateLimited => {
             ": measure with more pairs, or start the server with --set message_orchestrator.rate.user_per_s=0 \
-             --set message_orchestrator.rate.conversation_per_s=0"
+             --set message_orchestrator.rate.conversation_per_s=0 --set access_gateway.frames_per_s=1000000"
         }
         _ => "",
     };
