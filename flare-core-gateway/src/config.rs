@@ -31,7 +31,7 @@ flare_server_core::section! {
     validate(config, at) {
         at.require(!config.listen.is_empty(), "listen", "is required, such as 127.0.0.1:8080");
         at.require(config.public_ws_url.as_deref().is_none_or(is_ws_url), "public_ws_url", "want ws:// or wss://, a host and a path, such as wss://chat.example.com/ws");
-        at.require(config.allowed_origins.iter().all(|it| is_origin(it)), "allowed_origins", "want http:// or https:// and a host, no path, such as https://shop.example.com");
+        at.require(config.allowed_origins.iter().all(|it| is_origin(it)), "allowed_origins", "want http:// or https:// and a host in small letters, no path, such as https://shop.example.com");
         at.require((1..=1_000_000).contains(&config.max_connections), "max_connections", "must be 1 to 1000000");
         at.require((64 * 1_024..=64 * 1_024 * 1_024).contains(&config.max_body_bytes), "max_body_bytes", "must be 65536 to 67108864");
         at.require((100..=600_000).contains(&config.timeout_ms), "timeout_ms", "must be 100 to 600000");
@@ -51,20 +51,20 @@ flare_server_core::section! {
 fn is_ws_url(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|it| {
         matches!(it.scheme_str(), Some("ws" | "wss"))
-            && it.host().is_some()
+            && it.host().is_some_and(|host| !host.is_empty())
+            && (it.path() != "/" || text.ends_with('/'))
             && !text.contains([';', ',', '\''])
     })
 }
 
+/// As browsers write it: they are compared letter by letter.
 fn is_origin(text: &str) -> bool {
-    text.parse::<http::Uri>().is_ok_and(|it| {
-        matches!(it.scheme_str(), Some("http" | "https"))
-            && it.host().is_some()
-            && !text
-                .trim_start_matches("https://")
-                .trim_start_matches("http://")
-                .contains('/')
-    })
+    let parsed = text.parse::<http::Uri>().map(http::Uri::into_parts);
+    let Ok((Some(scheme), Some(authority))) = parsed.map(|it| (it.scheme, it.authority)) else {
+        return false;
+    };
+    let written = format!("{scheme}://{authority}").to_lowercase();
+    matches!(scheme.as_str(), "http" | "https") && !text.contains(['@', '*']) && written == text
 }
 
 #[cfg(test)]
@@ -114,6 +114,42 @@ mod tests {
                 "api_key_burst",
             ]
         );
-        assert!(is_ws_url("wss://chat.example.com/ws") && is_origin("http://localhost:3000"));
+    }
+
+    #[test]
+    fn urls_are_what_browsers_say() {
+        for url in [
+            "wss://chat.example.com/ws",
+            "ws://[::1]:8081/",
+            "ws://localhost:8081/a/b",
+        ] {
+            assert!(is_ws_url(url), "{url}");
+        }
+        for url in [
+            "wss://chat.example.com",
+            "https://chat.example.com/ws",
+            "wss:///ws",
+            "wss://a?x=1",
+        ] {
+            assert!(!is_ws_url(url), "{url}");
+        }
+        for origin in [
+            "http://localhost:3000",
+            "https://shop.example.com",
+            "http://[::1]:3000",
+        ] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for origin in [
+            "https://Shop.example.com",
+            "https://shop.example.com/",
+            "https://shop.example.com?x",
+            "https://me@shop.example.com",
+            "http://localhost:*",
+            "*",
+            "null",
+        ] {
+            assert!(!is_origin(origin), "{origin}");
+        }
     }
 }

@@ -90,6 +90,7 @@ pub async fn build(
         admission: Arc::clone(&admission),
         calls: Arc::clone(&calls),
         bodies: Arc::clone(&bodies),
+        shutdown: platform.shutdown.clone(),
     };
     let (grpc, health) = grpc::router(grpc, config.max_body_bytes)?;
     let http = Http {

@@ -14,8 +14,11 @@ use flare_proto::{
     common::ErrorCode,
     gateway::core_gateway_service_server::{CoreGatewayService, CoreGatewayServiceServer},
 };
-use flare_server_core::{error::Refusal, service::ServiceError};
-use http::Extensions;
+use flare_server_core::{error::Refusal, service::ServiceError, shutdown::Shutdown};
+use futures::{StreamExt, stream};
+use http::{Extensions, HeaderMap};
+use http_body_util::{BodyStream, StreamBody};
+use hyper::body::Frame;
 use tonic::{Code, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
@@ -36,6 +39,8 @@ pub struct Grpc {
     pub calls: Arc<Calls>,
     /// What is read.
     pub bodies: Arc<Bodies>,
+    /// When answers without an end are ended.
+    pub shutdown: Shutdown,
 }
 
 /// Health and reflection ask short questions, of anybody.
@@ -113,7 +118,9 @@ pub fn router(grpc: Grpc, max_body_bytes: usize) -> Result<(Router, HealthReport
 async fn guard(State(grpc): State<Grpc>, request: Request, next: Next) -> Response {
     let work = async {
         let Some(method) = method(request.uri().path()) else {
-            return Ok(next.run(request).await);
+            let until_drain = |body| until_drain(body, &grpc.shutdown);
+            let response = next.run(request.map(until_drain)).await;
+            return Ok(response.map(until_drain));
         };
         let ids = ids_of(&request)?;
         let mut call = grpc.admission.admit(method, request.headers(), ids).await?;
@@ -130,6 +137,30 @@ async fn guard(State(grpc): State<Grpc>, request: Request, next: Next) -> Respon
         Ok(response) => explained(response),
         Err(refusal) => Status::from(refusal).into_http(),
     }
+}
+
+/// Ends what somebody asks of health or reflection, or is told, with the drain, which would wait for who watches.
+fn until_drain(body: Body, shutdown: &Shutdown) -> Body {
+    let shutdown = shutdown.clone();
+    let frames = stream::unfold(Some(BodyStream::new(body)), move |frames| {
+        let shutdown = shutdown.clone();
+        async move {
+            let mut frames = frames?;
+            tokio::select! {
+                biased;
+                frame = frames.next() => Some((frame?, Some(frames))),
+                () = shutdown.draining() => Some((Ok(Frame::trailers(draining())), None)),
+            }
+        }
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+fn draining() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    // What cannot be added is left out: the end itself says enough.
+    let _ = Status::unavailable("the server drains").add_header(&mut trailers);
+    trailers
 }
 
 fn method(path: &str) -> Option<Method> {

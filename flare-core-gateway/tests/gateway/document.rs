@@ -1,6 +1,6 @@
 //! The OpenAPI document against the router, and reflection against the contract.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use flare_core_gateway::handler::{
     http::routes::{CLIENT_CONFIG_PATH, OPENAPI_PATH, ROUTES},
@@ -8,6 +8,7 @@ use flare_core_gateway::handler::{
 };
 use flare_proto::gateway::core_gateway_service_server::SERVICE_NAME;
 use futures::stream;
+use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -114,4 +115,28 @@ async fn health_says_that_the_service_answers() {
         .await
         .expect("an answer");
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+}
+
+#[tokio::test]
+async fn who_watches_does_not_hold_up_the_drain() {
+    let (running, _folder) = Running::start().await;
+    let mut health = HealthClient::new(running.channel().await);
+    let service = SERVICE_NAME.to_owned();
+    let watching = health.watch(HealthCheckRequest { service }).await;
+    let mut watched = watching.expect("a stream").into_inner();
+    let first = watched.message().await.expect("an answer").expect("one");
+    assert_eq!(first.status(), ServingStatus::Serving);
+    let mut reflection = ServerReflectionClient::new(running.channel().await);
+    let asked = reflection.server_reflection_info(stream::pending()).await;
+    let mut answers = asked.expect("a stream").into_inner();
+    tokio::time::timeout(Duration::from_secs(5), running.stop())
+        .await
+        .expect("drained");
+    let last = async {
+        while watched.message().await?.is_some() {}
+        Ok(())
+    };
+    for end in [last.await, answers.message().await.map(drop)] {
+        assert_eq!(end.map_err(|it: Status| it.code()), Err(Code::Unavailable));
+    }
 }
