@@ -1,4 +1,5 @@
-//! Signals on their way to push-server: bounded, and lost rather than waited for.
+//! Signals on their way to push-server: bounded, and not waited for. What others are told may be lost: it is told again, or with the next. A user's own
+//! devices learn by nothing else what he did on another one, so of a signal to them that is lost they are told to sync their inboxes.
 
 use std::{
     collections::HashMap,
@@ -7,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use flare_server_core::shutdown::Shutdown;
 use flare_storage_model::ConversationKey;
 use tokio::sync::Notify;
@@ -15,6 +17,9 @@ use super::ports::{Audience, Signal, SignalKind, SignalSink};
 
 /// Read marks of one user in one group go to the others at most this often.
 const GROUP_INTERVAL: Duration = Duration::from_secs(1);
+/// Between attempts to have users' devices told to sync.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many signals are handed over at once.
 const SIGNALS_A_CALL: usize = 500;
 
@@ -25,11 +30,14 @@ pub struct Signals {
     state: Mutex<State>,
     at_once: Notify,
     gathered: Notify,
+    missed: Notify,
 }
 
 #[derive(Default)]
 struct State {
     at_once: Vec<Signal>,
+    /// For each user (tenant, user) whose own devices missed something: what makes them sync.
+    missed: HashMap<(Arc<str>, Arc<str>), Signal>,
     /// The newest read mark of each user in a group.
     groups: HashMap<(ConversationKey, Arc<str>), u64>,
 }
@@ -43,6 +51,7 @@ impl Signals {
             state: Mutex::default(),
             at_once: Notify::new(),
             gathered: Notify::new(),
+            missed: Notify::new(),
         }
     }
 
@@ -54,7 +63,29 @@ impl Signals {
             drop(state);
             self.at_once.notify_one();
         } else {
-            lost("queue_full", 1);
+            drop(state);
+            self.not_sent([signal], "queue_full");
+        }
+    }
+
+    /// Takes note of signals that do not go out: of those to a user's own devices, these will be told to sync.
+    fn not_sent(&self, signals: impl IntoIterator<Item = Signal>, reason: &'static str) {
+        let mut state = self.state();
+        for signal in signals {
+            let whose = (Arc::clone(&signal.key.tenant), Arc::clone(&signal.user));
+            let is_remembered = signal.audience != Audience::Participants
+                && (state.missed.len() < self.max_waiting || state.missed.contains_key(&whose));
+            if !is_remembered {
+                lost(reason, 1);
+                continue;
+            }
+            let sync = Signal {
+                kind: SignalKind::Settings,
+                audience: Audience::OwnDevices { except: "".into() },
+                ..signal
+            };
+            state.missed.insert(whose, sync);
+            self.missed.notify_one();
         }
     }
 
@@ -96,18 +127,67 @@ impl Signals {
                 shutdown.or_drain(tokio::time::sleep(GROUP_INTERVAL)).await;
             }
         };
-        futures::join!(at_once, groups);
+        let missed = async {
+            while shutdown.or_drain(self.missed.notified()).await.is_some() {
+                shutdown.or_drain(self.tell_who_missed_something()).await;
+            }
+        };
+        futures::join!(at_once, groups, missed);
     }
 
     async fn send(&self, signals: &[Signal]) {
         for chunk in signals.chunks(SIGNALS_A_CALL) {
-            match self.sink.send(chunk).await {
-                Ok(()) => metrics::counter!("flare_session_signals_sent_total")
-                    .increment(chunk.len() as u64),
-                Err(refusal) => {
-                    tracing::debug!(%refusal, signals = chunk.len(), "signals were lost");
-                    lost("refused", chunk.len());
+            if !self.hand_over(chunk).await {
+                self.not_sent(chunk.iter().cloned(), "refused");
+            }
+        }
+    }
+
+    /// Returns when push-server has taken all of it.
+    async fn tell_who_missed_something(&self) {
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(SHORTEST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
+        let mut pauses = backoff.build();
+        loop {
+            // Whoever was refused just now is in no hurry.
+            tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+            let some: Vec<Signal> = {
+                let state = self.state();
+                state
+                    .missed
+                    .values()
+                    .take(SIGNALS_A_CALL)
+                    .cloned()
+                    .collect()
+            };
+            if some.is_empty() {
+                return;
+            }
+            if self.hand_over(&some).await {
+                let mut state = self.state();
+                for signal in some {
+                    let whose = (signal.key.tenant, signal.user);
+                    state.missed.remove(&whose);
                 }
+                pauses = backoff.build();
+            }
+        }
+    }
+
+    /// Whether push-server takes them.
+    async fn hand_over(&self, signals: &[Signal]) -> bool {
+        match self.sink.send(signals).await {
+            Ok(()) => {
+                metrics::counter!("flare_session_signals_sent_total")
+                    .increment(signals.len() as u64);
+                true
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, signals = signals.len(), "signals were not taken");
+                false
             }
         }
     }
@@ -124,17 +204,29 @@ fn lost(reason: &'static str, count: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use async_trait::async_trait;
     use flare_server_core::error::Refusal;
     use tokio::sync::mpsc;
 
     use super::*;
 
-    struct Heard(mpsc::Sender<Vec<Signal>>);
+    /// Refuses so many calls before it takes any.
+    struct Heard(mpsc::Sender<Vec<Signal>>, AtomicUsize);
+
+    fn hearing(sender: mpsc::Sender<Vec<Signal>>) -> Arc<Heard> {
+        Arc::new(Heard(sender, AtomicUsize::new(0)))
+    }
 
     #[async_trait]
     impl SignalSink for Heard {
         async fn send(&self, signals: &[Signal]) -> Result<(), Refusal> {
+            let left = self.1.load(SeqCst);
+            if left > 0 {
+                self.1.store(left - 1, SeqCst);
+                return Err(Refusal::unavailable("not now", Duration::ZERO));
+            }
             self.0
                 .send(signals.to_vec())
                 .await
@@ -155,7 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn read_marks_in_a_group_are_gathered_for_a_second() {
         let (sender, mut heard) = mpsc::channel(8);
-        let signals = Arc::new(Signals::new(Arc::new(Heard(sender)), 10));
+        let signals = Arc::new(Signals::new(hearing(sender), 10));
         let shutdown = Shutdown::new();
         let running = tokio::spawn({
             let (signals, shutdown) = (Arc::clone(&signals), shutdown.clone());
@@ -176,11 +268,49 @@ mod tests {
         running.await.expect("ends");
     }
 
+    fn to_own_devices(user: &str, kind: SignalKind, except: &str) -> Signal {
+        Signal {
+            key: ConversationKey::new("t", "g"),
+            user: user.into(),
+            kind,
+            audience: Audience::OwnDevices {
+                except: except.into(),
+            },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn own_devices_that_missed_a_signal_are_told_to_sync_once_that_is_possible() {
+        let (sender, mut heard) = mpsc::channel(8);
+        let sink = hearing(sender);
+        sink.1.store(3, SeqCst);
+        let signals = Arc::new(Signals::new(Arc::clone(&sink) as _, 2));
+        let own = |user| to_own_devices(user, SignalKind::Read(7), "phone");
+        // The third has no room, and the two before it are refused.
+        for user in ["alice", "alice", "bob"] {
+            signals.at_once(own(user));
+        }
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn({
+            let (signals, shutdown) = (Arc::clone(&signals), shutdown.clone());
+            async move { signals.run(&shutdown).await }
+        });
+        let mut told = heard.recv().await.expect("told");
+        told.sort_by(|one, other| one.user.cmp(&other.user));
+        let sync = |user| to_own_devices(user, SignalKind::Settings, "");
+        assert_eq!(told, [sync("alice"), sync("bob")]);
+        // Nothing is told twice.
+        signals.at_once(own("alice"));
+        assert_eq!(heard.recv().await, Some(vec![own("alice")]));
+        shutdown.drain();
+        running.await.expect("ends");
+    }
+
     #[test]
     fn what_has_no_room_is_lost_and_counted() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
-            let signals = Signals::new(Arc::new(Heard(mpsc::channel(8).0)), 1);
+            let signals = Signals::new(hearing(mpsc::channel(8).0), 1);
             signals.at_once(read(1));
             signals.at_once(read(2));
             let key = ConversationKey::new("t", "g");
