@@ -10,6 +10,9 @@ use super::{
     role::{History, Role},
 };
 
+/// Of a conversation's mentions of one user, so many are counted: who leaves more unread is told this number.
+pub const MAX_COUNTED_MENTIONS: usize = 1_000;
+
 /// How far a user has read. The ordinal is that of the event at `seq`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadPosition {
@@ -90,7 +93,7 @@ pub struct InboxRow {
     pub read: ReadPosition,
     /// His settings.
     pub settings: Settings,
-    /// Seqs of messages that mention him, above the stored read position, rising.
+    /// Seqs of messages that mention him, above the stored read position: the newest, at most [`MAX_COUNTED_MENTIONS`].
     pub mentions: Vec<u64>,
 }
 
@@ -107,7 +110,7 @@ pub struct Entry {
     pub read_seq: u64,
     /// Countable, not recalled, above the read position.
     pub unread: u64,
-    /// Messages above the read position that mention him.
+    /// Messages above the read position that mention him; no more than [`MAX_COUNTED_MENTIONS`] of him alone are counted.
     pub mention_count: u64,
     /// Whether it is out of his list.
     pub hidden: bool,

@@ -1,6 +1,6 @@
 //! Users' rows in SQLite.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::{
     },
     domain::{
         caller::UserKey,
-        inbox::{Farewell, InboxRow, ReadPosition, Settings, SettingsPatch},
+        inbox::{Farewell, InboxRow, MAX_COUNTED_MENTIONS, ReadPosition, Settings, SettingsPatch},
     },
 };
 
@@ -47,6 +47,8 @@ struct Row {
     mute_until_ms: i64,
     pinned: bool,
     hidden_at_seq: i64,
+    /// A JSON list of seqs.
+    mentions: String,
 }
 
 #[async_trait]
@@ -117,7 +119,11 @@ impl InboxStore for SqliteSession {
             "SELECT m.conversation, c.class, c.title, c.owner, c.history, c.created_ms, c.disbanded_seq > 0 AS disbanded,
                  c.member_count, c.user_low, c.user_high, m.role, m.left_seq, m.left_ordinal, m.left_ms, m.left_title,
                  m.left_owner, m.left_member_count, m.left_message, m.read_seq, m.read_ordinal, m.mute_until_ms,
-                 m.pinned, m.hidden_at_seq
+                 m.pinned, m.hidden_at_seq,
+                 (SELECT json_group_array(seq) FROM (
+                     SELECT n.seq FROM mention AS n
+                     WHERE n.tenant = m.tenant AND n.conversation = m.conversation AND n.user = m.user AND n.seq > m.read_seq
+                     ORDER BY n.seq DESC LIMIT ?4)) AS mentions
              FROM member AS m JOIN conversation AS c ON c.tenant = m.tenant AND c.conversation = m.conversation
              WHERE m.tenant = ?1 AND m.user = ?2 AND m.joined_seq > 0
                  AND m.conversation IN (SELECT value FROM json_each(?3))",
@@ -125,25 +131,10 @@ impl InboxStore for SqliteSession {
         .bind(&*user.tenant)
         .bind(&*user.user)
         .bind(&list)
+        .bind(to_db(MAX_COUNTED_MENTIONS as u64))
         .fetch_all(&mut *tx)
         .await?;
-        let mentioned: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT conversation, seq FROM mention
-             WHERE tenant = ?1 AND user = ?2 AND conversation IN (SELECT value FROM json_each(?3))
-             ORDER BY conversation, seq",
-        )
-        .bind(&*user.tenant)
-        .bind(&*user.user)
-        .bind(&list)
-        .fetch_all(&mut *tx)
-        .await?;
-        let mut mentions: HashMap<String, Vec<u64>> = HashMap::new();
-        for (conversation, seq) in mentioned {
-            mentions.entry(conversation).or_default().push(from_db(seq));
-        }
-        rows.into_iter()
-            .map(|row| row.into_domain(&mut mentions))
-            .collect()
+        rows.into_iter().map(Row::into_domain).collect()
     }
 
     async fn recalled_between(
@@ -273,7 +264,7 @@ impl InboxStore for SqliteSession {
 }
 
 impl Row {
-    fn into_domain(self, mentions: &mut HashMap<String, Vec<u64>>) -> Result<InboxRow, StoreError> {
+    fn into_domain(self) -> Result<InboxRow, StoreError> {
         let left = self.left_seq > 0;
         let (title, owner, member_count) = match left {
             true => (self.left_title, self.left_owner, self.left_member_count),
@@ -283,8 +274,8 @@ impl Row {
             seq: from_db(self.read_seq),
             ordinal: from_db(self.read_ordinal),
         };
-        let mut mentions = mentions.remove(&self.conversation).unwrap_or_default();
-        mentions.retain(|seq| *seq > read.seq);
+        let mentions = serde_json::from_str(&self.mentions)
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
         Ok(InboxRow {
             summary: summary(
                 self.class,

@@ -9,7 +9,9 @@ use flare_proto::{
     },
 };
 use flare_server_core::error::Refusal;
-use flare_session::{SessionConfig, application::ports::SignalKind};
+use flare_session::{
+    SessionConfig, application::ports::SignalKind, domain::inbox::MAX_COUNTED_MENTIONS,
+};
 use prost::Message;
 use tonic::Request;
 
@@ -115,6 +117,27 @@ async fn a_direct_conversation_appears_for_both() {
         of_alice.conversation.expect("a conversation").participants,
         ["alice", "bob"]
     );
+}
+
+#[tokio::test]
+async fn no_more_mentions_are_counted_than_anybody_reads() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &["mia"]).await;
+    for _ in 0..=MAX_COUNTED_MENTIONS {
+        w.log.message("team", "olga", &["mia"], false);
+    }
+    w.feed().await;
+    let entry = w.entry("mia", "team").await;
+    let counted = MAX_COUNTED_MENTIONS as u64;
+    assert_eq!(
+        (entry.mention_count, entry.unread_count),
+        (counted, counted + 1)
+    );
+    // The newest are: those that are read first are not among them.
+    w.mark("mia", "team", 2).await.expect("marks");
+    assert_eq!(w.entry("mia", "team").await.mention_count, counted);
+    w.mark("mia", "team", 3).await.expect("marks");
+    assert_eq!(w.entry("mia", "team").await.mention_count, counted - 1);
 }
 
 #[tokio::test]
