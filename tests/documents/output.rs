@@ -10,9 +10,23 @@ use crate::server::{Server, clean, flare};
 const ESCAPE: char = '\u{1b}';
 const DIM: &str = "\u{1b}[2m";
 
+/// One pair alone goes faster than users, conversations and connections may.
+fn without_rates() -> anyhow::Result<Server> {
+    Server::start_with(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        "message_orchestrator.rate.user_per_s=0",
+        "--set",
+        "message_orchestrator.rate.conversation_per_s=0",
+        "--set",
+        "access_gateway.frames_per_s=1000000",
+    ])
+}
+
 /// Through pipes, as scripts have it.
 pub(crate) fn nothing_but_answers_goes_to_a_pipe() -> anyhow::Result<()> {
-    let mut server = Server::start()?;
+    let mut server = without_rates()?;
     let url = server.url();
     let bench = |arguments: &[&str]| {
         let rest = ["--seconds", "1", "--json", "--url", &url];
@@ -32,17 +46,7 @@ pub(crate) fn nothing_but_answers_goes_to_a_pipe() -> anyhow::Result<()> {
 
 /// The same commands at a terminal.
 pub(crate) fn a_terminal_is_shown_how_far_it_is() -> anyhow::Result<()> {
-    // One pair alone goes faster than users, conversations and connections may.
-    let mut server = Server::start_with(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--set",
-        "message_orchestrator.rate.user_per_s=0",
-        "--set",
-        "message_orchestrator.rate.conversation_per_s=0",
-        "--set",
-        "access_gateway.frames_per_s=1000000",
-    ])?;
+    let mut server = without_rates()?;
     let bench = format!("bench direct --pairs 1 --seconds 1 --url {}", server.url());
     let shown = at_terminal(&server, &bench, &[])?;
     for phase in ["connecting pairs", "measuring", "waiting for"] {
