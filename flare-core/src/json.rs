@@ -9,6 +9,7 @@ use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
 
 pub(crate) use self::path::before_reason;
+pub use self::scan::MAX_VALUES;
 use self::unknown::Rewrite;
 
 mod path;

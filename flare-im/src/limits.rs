@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use flare_access_gateway::domain::positions::MAX_OF_A_DEVICE;
-use flare_core::{check, content::MAX_FORWARD_DEPTH, outbound::MAX_HINTED};
-use flare_core_gateway::application::api_keys::MAX_KEYS;
+use flare_core::{check, content::MAX_FORWARD_DEPTH, json::MAX_VALUES, outbound::MAX_HINTED};
+use flare_core_gateway::{
+    application::api_keys::MAX_KEYS,
+    handler::body::{LONGEST_AT_ONCE, MAX_FIELDS},
+};
 use flare_proto::{common::ErrorCode, ids};
 use flare_server_core::config::Section;
 use flare_session::application::ports::KEPT_DEVICES;
@@ -201,6 +204,9 @@ pub const GROUPS: &[Group] = &[
         limits: &[
             key("Connections at once", "core_gateway.max_connections", "further ones wait to be accepted").shown_by(API_CONNECTIONS),
             key("Bytes of a request", "core_gateway.max_body_bytes", "refused").code(ErrorCode::FrameTooLarge).shown_by(API_REQUESTS),
+            fixed("Bodies of requests that are held at once, counted in longest ones", LONGEST_AT_ONCE as u64, "refused").code(ErrorCode::ResourceExhausted).shown_by(API_REQUESTS),
+            fixed("Fields and elements of lists of a gRPC request", MAX_FIELDS as u64, "refused: ask in several").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
+            fixed("Values in the JSON of a request", MAX_VALUES as u64, "refused: ask in several").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),
             key("Time of a request", "core_gateway.timeout_ms", "refused; a change may have been made").code(ErrorCode::DeadlineExceeded).shown_by(API_REQUESTS),
             key("Requests of one user a second", "core_gateway.user_requests_per_s", "refused, above `core_gateway.user_burst` at once").code(ErrorCode::RateLimited).shown_by(API_RATES),
             key("Requests by one API key a second", "core_gateway.api_key_requests_per_s", "refused, above `core_gateway.api_key_burst` at once").code(ErrorCode::RateLimited).shown_by(API_RATES),

@@ -15,11 +15,11 @@ use super::admission::{Admission, Call};
 /// So many bytes of a body cost as much as a request: a caller's rate bounds what he can make the server hold.
 const COST_UNIT_BYTES: usize = 64 * 1024;
 /// All bodies that are held at once, in longest ones.
-const LONGEST_AT_ONCE: usize = 64;
+pub const LONGEST_AT_ONCE: usize = 64;
 /// The unit in which room is taken.
 const ROOM_UNIT_BYTES: usize = 1024;
 /// Fields of a request, each element of a list counted: an empty one of two bytes takes hundreds when it is decoded.
-const MAX_FIELDS: usize = 10_000;
+pub const MAX_FIELDS: usize = 10_000;
 /// What stands before a gRPC message: whether it is compressed, and its length.
 pub const GRPC_PREFIX_BYTES: usize = 5;
 

@@ -9,7 +9,7 @@ use super::{JsonError, path};
 
 /// Most values (objects, lists, and what is in them) of one message. The largest that anybody needs is a batch of 200 messages with 50 mentions
 /// each; one value of two bytes becomes a message of some hundred in memory.
-const MAX_VALUES: usize = 50_000;
+pub const MAX_VALUES: usize = 50_000;
 /// From here on a float does not tell neighbouring integers apart.
 const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use flare_core::json::MAX_VALUES;
+use flare_core_gateway::handler::body::{LONGEST_AT_ONCE, MAX_FIELDS};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{
@@ -13,9 +15,11 @@ use tokio::{
 
 use super::metric::{API, API_RATES};
 use crate::{
+    answer::Answer,
     case::Case,
     ground::{Ground, Shape},
     http::Proof,
+    until::until,
 };
 
 /// For so long nothing comes to one who waits to be let in.
@@ -33,6 +37,20 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("Bytes of a request", |it| Box::pin(long_request(it)))
             .set(&["core_gateway.max_body_bytes=65536"])
             .seen(API, "413"),
+        Case::new(
+            "Bodies of requests that are held at once, counted in longest ones",
+            |it| Box::pin(many_bodies(it)),
+        )
+        .set(&["core_gateway.max_body_bytes=65536"])
+        .seen(API, "429"),
+        Case::new("Fields and elements of lists of a gRPC request", |it| {
+            Box::pin(many_fields(it))
+        })
+        .seen(API, "InvalidArgument"),
+        Case::new("Values in the JSON of a request", |it| {
+            Box::pin(many_values(it))
+        })
+        .seen(API, "400"),
         Case::new("Time of a request", |it| Box::pin(late_answer(it)))
             .on(Shape::SilentServices)
             .set(&["core_gateway.timeout_ms=100"])
@@ -94,6 +112,66 @@ async fn long_request(ground: &Ground) -> anyhow::Result<()> {
         .post(Proof::Token(&token), "/messages", &message)
         .await?;
     answer.refused(ground.code()?)?;
+    Ok(())
+}
+
+/// As many bodies as there is room for are begun and not ended: long ones, and short ones for what these leave.
+async fn many_bodies(ground: &Ground) -> anyhow::Result<()> {
+    let key = ground.key().await?;
+    let proof = Proof::Key(&key);
+    let mut begun = Vec::new();
+    for _ in 0..LONGEST_AT_ONCE {
+        begun.push(begin_body(ground, proof, 65_536).await?);
+    }
+    let error = until("there is no room", async || {
+        for _ in 0..LONGEST_AT_ONCE {
+            begun.push(begin_body(ground, proof, 1_024).await?);
+        }
+        let presence = json!({"userIds": ["bob"]});
+        match ground.post(proof, "/presence:query", &presence).await? {
+            Answer::Done(_) => Ok(None),
+            Answer::Refused(error) => Ok(Some(error)),
+        }
+    })
+    .await?;
+    ensure!(error.code() == ground.code()?, "{error:?}");
+    ensure!(error.retry_after_ms > 0, "{error:?}");
+    Ok(())
+}
+
+/// All but the last byte of a body.
+async fn begin_body(ground: &Ground, proof: Proof<'_>, length: usize) -> anyhow::Result<TcpStream> {
+    let address = ground.api()?;
+    let mut request = format!("POST /api/v1/presence:query HTTP/1.1\r\nhost: {address}\r\n");
+    for (name, value) in proof.headers() {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += &format!("content-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(&vec![b' '; length - 1]).await?;
+    Ok(stream)
+}
+
+async fn many_fields(ground: &Ground) -> anyhow::Result<()> {
+    let key = ground.key().await?;
+    let request = json!({"userIds": vec!["b"; MAX_FIELDS + 1]});
+    let answer = ground
+        .call(Proof::Key(&key), "GetPresence", &request)
+        .await?;
+    let error = answer.refused(ground.code()?)?;
+    ensure!(error.message.contains("fields"), "{error:?}");
+    Ok(())
+}
+
+async fn many_values(ground: &Ground) -> anyhow::Result<()> {
+    let key = ground.key().await?;
+    let request = json!({"userIds": vec!["b"; MAX_VALUES]});
+    let answer = ground
+        .post(Proof::Key(&key), "/presence:query", &request)
+        .await?;
+    let error = answer.refused(ground.code()?)?;
+    ensure!(error.message.contains("values"), "{error:?}");
     Ok(())
 }
 

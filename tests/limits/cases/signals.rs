@@ -34,6 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         .set(&[
             "push_server.signal_queue=1",
             "access_gateway.signals_per_s=1000",
+            "access_gateway.frames_per_s=1000000",
         ])
         .seen("flare_push_signals_dropped_total", ""),
     ]
