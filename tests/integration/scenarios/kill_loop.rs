@@ -211,8 +211,8 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         acks: cycles * WRITERS as u64 * BETWEEN,
         refusals: 0,
         retries: cycles,
-        // An ack that the kill took: about one in six or seven kills.
-        duplicates: cycles / 25,
+        // Acks that a kill took: a matter of chance, 14 in 200 kills.
+        duplicates: cycles / 50,
         deliveries: cycles * WRITERS as u64 * BETWEEN,
         syncs: cycles,
         restarts: cycles,
