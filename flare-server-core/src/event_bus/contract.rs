@@ -16,8 +16,8 @@ use bytes::Bytes;
 use props::{Recorder, SparseView};
 
 use super::{
-    BusRecord, DeadLetter, EventBus, Handled, PublishError, RegisterError, SubscribeError,
-    dead_letter_topic,
+    BatchHandler, BusRecord, DeadLetter, EventBus, Handled, PublishError, RegisterError,
+    SubscribeError, Subscription, dead_letter_topic,
 };
 use crate::message_log::contract::{Obligation, Verdict, Violation, ensure, fail};
 use crate::obligations;
@@ -72,10 +72,7 @@ async fn durable(site: Site) -> Verdict {
     publish(&*bus, 0..6).await?;
     let bus = site.lose_power().await;
     let handler = Recorder::new([]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     let seen = tokio::time::timeout(PATIENCE, handler.seen(6))
         .await
         .unwrap_or_default();
@@ -134,10 +131,7 @@ async fn every_group_gets_every_record(site: Site) -> Verdict {
 async fn order_per_key(site: Site) -> Verdict {
     let bus = site.open().await;
     let handler = Recorder::new([]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     let keys = ["a", "b", "c"].map(|key| Bytes::from_static(key.as_bytes()));
     for round in 0..5 {
         let batch = (0..8).map(|index| (keys[index % 3].clone(), text(round * 8 + index as u64)));
@@ -160,24 +154,27 @@ async fn order_per_key(site: Site) -> Verdict {
     Ok(())
 }
 
+/// A subscription of the one group.
+async fn subscribed(
+    bus: &dyn EventBus,
+    handler: Arc<dyn BatchHandler>,
+) -> Result<Subscription, Violation> {
+    let subscribed = bus.subscribe(TOPIC, "group", handler).await;
+    subscribed.map_err(violated)
+}
+
 async fn at_least_once(site: Site) -> Verdict {
     let bus = site.open().await;
     publish(&*bus, 0..3).await?;
     let stuck = Recorder::stuck();
-    let subscription = bus
-        .subscribe(TOPIC, "group", stuck.clone())
-        .await
-        .map_err(violated)?;
+    let subscription = subscribed(&*bus, stuck.clone()).await?;
     stuck.batch(0).await;
     // Time enough for a bus that would go on without an answer to do so, and to keep that.
     drop(tokio::time::timeout(TEMPTATION, until_lowest_exceeds(&*bus, 0)).await);
     let bus = site.restart().await;
     drop(subscription);
     let handler = Recorder::new([]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     publish(&*bus, 3..4).await?;
     let seen = handler.seen_last(text(3)).await;
     ensure(
@@ -190,10 +187,7 @@ async fn flushed(site: Site) -> Verdict {
     let bus = site.open().await;
     publish(&*bus, 0..3).await?;
     let unwritten = Recorder::without_flush();
-    let subscription = bus
-        .subscribe(TOPIC, "group", unwritten.clone())
-        .await
-        .map_err(violated)?;
+    let subscription = subscribed(&*bus, unwritten.clone()).await?;
     unwritten.seen(3).await;
     // Time enough for a bus that would go on without a flush to keep that.
     drop(tokio::time::timeout(TEMPTATION, until_lowest_exceeds(&*bus, 0)).await);
@@ -201,18 +195,12 @@ async fn flushed(site: Site) -> Verdict {
     drop(subscription);
     // An orderly end is no flush either.
     let unwritten = Recorder::without_flush();
-    let subscription = bus
-        .subscribe(TOPIC, "group", unwritten.clone())
-        .await
-        .map_err(violated)?;
+    let subscription = subscribed(&*bus, unwritten.clone()).await?;
     unwritten.seen(3).await;
     subscription.shutdown().await;
     let bus = site.restart().await;
     let handler = Recorder::new([]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     publish(&*bus, 3..4).await?;
     let seen = handler.seen_last(text(3)).await;
     ensure(
@@ -225,18 +213,12 @@ async fn kept_position(site: Site) -> Verdict {
     let bus = site.open().await;
     publish(&*bus, 0..3).await?;
     let handler = Recorder::new([]);
-    let subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let subscription = subscribed(&*bus, handler.clone()).await?;
     handler.seen(3).await;
     subscription.shutdown().await;
     let bus = site.restart().await;
     let handler = Recorder::new([]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     publish(&*bus, 3..4).await?;
     let seen = handler.seen_last(text(3)).await;
     ensure(texts(&seen) == [text(3)], || {
@@ -248,10 +230,7 @@ async fn retry(site: Site) -> Verdict {
     let bus = site.open().await;
     publish(&*bus, 0..3).await?;
     let handler = Recorder::new([Handled::Retry, Handled::Retry]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     tokio::time::timeout(PATIENCE, handler.batch(2))
         .await
         .map_err(|_| Violation("a batch to be retried does not come again".to_owned()))?;
@@ -275,10 +254,7 @@ async fn reject(site: Site) -> Verdict {
         index: 1,
         reason: reason.clone(),
     }]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     let letters = Recorder::new([]);
     let dead_letters = dead_letter_topic(TOPIC);
     let _letters = bus
@@ -308,11 +284,7 @@ async fn shared(site: Site) -> Verdict {
     let handlers = [Recorder::new([]), Recorder::new([])];
     let mut subscriptions = Vec::new();
     for handler in &handlers {
-        subscriptions.push(
-            bus.subscribe(TOPIC, "group", handler.clone())
-                .await
-                .map_err(violated)?,
-        );
+        subscriptions.push(subscribed(&*bus, handler.clone()).await?);
     }
     // A group beside it, to know when all have come.
     let beside = Recorder::new([]);
@@ -349,10 +321,7 @@ async fn told(site: Site) -> Verdict {
     // The first is given a record, misses one, and is given the next.
     for (index, handler) in (0..).zip([&first, &second, &first]) {
         let before = handler.batches().len();
-        let subscription = bus
-            .subscribe(TOPIC, "group", handler.clone())
-            .await
-            .map_err(violated)?;
+        let subscription = subscribed(&*bus, handler.clone()).await?;
         publish(&*bus, index..index + 1).await?;
         handler.seen_last(text(index)).await;
         drop(subscription);
@@ -367,17 +336,11 @@ async fn told(site: Site) -> Verdict {
 async fn stopped(site: Site) -> Verdict {
     let bus = site.open().await;
     let [first, second] = [Recorder::new([]), Recorder::new([])];
-    let subscription = bus
-        .subscribe(TOPIC, "group", first.clone())
-        .await
-        .map_err(violated)?;
+    let subscription = subscribed(&*bus, first.clone()).await?;
     publish(&*bus, 0..3).await?;
     first.seen(3).await;
     subscription.shutdown().await;
-    let _second = bus
-        .subscribe(TOPIC, "group", second.clone())
-        .await
-        .map_err(violated)?;
+    let _second = subscribed(&*bus, second.clone()).await?;
     publish(&*bus, 3..6).await?;
     let taken_over = tokio::time::timeout(PATIENCE, second.seen(3)).await;
     ensure(first.batches().concat().len() == 3, || {
@@ -391,10 +354,7 @@ async fn stopped(site: Site) -> Verdict {
 async fn ascending(site: Site) -> Verdict {
     let bus = site.open().await;
     let handler = Recorder::new([]);
-    let _subscription = bus
-        .subscribe(TOPIC, "group", handler.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, handler.clone()).await?;
     publish(&*bus, 0..5).await?;
     handler.seen(5).await;
     publish(&*bus, 5..9).await?;
@@ -519,10 +479,7 @@ fn violated(error: impl std::fmt::Display) -> Violation {
 async fn caught_up(site: Site) -> Verdict {
     let bus = site.open().await;
     let stuck = Recorder::stuck();
-    let _subscription = bus
-        .subscribe(TOPIC, "group", stuck.clone())
-        .await
-        .map_err(violated)?;
+    let _subscription = subscribed(&*bus, stuck.clone()).await?;
     publish(&*bus, 0..3).await?;
     stuck.batch(0).await;
     let mut waiting = pin!(bus.caught_up(TOPIC, "group"));

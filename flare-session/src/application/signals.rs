@@ -154,27 +154,26 @@ impl Signals {
         loop {
             // Whoever was refused just now is in no hurry.
             tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
-            let some: Vec<Signal> = {
-                let state = self.state();
-                state
-                    .missed
-                    .values()
-                    .take(SIGNALS_A_CALL)
-                    .cloned()
-                    .collect()
-            };
+            // Out of the memory first: what is missed from here on has a call of its own.
+            let some = self.take_missed();
             if some.is_empty() {
                 return;
             }
             if self.hand_over(&some).await {
-                let mut state = self.state();
-                for signal in some {
-                    let whose = (signal.key.tenant, signal.user);
-                    state.missed.remove(&whose);
-                }
                 pauses = backoff.build();
+            } else {
+                self.not_sent(some, "refused");
             }
         }
+    }
+
+    fn take_missed(&self) -> Vec<Signal> {
+        let mut state = self.state();
+        let whose: Vec<_> = state.missed.keys().take(SIGNALS_A_CALL).cloned().collect();
+        whose
+            .iter()
+            .filter_map(|it| state.missed.remove(it))
+            .collect()
     }
 
     /// Whether push-server takes them.
@@ -204,7 +203,10 @@ fn lost(reason: &'static str, count: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{
+        OnceLock, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
 
     use async_trait::async_trait;
     use flare_server_core::error::Refusal;
@@ -302,6 +304,55 @@ mod tests {
         // Nothing is told twice.
         signals.at_once(own("alice"));
         assert_eq!(heard.recv().await, Some(vec![own("alice")]));
+        shutdown.drain();
+        running.await.expect("ends");
+    }
+
+    /// Refuses the first call; while it takes the second, something more is missed.
+    struct Late {
+        signals: OnceLock<Weak<Signals>>,
+        calls: AtomicUsize,
+        heard: mpsc::Sender<Vec<Signal>>,
+    }
+
+    #[async_trait]
+    impl SignalSink for Late {
+        async fn send(&self, signals: &[Signal]) -> Result<(), Refusal> {
+            match self.calls.fetch_add(1, SeqCst) {
+                0 => return Err(Refusal::unavailable("not now", Duration::ZERO)),
+                1 => {
+                    let own = to_own_devices("alice", SignalKind::Read(8), "phone");
+                    let late = self.signals.get().and_then(Weak::upgrade);
+                    late.expect("it lives").not_sent([own], "refused");
+                }
+                _ => {}
+            }
+            self.heard.send(signals.to_vec()).await.expect("heard");
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_missed_while_devices_are_told_to_sync_is_told_once_more() {
+        let (heard, mut hears) = mpsc::channel(8);
+        let sink = Arc::new(Late {
+            signals: OnceLock::new(),
+            calls: AtomicUsize::new(0),
+            heard,
+        });
+        let signals = Arc::new(Signals::new(Arc::clone(&sink) as _, 2));
+        sink.signals.set(Arc::downgrade(&signals)).expect("once");
+        signals.at_once(to_own_devices("alice", SignalKind::Read(7), "phone"));
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn({
+            let (signals, shutdown) = (Arc::clone(&signals), shutdown.clone());
+            async move { signals.run(&shutdown).await }
+        });
+        let sync = vec![to_own_devices("alice", SignalKind::Settings, "")];
+        for _ in 0..2 {
+            let told = tokio::time::timeout(Duration::from_secs(60), hears.recv()).await;
+            assert_eq!(told, Ok(Some(sync.clone())));
+        }
         shutdown.drain();
         running.await.expect("ends");
     }

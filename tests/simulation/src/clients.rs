@@ -49,9 +49,9 @@ pub(crate) struct Leaving {
 pub(crate) struct User {
     name: &'static str,
     entries: VecDeque<Entry>,
-    /// Conversations in which something was refused for now and something is in flight behind it.
+    /// Conversations in which a retryable refusal came while something was in flight behind the refused command.
     stalled: HashSet<Arc<str>>,
-    /// Given up after a refusal for now; the server is told by the next command to the conversation.
+    /// Given up after a retryable refusal; the next command to the conversation tells the server.
     abandoned: HashMap<Arc<str>, VecDeque<String>>,
     done: VecDeque<(Command, Intent)>,
     /// Own messages, by conversation and seq.
@@ -313,7 +313,7 @@ impl User {
         }
     }
 
-    /// Gives up a command that was refused for now.
+    /// Gives up a command after a retryable refusal.
     pub(crate) fn give_up(&mut self) -> Option<ClientEvent> {
         let at = self
             .entries

@@ -73,11 +73,11 @@ bites! {
     duplicates,
     /// Commands that left again.
     retries,
-    /// Refusals for now.
-    refusals_for_now,
-    /// Refusals for good.
-    refusals_for_good,
-    /// Of those for now, such as came because an earlier command of the lane was refused.
+    /// Retryable refusals.
+    retryable_refusals,
+    /// Final refusals.
+    final_refusals,
+    /// Retryable refusals that came because an earlier command of the lane was refused.
     refusals_in_order,
     /// Commands that were given up.
     abandons,

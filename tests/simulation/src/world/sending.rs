@@ -134,12 +134,12 @@ impl World {
                 self.bites.recalls += u64::from(is_recall);
             }
             Err(refusal) if refusal.is_retryable() => {
-                self.bites.refusals_for_now += 1;
+                self.bites.retryable_refusals += 1;
                 let in_order = refusal.code == ErrorCode::RetryInOrder;
                 self.bites.refusals_in_order += u64::from(in_order);
             }
             Err(refusal) => {
-                self.bites.refusals_for_good += 1;
+                self.bites.final_refusals += 1;
                 self.judge(user, client_id, refusal);
             }
         }
