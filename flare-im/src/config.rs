@@ -15,6 +15,8 @@ use flare_signaling_online::OnlineConfig;
 use flare_storage_reader::StorageReaderConfig;
 use flare_storage_writer::StorageWriterConfig;
 
+use crate::role::Role;
+
 /// The shortest secret that processes may share, in characters.
 const MIN_SECRET_CHARS: usize = 32;
 
@@ -51,15 +53,21 @@ flare_server_core::section! {
 flare_server_core::section! {
     /// Where the services of other processes answer.
     pub struct RegistryConfig {
-        /// Service names with their endpoints, such as flare-session = ["http://127.0.0.1:50055"].
+        /// Services that this process's roles call and that do not run here, with their endpoints, such as flare-session = ["http://127.0.0.1:50055"].
         pub services: BTreeMap<String, Vec<String>> = BTreeMap::new(),
     }
     validate(config, at) {
         for (service, endpoints) in &config.services {
+            let key = format!("services.{service}");
+            if !Role::ALL.iter().any(|role| role.service() == service) {
+                let known = Role::ALL.map(Role::service).join(", ");
+                at.add(&key, format!("no such service: there are {known}"));
+            }
+            at.require(!endpoints.is_empty(), &key, "must name at least one endpoint");
             for endpoint in endpoints {
                 at.require(
                     endpoint.starts_with("http://") || endpoint.starts_with("https://"),
-                    &format!("services.{service}"),
+                    &key,
                     "must be URIs such as http://127.0.0.1:50055",
                 );
             }

@@ -50,6 +50,35 @@ impl Role {
         }
     }
 
+    /// The roles whose services this one calls, here or in another process: without them it cannot do its work.
+    pub const fn needs(self) -> &'static [Self] {
+        match self {
+            // Signaling is told by the gateways where they answer.
+            Self::StorageWriter | Self::SignalingOnline => &[],
+            Self::StorageReader => &[Self::StorageWriter, Self::Session],
+            Self::MessageOrchestrator => &[Self::Session],
+            Self::Session => &[
+                Self::StorageReader,
+                Self::MessageOrchestrator,
+                Self::PushServer,
+            ],
+            Self::PushServer => &[Self::StorageReader, Self::SignalingOnline, Self::Session],
+            Self::AccessGateway => &[
+                Self::StorageReader,
+                Self::SignalingOnline,
+                Self::MessageOrchestrator,
+                Self::Session,
+                Self::PushServer,
+            ],
+            Self::CoreGateway => &[
+                Self::StorageReader,
+                Self::SignalingOnline,
+                Self::MessageOrchestrator,
+                Self::Session,
+            ],
+        }
+    }
+
     /// The name on the command line: the service's without `flare-`.
     pub fn name(self) -> &'static str {
         self.service()

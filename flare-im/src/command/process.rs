@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use flare_server_core::{
-    config::{ConfigLoader, Loaded},
+    config::{ConfigLoader, ConfigMistakes, Loaded, Mistake},
     telemetry::{self, ProcessInfo, Telemetry},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,7 +37,37 @@ pub fn load(
     if let Some((name, toml)) = argument {
         loader = loader.argument(name, toml);
     }
-    Ok(loader.load()?)
+    let loaded = loader.load()?;
+    every_need_is_named(&loaded, roles)?;
+    Ok(loaded)
+}
+
+/// Each service that these roles call runs here or stands in the registry: without it the process would be ready and could do nothing.
+fn every_need_is_named(loaded: &Loaded<Config>, roles: &[Role]) -> Result<(), ConfigMistakes> {
+    const KEY: &str = "registry.services";
+    let named = &loaded.config.registry.services;
+    let is_missing =
+        |needed: &Role| !roles.contains(needed) && !named.contains_key(needed.service());
+    let mistakes: Vec<_> = Role::ALL
+        .into_iter()
+        .filter(is_missing)
+        .filter_map(|needed| {
+            let callers = roles.iter().filter(|role| role.needs().contains(&needed));
+            let callers = callers.map(Role::to_string).collect::<Vec<_>>().join(", ");
+            (!callers.is_empty()).then(|| Mistake {
+                origin: loaded.origin(KEY).unwrap_or_default(),
+                key: format!("{KEY}.{}", needed.service()),
+                message: format!(
+                    "is missing: {callers} here, {needed} not; say where it answers, such as [\"http://127.0.0.1:7301\"], or run it here"
+                ),
+            })
+        })
+        .collect();
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigMistakes(mistakes))
+    }
 }
 
 /// Begins logs, metrics and traces of a process that runs these roles, and raises the limit of open files.
@@ -113,5 +143,58 @@ impl Signals {
             }
         };
         (first, second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(roles: &[Role], set: &[&str]) -> Result<(), String> {
+        let loaded = ConfigLoader::new()
+            .overrides(set.iter().copied())
+            .load::<Config>()
+            .map_err(|it| it.to_string())?;
+        every_need_is_named(&loaded, roles).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn what_a_role_calls_runs_beside_it_or_is_named() {
+        assert_eq!(load(&Role::ALL, &[]), Ok(()));
+        assert_eq!(load(&[Role::StorageWriter], &[]), Ok(()));
+        let alone = load(&[Role::MessageOrchestrator], &[]).expect_err("nobody to ask");
+        let lines = alone.lines().collect::<Vec<_>>();
+        assert_eq!(lines.len(), 2, "{alone}");
+        assert!(
+            lines[1]
+                .contains("registry.services.flare-session: is missing: message-orchestrator here"),
+            "{alone}"
+        );
+        assert_eq!(
+            load(
+                &[Role::MessageOrchestrator],
+                &["registry.services.flare-session=[\"http://127.0.0.1:7301\"]"]
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            load(&[Role::MessageOrchestrator, Role::Session], &[]).map_err(|it| it.lines().count()),
+            Err(3)
+        );
+    }
+
+    #[test]
+    fn the_registry_knows_services_and_where_they_answer() {
+        for wrong in [
+            "registry.services.flare-sessions=[\"http://127.0.0.1:7301\"]",
+            "registry.services.flare-session=[]",
+            "registry.services.flare-session=[\"127.0.0.1:7301\"]",
+        ] {
+            let refused = load(&Role::ALL, &[wrong]).expect_err(wrong);
+            assert!(
+                refused.contains("registry.services.flare-session"),
+                "{refused}"
+            );
+        }
     }
 }
