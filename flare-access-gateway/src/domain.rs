@@ -3,7 +3,6 @@
 pub mod broken_lanes;
 pub mod in_flight;
 pub mod positions;
-pub mod seats;
 
 /// Who stands at the other end of a connection, as his token says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

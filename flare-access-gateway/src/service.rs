@@ -9,6 +9,7 @@ use flare_server_core::{
     platform::Platform,
     registry::service,
     service::{Parts, ServiceError, Task},
+    tls::{Acceptor, Certificate},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -26,11 +27,15 @@ use crate::{
     },
 };
 
-/// Takes the listener "flare-access-gateway", and offers the service. `validator` tells whose a client's token is.
+/// WebSocket begins as HTTP/1.1.
+const PROTOCOLS: &[&str] = &["http/1.1"];
+
+/// Takes the listener "flare-access-gateway", and offers the service. `validator` tells whose a client's token is; with `certificate` connections are encrypted.
 pub async fn build(
     config: &AccessGatewayConfig,
     platform: &Platform,
     validator: Arc<dyn TokenValidator>,
+    certificate: Option<Arc<Certificate>>,
 ) -> Result<Parts, ServiceError> {
     let listener = platform
         .listener(service::ACCESS_GATEWAY)
@@ -108,7 +113,12 @@ pub async fn build(
     // The tasks end after the edge, or with it if it never begins.
     let edge = Task::new(
         "access-gateway.websocket",
-        websocket::serve(listener, link, closed.drop_guard()),
+        websocket::serve(
+            listener,
+            Acceptor::new(certificate, PROTOCOLS),
+            link,
+            closed.drop_guard(),
+        ),
     );
     Ok(Parts {
         routes: vec![Routes::new(

@@ -11,6 +11,10 @@ flare_server_core::section! {
         pub allowed_origins: Vec<String> = Vec::new(),
         /// Connections at once; further ones wait to be accepted.
         pub max_connections: usize = 10_000,
+        /// Connections at once from one address; the next is answered 429, or dropped where TLS is on.
+        pub max_connections_per_ip: usize = 5_000,
+        /// A connection without a request for so long is closed.
+        pub idle_ms: u64 = 300_000,
         /// The longest body of a request, in bytes.
         pub max_body_bytes: usize = 4 * 1_024 * 1_024,
         /// A request is given up after this; whether it was done is then unknown.
@@ -33,6 +37,8 @@ flare_server_core::section! {
         at.require(config.public_ws_url.as_deref().is_none_or(is_ws_url), "public_ws_url", "want ws:// or wss://, a host and a path, such as wss://chat.example.com/ws");
         at.require(config.allowed_origins.iter().all(|it| is_origin(it)), "allowed_origins", "want http:// or https:// and a host in small letters, no path, such as https://shop.example.com");
         at.require((1..=1_000_000).contains(&config.max_connections), "max_connections", "must be 1 to 1000000");
+        at.require((1..=1_000_000).contains(&config.max_connections_per_ip), "max_connections_per_ip", "must be 1 to 1000000");
+        at.require((100..=86_400_000).contains(&config.idle_ms), "idle_ms", "must be 100 to 86400000");
         at.require((64 * 1_024..=64 * 1_024 * 1_024).contains(&config.max_body_bytes), "max_body_bytes", "must be 65536 to 67108864");
         at.require((100..=600_000).contains(&config.timeout_ms), "timeout_ms", "must be 100 to 600000");
         at.require((1..=256 * 1_024).contains(&config.max_content_bytes), "max_content_bytes", "must be 1 to 262144");
@@ -84,6 +90,8 @@ mod tests {
             public_ws_url: Some("https://chat.example.com/ws".to_owned()),
             allowed_origins: vec!["https://shop.example.com/".to_owned()],
             max_connections: 0,
+            max_connections_per_ip: 0,
+            idle_ms: 0,
             max_body_bytes: 1,
             timeout_ms: 1,
             max_content_bytes: 0,
@@ -104,6 +112,8 @@ mod tests {
                 "public_ws_url",
                 "allowed_origins",
                 "max_connections",
+                "max_connections_per_ip",
+                "idle_ms",
                 "max_body_bytes",
                 "timeout_ms",
                 "max_content_bytes",

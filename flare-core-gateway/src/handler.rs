@@ -3,6 +3,7 @@
 //! [`method`] is the table of what there is; [`calls`] does it, mostly by asking the inner services with a context made here; [`grpc`] and
 //! [`http`] are the two ways in.
 
+pub mod activity;
 pub mod admission;
 pub mod body;
 pub mod calls;

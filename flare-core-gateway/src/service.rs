@@ -8,7 +8,9 @@ use flare_server_core::{
     identity::TokenValidator,
     platform::Platform,
     registry::service,
+    seats::Seats,
     service::{Parts, ServiceError, Task},
+    tls::{Acceptor, Certificate},
 };
 
 use crate::{
@@ -27,23 +29,27 @@ use crate::{
         client_link::{ClientLink, ClientLinks},
         grpc::{self, Grpc},
         http::{self, Http},
-        listener, observe,
+        listener::{self, Door},
+        observe,
     },
     infrastructure::grpc_revocations::GrpcRevocations,
 };
 
 /// The name under which the listener is bound.
 const LISTENER: &str = "flare-core-gateway";
+/// What a client may ask for by ALPN, the best first.
+const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 /// Buckets that are full again are forgotten so often.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 
-/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the `tenants` that there are.
+/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the `tenants` that there are; with `certificate` connections are encrypted.
 pub async fn build(
     config: &CoreGatewayConfig,
     platform: &Platform,
     validator: Arc<dyn TokenValidator>,
     tenants: &[String],
     link: ClientLink,
+    certificate: Option<Arc<Certificate>>,
 ) -> Result<Parts, ServiceError> {
     let listener = platform
         .listener(LISTENER)
@@ -107,7 +113,17 @@ pub async fn build(
         platform,
     );
 
-    let (shutdown, max_connections) = (platform.shutdown.clone(), config.max_connections);
+    let door = Door {
+        acceptor: Acceptor::new(certificate, PROTOCOLS),
+        max_connections: config.max_connections,
+        seats: Seats::new(
+            config.max_connections,
+            config.max_connections_per_ip,
+            metrics::gauge!("flare_core_gateway_connections"),
+        ),
+        idle: Duration::from_millis(config.idle_ms),
+    };
+    let shutdown = platform.shutdown.clone();
     let serve = Task::new("core-gateway.serve", async move {
         health.set_serving::<CoreGatewayServiceServer<Grpc>>().await;
         let draining = async {
@@ -117,7 +133,7 @@ pub async fn build(
                 .await;
         };
         tokio::join!(
-            listener::serve(listener, router, max_connections, shutdown.clone()),
+            listener::serve(listener, door, router, shutdown.clone()),
             draining
         );
         Ok(())

@@ -9,8 +9,8 @@ use flare_core::{
     transport::{
         Incoming, Transport, TransportError, TransportExt, Turn, close_code, close_reason,
         websocket::{
-            AcceptError, AcceptOptions, Accepted, ConnectError, ConnectOptions, OriginRule,
-            WebSocket, accept, connect,
+            AcceptError, AcceptOptions, Accepted, ClientStream, ConnectError, ConnectOptions,
+            OriginRule, Trust, WebSocket, accept, connect,
         },
     },
 };
@@ -41,6 +41,7 @@ async fn listen() -> (TcpListener, String) {
 fn to(url: &str, codec: Codec) -> ConnectOptions {
     ConnectOptions {
         url: url.to_owned(),
+        trust: Trust::default(),
         codec,
         origin: None,
         max_frame_bytes: MAX_FRAME,
@@ -52,7 +53,7 @@ async fn accept_one(listener: &TcpListener) -> Result<Accepted<TcpStream>, Accep
     accept(stream, &options()).await
 }
 
-async fn pair(codec: Codec) -> (WebSocket<TcpStream>, WebSocket<TcpStream>) {
+async fn pair(codec: Codec) -> (WebSocket<TcpStream>, WebSocket<ClientStream>) {
     let (listener, url) = listen().await;
     let options = to(&url, codec);
     let (accepted, connected) = tokio::join!(accept_one(&listener), connect(&options));

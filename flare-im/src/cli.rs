@@ -50,6 +50,11 @@ pub enum Command {
     /// Check or print the configuration, or the pages about it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make certificates for development: an authority, and what it has signed for clients and for processes.
+    ///
+    /// Where the folder has an authority already, it signs again: who believes it goes on believing. Servers that run take the new
+    /// certificates over by themselves.
+    Certs(Certs),
     /// Look at this machine as a server would find it, and say what to put right.
     ///
     /// Nothing is changed. Ends with an error if a server would not start here, or not keep its promises.
@@ -222,6 +227,9 @@ pub struct Client {
         env = "FLARE_URL"
     )]
     pub url: String,
+    /// An authority to believe beside the public ones, as PEM, such as the one that `flare certs` makes; for wss.
+    #[arg(long, value_name = "FILE", env = "FLARE_CA")]
+    pub ca: Option<PathBuf>,
     /// The user's token; without it one is made for `--user` with the data folder's key.
     #[arg(long, env = "FLARE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -352,6 +360,9 @@ pub struct BenchServer {
         env = "FLARE_URL"
     )]
     pub url: String,
+    /// An authority to believe beside the public ones, as PEM; for wss.
+    #[arg(long, value_name = "FILE", env = "FLARE_CA")]
+    pub ca: Option<PathBuf>,
     /// Folder of the server's data, to make tokens with its key.
     #[arg(
         long,
@@ -397,12 +408,32 @@ pub struct Explain {
         env = "FLARE_API"
     )]
     pub api: String,
+    /// An authority to believe beside the public ones, as PEM; for https.
+    #[arg(long, value_name = "FILE", env = "FLARE_CA")]
+    pub ca: Option<PathBuf>,
     /// An API key with the scope `admin`.
     #[arg(long, env = "FLARE_API_KEY", hide_env_values = true)]
     pub api_key: String,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `flare certs`.
+#[derive(Clone, Debug, Args)]
+pub struct Certs {
+    /// Where they go.
+    #[arg(long, value_name = "FOLDER", default_value = "flare-certs")]
+    pub out: PathBuf,
+    /// A name or address by which clients reach the server; may be repeated. Not given: localhost, 127.0.0.1 and ::1.
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// How long the certificates are good, in days; the authority is for ten years.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub days: u32,
+    /// Make a new authority although there is one: nobody who believes the old one believes it.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `flare doctor`.

@@ -2,6 +2,7 @@
 
 pub mod apikey;
 pub mod bench;
+pub mod certs;
 pub mod chat;
 pub mod config;
 pub mod doctor;
@@ -32,6 +33,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args).await,
         Command::Explain(args) => explain::run(&args).await,
         Command::Config(args) => config::run(&args),
+        Command::Certs(args) => certs::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
     }
 }

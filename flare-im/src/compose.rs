@@ -1,7 +1,8 @@
 //! One process: listeners, platform, services, and its life from the first task to the last.
 
 use std::{
-    collections::HashMap, future::Future, net::SocketAddr, path::PathBuf, pin::pin, time::Duration,
+    collections::HashMap, future::Future, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc,
+    time::Duration,
 };
 
 use flare_core_gateway::ClientLink;
@@ -10,6 +11,7 @@ use flare_server_core::{
     platform::Platform,
     service::{Parts, ServiceError, Task},
     telemetry::Telemetry,
+    tls::{Certificate, PeerTls},
 };
 use tokio::{net::TcpListener, task::JoinSet};
 use tonic::service::Routes;
@@ -94,6 +96,10 @@ pub struct Addresses {
     pub peer: Option<SocketAddr>,
     /// Health and metrics.
     pub ops: Option<SocketAddr>,
+    /// Whether clients and business backends are encrypted: wss and https.
+    pub tls: bool,
+    /// Whether gRPC between processes is.
+    pub peer_tls: bool,
 }
 
 impl Addresses {
@@ -103,6 +109,24 @@ impl Addresses {
         all.into_iter()
             .flatten()
             .any(|address| !address.ip().is_loopback())
+    }
+
+    /// As other processes reach this one.
+    pub(crate) fn peer_endpoint(&self) -> Option<String> {
+        let scheme = if self.peer_tls { "https" } else { "http" };
+        self.peer.map(|it| format!("{scheme}://{it}"))
+    }
+
+    /// Where browsers and business backends reach this process.
+    pub(crate) fn api_url(&self) -> Option<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        self.core_gateway.map(|it| format!("{scheme}://{it}"))
+    }
+
+    /// Where clients connect.
+    pub(crate) fn websocket_url(&self) -> Option<String> {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        self.access_gateway.map(|it| format!("{scheme}://{it}/ws"))
     }
 }
 
@@ -192,25 +216,31 @@ pub async fn start(
     roles: &[Role],
     plugins: Plugins,
 ) -> Result<Process, RunError> {
+    let refused =
+        |what: &'static str| move |source: ServiceError| RunError::Platform { what, source };
+    let certificate = certificate(config, roles).map_err(refused("tls"))?;
+    let peer_tls = peer_tls(config).map_err(refused("peer.tls"))?;
+    let secret = peer_secret(config).map_err(refused("peer.secret"))?;
     let mut bound = bind(config, roles)?;
     let addresses = Addresses {
         access_gateway: address(&bound, listener::ACCESS_GATEWAY),
         core_gateway: address(&bound, listener::CORE_GATEWAY),
         peer: address(&bound, listener::PEER),
         ops: address(&bound, listener::OPS),
+        tls: certificate.is_some(),
+        peer_tls: peer_tls.is_some(),
     };
     let peer = bound.remove(listener::PEER);
     let ops = bound.remove(listener::OPS);
-    let refused =
-        |what: &'static str| move |source: ServiceError| RunError::Platform { what, source };
-    let secret = peer_secret(config).map_err(refused("peer.secret"))?;
-    let platform = services::platform(config, ground, bound, secret.clone(), &addresses);
+    let peers = (secret.clone(), peer_tls.clone());
+    let platform = services::platform(config, ground, bound, peers, &addresses);
     let link = ClientLink {
         access_gateway: addresses.access_gateway,
+        encrypted: addresses.tls,
         development_sign_in: ground.development_sign_in.exists(&addresses),
     };
-    let composer =
-        services::Composer::new(config, &platform, plugins, link).map_err(refused("identity"))?;
+    let composer = services::Composer::new(config, &platform, plugins, link, certificate)
+        .map_err(refused("identity"))?;
 
     let mut work = Work::default();
     let mut edges = Vec::new();
@@ -235,11 +265,9 @@ pub async fn start(
         edges.extend(its_edges);
     }
     let routes = merge(routes);
-    platform.channels.serve_local(
-        routes.clone(),
-        names,
-        addresses.peer.map(|it| format!("http://{it}")),
-    );
+    platform
+        .channels
+        .serve_local(routes.clone(), names, addresses.peer_endpoint());
     tasks.extend(
         ops.into_iter()
             .flat_map(|listener| services::ops(&platform, &ground.telemetry, listener)),
@@ -251,7 +279,9 @@ pub async fn start(
     ready(&platform, &mut work).await?;
     // Other processes are answered once this one is ready; they retry until then.
     if let (Some(listener), Some(secret)) = (peer, secret) {
-        edges.push(services::peer(&platform, listener, routes, &secret));
+        edges.push(services::peer(
+            &platform, listener, routes, &secret, peer_tls,
+        ));
     }
     for edge in edges {
         work.spawn(edge);
@@ -383,6 +413,20 @@ fn peer_secret(config: &Config) -> Result<Option<PeerSecret>, ServiceError> {
         "" => Ok(None),
         secret => Ok(Some(PeerSecret::new(secret)?)),
     }
+}
+
+/// What clients and business backends are shown, if a role of theirs runs here.
+fn certificate(config: &Config, roles: &[Role]) -> Result<Option<Arc<Certificate>>, ServiceError> {
+    let has_edge = roles.contains(&Role::AccessGateway) || roles.contains(&Role::CoreGateway);
+    if has_edge {
+        Ok(config.tls.open()?)
+    } else {
+        Ok(None)
+    }
+}
+
+fn peer_tls(config: &Config) -> Result<Option<PeerTls>, ServiceError> {
+    Ok(PeerTls::open(&config.peer.tls)?)
 }
 
 #[cfg(test)]

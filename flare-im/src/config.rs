@@ -7,8 +7,11 @@ use flare_core_gateway::config::CoreGatewayConfig;
 use flare_message_orchestrator::config::OrchestratorConfig;
 use flare_push_server::PushServerConfig;
 use flare_server_core::{
-    config::Secret, embedded::EmbeddedLogConfig, identity::IdentityConfig,
+    config::Secret,
+    embedded::EmbeddedLogConfig,
+    identity::IdentityConfig,
     telemetry::TelemetryConfig,
+    tls::{PeerTlsConfig, TlsConfig},
 };
 use flare_session::config::SessionConfig;
 use flare_signaling_online::OnlineConfig;
@@ -42,6 +45,8 @@ flare_server_core::section! {
         pub listen: String = String::new(),
         /// Shared by all processes; needed where there are several. At least 32 visible ASCII characters.
         pub secret: Secret = Secret::default(),
+        /// How it is encrypted.
+        pub tls: PeerTlsConfig = PeerTlsConfig::default(),
     }
     validate(config, at) {
         let length = config.secret.expose().len();
@@ -53,7 +58,7 @@ flare_server_core::section! {
 flare_server_core::section! {
     /// Where the services of other processes answer.
     pub struct RegistryConfig {
-        /// Services that this process's roles call and that do not run here, with their endpoints, such as flare-session = ["http://127.0.0.1:50055"].
+        /// Services that this process's roles call and that do not run here, with their endpoints, such as flare-session = ["http://127.0.0.1:50055"]; https:// where peer.tls is set.
         pub services: BTreeMap<String, Vec<String>> = BTreeMap::new(),
     }
     validate(config, at) {
@@ -80,6 +85,8 @@ flare_server_core::section! {
     pub struct Config {
         /// The process itself.
         pub process: ProcessConfig = ProcessConfig::default(),
+        /// TLS on the ports of clients and of business backends.
+        pub tls: TlsConfig = TlsConfig::default(),
         /// gRPC between processes.
         pub peer: PeerConfig = PeerConfig::default(),
         /// Where other processes answer.

@@ -117,6 +117,11 @@ const COMMANDS_EXPIRED: &[Sign] = &[Sign::Metric("flare_access_gateway_commands_
 const API_REQUESTS: &[Sign] = &[Sign::Metric("flare_core_gateway_requests_total{code}")];
 const API_RATES: &[Sign] = &[Sign::Metric("flare_core_gateway_rate_limited_total{by}")];
 const API_CONNECTIONS: &[Sign] = &[Sign::Metric("flare_core_gateway_connection_limit_total")];
+const API_CONNECTIONS_REFUSED: &[Sign] =
+    &[Sign::Metric("flare_core_gateway_connections_refused_total")];
+const API_CONNECTIONS_IDLE: &[Sign] = &[Sign::Metric(
+    "flare_core_gateway_idle_connections_closed_total",
+)];
 /// Whichever way it came in.
 const EDGES: &[Sign] = &[LINK_REFUSALS[0], API_REQUESTS[0]];
 const ORCHESTRATOR_REFUSALS: &[Sign] = &[Sign::Metric("flare_orchestrator_refusals_total{code}")];
@@ -203,6 +208,8 @@ pub const GROUPS: &[Group] = &[
         heading: "gRPC and HTTP",
         limits: &[
             key("Connections at once", "core_gateway.max_connections", "further ones wait to be accepted").shown_by(API_CONNECTIONS),
+            key("Connections at once from one address", "core_gateway.max_connections_per_ip", "the next is answered 429 and closed; where TLS is on, only closed").shown_by(API_CONNECTIONS_REFUSED),
+            key("Time without a request", "core_gateway.idle_ms", "the connection is closed").shown_by(API_CONNECTIONS_IDLE),
             key("Bytes of a request", "core_gateway.max_body_bytes", "refused").code(ErrorCode::FrameTooLarge).shown_by(API_REQUESTS),
             fixed("Bodies of requests that are held at once, counted in longest ones", LONGEST_AT_ONCE as u64, "refused").code(ErrorCode::ResourceExhausted).shown_by(API_REQUESTS),
             fixed("Fields and elements of lists of a gRPC request", MAX_FIELDS as u64, "refused: ask in several").code(ErrorCode::InvalidArgument).shown_by(API_REQUESTS),

@@ -12,6 +12,7 @@ use flare_server_core::{
     service::{Parts, ServiceError, Task},
     shutdown::Shutdown,
     telemetry::{CallSpans, Telemetry},
+    tls::{Certificate, PeerTls},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -35,7 +36,7 @@ pub(crate) fn platform(
     config: &Config,
     ground: &Ground,
     listeners: HashMap<String, TcpListener>,
-    peer_secret: Option<PeerSecret>,
+    (peer_secret, peer_tls): (Option<PeerSecret>, Option<PeerTls>),
     addresses: &Addresses,
 ) -> Platform {
     let shutdown = Shutdown::new();
@@ -48,7 +49,8 @@ pub(crate) fn platform(
         )),
         registry: Arc::new(StaticRegistry::new(config.registry.services.clone())),
         peer_secret,
-        endpoint: addresses.peer.map(|it| format!("http://{it}")),
+        peer_tls,
+        endpoint: addresses.peer_endpoint(),
         shutdown,
         spans: ground.telemetry.spans.clone(),
         listeners,
@@ -62,6 +64,7 @@ pub(crate) struct Composer<'a> {
     plugins: Plugins,
     validator: Arc<dyn TokenValidator>,
     link: ClientLink,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl<'a> Composer<'a> {
@@ -71,6 +74,7 @@ impl<'a> Composer<'a> {
         platform: &'a Platform,
         plugins: Plugins,
         link: ClientLink,
+        certificate: Option<Arc<Certificate>>,
     ) -> Result<Self, ServiceError> {
         let validator = Arc::new(LocalJwt::open(
             &config.identity,
@@ -83,6 +87,7 @@ impl<'a> Composer<'a> {
             plugins,
             validator,
             link,
+            certificate,
         })
     }
 
@@ -112,7 +117,13 @@ impl<'a> Composer<'a> {
             Role::Session => flare_session::build(&config.session, platform).await,
             Role::PushServer => flare_push_server::build(&config.push_server, platform).await,
             Role::AccessGateway => {
-                flare_access_gateway::build(&config.access_gateway, platform, validator).await
+                flare_access_gateway::build(
+                    &config.access_gateway,
+                    platform,
+                    validator,
+                    self.certificate.clone(),
+                )
+                .await
             }
             Role::CoreGateway => {
                 flare_core_gateway::build(
@@ -121,6 +132,7 @@ impl<'a> Composer<'a> {
                     validator,
                     &config.identity.tenants,
                     self.link.clone(),
+                    self.certificate.clone(),
                 )
                 .await
             }
@@ -153,23 +165,31 @@ pub(crate) fn peer(
     listener: TcpListener,
     routes: Routes,
     secret: &PeerSecret,
+    tls: Option<PeerTls>,
 ) -> Task {
     let shutdown = platform.shutdown.clone();
     let guard = InterceptorLayer::new(secret.server());
     let spans = CallSpans::new(platform.spans.clone());
     Task::new("peer.serve", async move {
-        Server::builder()
+        let server = Server::builder()
             .layer(guard)
             .layer(spans)
             .max_frame_size(MAX_FRAME_BYTES)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(1 << 22)
             .tcp_nodelay(true)
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-                shutdown.draining().await
-            })
-            .await?;
+            .add_routes(routes);
+        let drain = async move { shutdown.draining().await };
+        match tls {
+            Some(tls) => {
+                let peers = tls.incoming(listener);
+                server.serve_with_incoming_shutdown(peers, drain).await?;
+            }
+            None => {
+                let anybody = TcpListenerStream::new(listener);
+                server.serve_with_incoming_shutdown(anybody, drain).await?;
+            }
+        }
         Ok(())
     })
 }

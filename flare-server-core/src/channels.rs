@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,7 +18,9 @@ use tonic::{
 use tower::Service;
 use tracing::Span;
 
-use crate::{identity::peer::PeerSecret, registry::Registry, shutdown::Shutdown, telemetry};
+use crate::{
+    identity::peer::PeerSecret, registry::Registry, shutdown::Shutdown, telemetry, tls::PeerTls,
+};
 
 /// A connection attempt to another process gives up after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,9 +36,17 @@ pub struct Channels {
 struct Shared {
     registry: Arc<dyn Registry>,
     peer_secret: Option<PeerSecret>,
+    peer_tls: Option<PeerTls>,
     shutdown: Shutdown,
     local: OnceLock<Local>,
-    remote: Mutex<HashMap<String, Channel>>,
+    remote: Mutex<Remote>,
+}
+
+/// Channels to other processes, made with one generation of our certificate.
+#[derive(Default)]
+struct Remote {
+    channels: HashMap<String, Channel>,
+    generation: u64,
 }
 
 struct Local {
@@ -60,16 +70,18 @@ enum Target {
 }
 
 impl Channels {
-    /// Channels to the services that `registry` knows. Requests to other processes bear `peer_secret`.
+    /// Channels to the services that `registry` knows. Requests to other processes bear `peer_secret` and go by `peer_tls`, if given.
     pub fn new(
         registry: Arc<dyn Registry>,
         peer_secret: Option<PeerSecret>,
+        peer_tls: Option<PeerTls>,
         shutdown: Shutdown,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 registry,
                 peer_secret,
+                peer_tls,
                 shutdown,
                 local: OnceLock::new(),
                 remote: Mutex::default(),
@@ -129,6 +141,22 @@ impl Channels {
 }
 
 impl Shared {
+    /// Channels by target. Those that were made with an earlier certificate are given up: calls that they have begun go on.
+    fn remote(&self) -> MutexGuard<'_, Remote> {
+        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tls) = &self.peer_tls {
+            tls.refresh();
+            let generation = tls.generation();
+            if remote.generation != generation {
+                *remote = Remote {
+                    channels: HashMap::new(),
+                    generation,
+                };
+            }
+        }
+        remote
+    }
+
     fn route(self: &Arc<Self>, target: &Target) -> Result<Route, Status> {
         let Some(local) = self.local.get() else {
             return Err(Status::unavailable("this process is still starting"));
@@ -147,8 +175,8 @@ impl Shared {
 
     /// One channel a service, whose endpoints follow the registry.
     fn balanced(self: &Arc<Self>, service: &str) -> Result<Channel, Status> {
-        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = remote.get(service) {
+        let mut remote = self.remote();
+        if let Some(channel) = remote.channels.get(service) {
             return Ok(channel.clone());
         }
         let mut endpoints = self.registry.endpoints(service);
@@ -158,8 +186,8 @@ impl Shared {
             )));
         }
         let (channel, changes) = Channel::balance_channel(64);
-        remote.insert(service.to_owned(), channel.clone());
-        let shutdown = self.shutdown.clone();
+        remote.channels.insert(service.to_owned(), channel.clone());
+        let (shutdown, tls) = (self.shutdown.clone(), self.peer_tls.clone());
         tokio::spawn(async move {
             let mut known: Vec<String> = Vec::new();
             loop {
@@ -168,7 +196,7 @@ impl Shared {
                     let _ = changes.send(Change::Remove(gone.clone())).await;
                 }
                 for new in current.iter().filter(|it| !known.contains(it)) {
-                    match configured(new) {
+                    match configured(new, tls.as_ref()) {
                         Ok(endpoint) => {
                             let _ = changes.send(Change::Insert(new.clone(), endpoint)).await;
                         }
@@ -178,9 +206,14 @@ impl Shared {
                     }
                 }
                 known = current;
-                if !matches!(shutdown.or_drain(endpoints.changed()).await, Some(Ok(()))) {
-                    // Keeps the channel's endpoints alive until the process ends.
-                    shutdown.failed().await;
+                let changed = tokio::select! {
+                    // The channel was given up, and its last call is done.
+                    () = changes.closed() => return,
+                    changed = shutdown.or_drain(endpoints.changed()) => changed,
+                };
+                if !matches!(changed, Some(Ok(()))) {
+                    // Keeps the channel's endpoints alive as long as it is used.
+                    changes.closed().await;
                     return;
                 }
             }
@@ -189,19 +222,25 @@ impl Shared {
     }
 
     fn single(&self, at: &str) -> Result<Channel, Status> {
-        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = remote.get(at) {
+        let mut remote = self.remote();
+        if let Some(channel) = remote.channels.get(at) {
             return Ok(channel.clone());
         }
-        let channel = configured(at)?.connect_lazy();
-        remote.insert(at.to_owned(), channel.clone());
+        let channel = configured(at, self.peer_tls.as_ref())?.connect_lazy();
+        remote.channels.insert(at.to_owned(), channel.clone());
         Ok(channel)
     }
 }
 
-fn configured(uri: &str) -> Result<Endpoint, Status> {
+fn configured(uri: &str, tls: Option<&PeerTls>) -> Result<Endpoint, Status> {
     let endpoint = Endpoint::from_shared(uri.to_owned())
         .map_err(|error| Status::unavailable(format!("endpoint {uri:?} is no URI: {error}")))?;
+    let endpoint = match tls {
+        Some(tls) => tls.secured(endpoint).map_err(|error| {
+            Status::unavailable(format!("endpoint {uri:?} cannot be secured: {error}"))
+        })?,
+        None => endpoint,
+    };
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

@@ -13,6 +13,8 @@ pub mod ops;
 pub mod platform;
 pub mod readiness;
 pub mod registry;
+pub mod seats;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;

@@ -1,5 +1,7 @@
 //! The port for whoever runs the process: is it alive, is it ready, how is it doing.
 
+use std::sync::LazyLock;
+
 use axum::{
     Json, Router,
     http::{StatusCode, header},
@@ -17,7 +19,24 @@ pub fn router(readiness: Readiness, metrics: MetricsHandle) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(move || async move { readyz(&readiness) }))
-        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render()) }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                look_at_the_process();
+                ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())
+            }),
+        )
+}
+
+/// What the operating system and the runtime say of the process: `process_*` as Prometheus' clients name it, and tasks.
+fn look_at_the_process() {
+    static PROCESS: LazyLock<metrics_process::Collector> =
+        LazyLock::new(metrics_process::Collector::default);
+    PROCESS.collect();
+    let tasks = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
+    metrics::gauge!("flare_runtime_tasks").set(tasks as f64);
 }
 
 /// The body of `/readyz`.

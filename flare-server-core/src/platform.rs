@@ -20,6 +20,7 @@ use crate::{
     service::{ServiceError, Task},
     shutdown::Shutdown,
     telemetry::Spans,
+    tls::PeerTls,
 };
 
 /// One process's platform. Clones share one state.
@@ -70,6 +71,8 @@ pub struct PlatformParts {
     pub registry: Arc<dyn Registry>,
     /// Shared with other processes; None: there are none.
     pub peer_secret: Option<PeerSecret>,
+    /// How gRPC with other processes is encrypted; None: it is not.
+    pub peer_tls: Option<PeerTls>,
     /// Where this process's inner listener answers, as others reach it; None: it has none.
     pub endpoint: Option<String>,
     /// When to end: shared with what the adapters do on a fatal error.
@@ -87,7 +90,12 @@ impl Platform {
         Self {
             clock: Arc::new(SystemClock),
             ids: Arc::new(IdSource::from_os()),
-            channels: Channels::new(parts.registry, parts.peer_secret, shutdown.clone()),
+            channels: Channels::new(
+                parts.registry,
+                parts.peer_secret,
+                parts.peer_tls,
+                shutdown.clone(),
+            ),
             shutdown,
             readiness: Readiness::default(),
             spans: parts.spans,

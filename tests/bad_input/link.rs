@@ -7,7 +7,7 @@ use flare_core::{
     codec::{self, Codec, Payload, ServerFrame},
     transport::{
         Incoming, TransportExt, close_reason,
-        websocket::{self, ConnectOptions, WebSocket},
+        websocket::{self, ClientStream, ConnectOptions, Trust, WebSocket},
     },
 };
 use flare_proto::{
@@ -15,7 +15,7 @@ use flare_proto::{
     common::Error,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     answer::Answer,
@@ -87,9 +87,10 @@ pub(crate) async fn frame(
     Ok(answer)
 }
 
-async fn dial(ground: &Ground, codec: Codec) -> anyhow::Result<WebSocket<TcpStream>> {
+async fn dial(ground: &Ground, codec: Codec) -> anyhow::Result<WebSocket<ClientStream>> {
     let options = ConnectOptions {
         url: ground.server.link(),
+        trust: Trust::default(),
         codec,
         origin: None,
         max_frame_bytes: MAX_FRAME_BYTES,
@@ -98,7 +99,7 @@ async fn dial(ground: &Ground, codec: Codec) -> anyhow::Result<WebSocket<TcpStre
 }
 
 /// The next frame of the server's.
-async fn next(socket: &mut WebSocket<TcpStream>, codec: Codec) -> anyhow::Result<ServerFrame> {
+async fn next(socket: &mut WebSocket<ClientStream>, codec: Codec) -> anyhow::Result<ServerFrame> {
     loop {
         match timeout(SOON, socket.recv())
             .await
@@ -114,7 +115,7 @@ async fn next(socket: &mut WebSocket<TcpStream>, codec: Codec) -> anyhow::Result
 }
 
 /// What the server says to the frame in question; what it tells unasked is passed over.
-async fn answer(socket: &mut WebSocket<TcpStream>, codec: Codec) -> anyhow::Result<Answer> {
+async fn answer(socket: &mut WebSocket<ClientStream>, codec: Codec) -> anyhow::Result<Answer> {
     loop {
         match next(socket, codec).await? {
             ServerFrame::Error(ErrorFrame { id, error, .. }) => {
@@ -143,7 +144,7 @@ async fn answer(socket: &mut WebSocket<TcpStream>, codec: Codec) -> anyhow::Resu
 
 /// Waits for the server's close, by Kicked and by the close code.
 async fn ends(
-    socket: &mut WebSocket<TcpStream>,
+    socket: &mut WebSocket<ClientStream>,
     codec: Codec,
     wanted: CloseReason,
 ) -> anyhow::Result<()> {

@@ -7,13 +7,12 @@ use flare_core::{
     codec::{Codec, Payload},
     transport::{
         Incoming, TransportExt, close_code,
-        websocket::{self, ConnectOptions, WebSocket},
+        websocket::{self, ClientStream, ConnectOptions, Trust, WebSocket},
     },
 };
 use flare_proto::{client::CloseReason, descriptor_pool, is_client_callable};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
@@ -88,7 +87,7 @@ struct Link {
 }
 
 enum Wire {
-    Socket(Box<WebSocket<TcpStream>>),
+    Socket(Box<WebSocket<ClientStream>>),
     Websocat(Box<Websocat>),
 }
 
@@ -111,6 +110,7 @@ impl Link {
             Client::Socket => {
                 let options = ConnectOptions {
                     url: server.url(),
+                    trust: Trust::default(),
                     codec: Codec::Json,
                     origin: None,
                     max_frame_bytes: MAX_FRAME_BYTES,

@@ -1,11 +1,19 @@
 //! The command line: a few words of our own, the rest is libtest's.
 
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+
 use crate::deployment::Kind;
 
 const OWN_HELP: &str = "\
 Beside the options below, these end-to-end scenarios take:
     --deployment KIND   Only scenarios against this deployment: embedded or split
     --cycles N          How often the kill loop kills the server; 25 if not given
+    --minutes N         How long the soak lasts; half a minute if not given
+    --binary PATH       The flare to run, such as a release build; the one built with the tests if not given
+    --json FILE         Where the kill loop or the soak puts what it saw
     --keep-data         Keep data, logs and histories also of what succeeds, and say where
 ";
 const DEFAULT_CYCLES: u32 = 25;
@@ -16,6 +24,12 @@ const DEFAULT_THREADS: usize = 2;
 pub(crate) struct Arguments {
     pub(crate) deployment: Option<Kind>,
     pub(crate) cycles: u32,
+    /// How long the soak lasts.
+    pub(crate) minutes: Option<u32>,
+    /// The binary under test.
+    pub(crate) binary: Option<PathBuf>,
+    /// Where a scenario puts what it saw.
+    json: Option<PathBuf>,
     pub(crate) keep_data: bool,
     pub(crate) harness: libtest_mimic::Arguments,
 }
@@ -24,6 +38,7 @@ impl Arguments {
     /// Reads the command line, the program's name first. For a mistake in our own words it says what is wrong; of libtest's it ends the process.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut deployment, mut cycles, mut keep_data) = (None, DEFAULT_CYCLES, false);
+        let (mut minutes, mut binary, mut json) = (None, None, None);
         let mut rest = Vec::new();
         let mut words = words.peekable();
         while let Some(word) = words.next() {
@@ -45,6 +60,17 @@ impl Arguments {
                         .parse()
                         .map_err(|_| format!("--cycles wants a number, not {text:?}"))?;
                 }
+                "--minutes" => {
+                    let text = value()?;
+                    let number = text.parse().ok().filter(|it| *it > 0);
+                    minutes =
+                        Some(number.ok_or_else(|| {
+                            format!("--minutes wants a number from 1, not {text:?}")
+                        })?);
+                }
+                // Scenarios run elsewhere.
+                "--binary" => binary = Some(absolute(&value()?)?),
+                "--json" => json = Some(absolute(&value()?)?),
                 "--keep-data" => keep_data = true,
                 _ => rest.push(word),
             }
@@ -57,8 +83,24 @@ impl Arguments {
         Ok(Self {
             deployment,
             cycles,
+            minutes,
+            binary,
+            json,
             keep_data,
             harness,
         })
     }
+
+    /// Keeps what a scenario saw, if that was asked for.
+    pub(crate) fn report(&self, report: &impl Serialize) -> anyhow::Result<()> {
+        let Some(file) = &self.json else {
+            return Ok(());
+        };
+        std::fs::write(file, serde_json::to_vec_pretty(report)?)
+            .with_context(|| format!("writing {}", file.display()))
+    }
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{path:?}: {error}"))
 }

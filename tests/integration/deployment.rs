@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use flare_core_sdk::Trust;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -21,7 +22,7 @@ use crate::process::{self, Addresses, Process};
 pub(crate) enum Kind {
     /// `flare up`: everything in one process.
     Embedded,
-    /// The two gateways in a process of their own; loopback gRPC and a static registry between the two.
+    /// The two gateways in a process of their own; a static registry and mutual TLS between the two, and TLS for clients and backends.
     Split,
 }
 
@@ -97,6 +98,8 @@ pub(crate) struct Deployment {
     core: Slot,
     /// Split only.
     edge: Option<Slot>,
+    /// The authority whose certificates are shown, where connections are encrypted.
+    authority: Option<Authority>,
     tokens: Mutex<HashMap<(String, Option<String>), String>>,
 }
 
@@ -108,6 +111,10 @@ impl Deployment {
         settings: Vec<String>,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("logs"))?;
+        let authority = match kind {
+            Kind::Embedded => None,
+            Kind::Split => Some(Authority::make(folder).await?),
+        };
         let first = Addresses::default();
         let core = start(kind, Part::Core, folder, &settings, &first, None).await?;
         let core = Slot {
@@ -131,6 +138,7 @@ impl Deployment {
             settings,
             core,
             edge,
+            authority,
             tokens: Mutex::default(),
         })
     }
@@ -155,13 +163,45 @@ impl Deployment {
     /// Where clients connect.
     pub(crate) fn url(&self) -> anyhow::Result<String> {
         let address = self.outside().access_gateway.context("no access gateway")?;
-        Ok(format!("ws://{address}/ws"))
+        let scheme = if self.authority.is_some() {
+            "wss"
+        } else {
+            "ws"
+        };
+        Ok(format!("{scheme}://{address}/ws"))
     }
 
     /// Where backends connect, by gRPC and HTTP.
     pub(crate) fn api(&self) -> anyhow::Result<String> {
         let address = self.outside().core_gateway.context("no core gateway")?;
-        Ok(format!("http://{address}"))
+        let scheme = if self.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        Ok(format!("{scheme}://{address}"))
+    }
+
+    /// The certificate to believe, where connections are encrypted.
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    /// Whose certificates clients believe.
+    pub(crate) fn trust(&self) -> anyhow::Result<Trust> {
+        trust(self.authority.as_ref().map(Authority::ca).as_deref())
+    }
+
+    /// An HTTP client that believes it.
+    pub(crate) fn http(&self) -> anyhow::Result<reqwest::Client> {
+        let mut client = reqwest::Client::builder().no_proxy();
+        // Whoever is first; the others find it done.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        if let Some(authority) = &self.authority {
+            let certificate = reqwest::Certificate::from_pem(&authority.pem()?)?;
+            client = client.tls_certs_only([certificate]);
+        }
+        Ok(client.build()?)
     }
 
     /// A metric of the part that clients connect to, summed over all series whose name and labels contain every one of `words`; 0 if there is none.
@@ -234,6 +274,18 @@ impl Deployment {
             (Part::Edge, Some(edge)) => edge,
             _ => &mut self.core,
         }
+    }
+
+    /// The number of a part's process.
+    pub(crate) fn id(&self, part: Part) -> anyhow::Result<u32> {
+        let slot = match (part, &self.edge) {
+            (Part::Edge, Some(edge)) => edge,
+            _ => &self.core,
+        };
+        let running = slot.running.as_ref();
+        running
+            .with_context(|| format!("{part:?} does not run"))?
+            .id()
     }
 
     /// Kills a part with signal 9.
@@ -329,6 +381,7 @@ async fn start(
         settings.push(format!("core_gateway.listen={}", address(at.core_gateway)));
     }
     if kind == Kind::Split {
+        settings.extend(Authority::of(folder).settings()?);
         let key = text(&data(folder, Part::Core).join("token.key"))?;
         settings.push(format!("peer.listen={}", address(at.peer)));
         settings.push(format!("peer.secret={PEER_SECRET}"));
@@ -339,7 +392,8 @@ async fn start(
             .and_then(|it| it.peer)
             .context("the core has no peer address")?;
         settings.extend(
-            CORE_SERVICES.map(|service| format!("registry.services.{service}=[\"http://{peer}\"]")),
+            CORE_SERVICES
+                .map(|service| format!("registry.services.{service}=[\"https://{peer}\"]")),
         );
     }
     arguments.extend(settings.into_iter().flat_map(|it| ["--set".to_owned(), it]));
@@ -350,6 +404,63 @@ async fn start(
         &folder.join("logs").join(format!("{name}.log")),
     )
     .await
+}
+
+/// Belief in the authority whose certificate stands in this file, if there is one.
+pub(crate) fn trust(ca: Option<&Path>) -> anyhow::Result<Trust> {
+    Ok(match ca {
+        Some(file) => Trust::with_authority(&std::fs::read(file)?)?,
+        None => Trust::public(),
+    })
+}
+
+/// What `flare certs` has made.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    folder: PathBuf,
+}
+
+impl Authority {
+    /// Makes one for a deployment in `folder`, and the certificates of its processes; of the authority that there is, if there is one.
+    pub(crate) async fn make(folder: &Path) -> anyhow::Result<Self> {
+        let made = Self::of(folder);
+        process::run(&["certs", "--out", &text(&made.folder)?]).await?;
+        Ok(made)
+    }
+
+    fn of(folder: &Path) -> Self {
+        Self {
+            folder: folder.join("certs"),
+        }
+    }
+
+    /// The file of this name that it has made.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Its own certificate's file.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+
+    /// Its own certificate.
+    pub(crate) fn pem(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(std::fs::read(self.ca())?)
+    }
+
+    /// Of a process that is encrypted on every side.
+    fn settings(&self) -> anyhow::Result<Vec<String>> {
+        let files = [
+            ("tls.certificate", "server.pem"),
+            ("tls.key", "server-key.pem"),
+            ("peer.tls.ca", "ca.pem"),
+            ("peer.tls.certificate", "peer.pem"),
+            ("peer.tls.key", "peer-key.pem"),
+        ];
+        let setting = |(key, file)| Ok(format!("{key}={}", text(&self.file(file))?));
+        files.into_iter().map(setting).collect()
+    }
 }
 
 /// The answer to a plain HTTP GET, headers included.

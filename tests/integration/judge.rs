@@ -13,9 +13,13 @@ use flare_proto::{
     storage::{ReadRange, ReadRangesRequest},
 };
 use tokio::time::Instant;
-use tonic::{Code, Request, metadata::MetadataValue, transport::Channel};
+use tonic::{
+    Code, Request,
+    metadata::MetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig},
+};
 
-use crate::person::SOON;
+use crate::{deployment::Authority, person::SOON};
 
 const TENANT: &str = "default";
 /// The largest page of events.
@@ -38,8 +42,13 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// Connects when it is first needed.
-    pub(crate) fn new(api: &str, key: &str) -> anyhow::Result<Self> {
-        let channel = Channel::from_shared(api.to_owned())?.connect_lazy();
+    pub(crate) fn new(api: &str, authority: Option<&Authority>, key: &str) -> anyhow::Result<Self> {
+        let mut endpoint = Channel::from_shared(api.to_owned())?;
+        if let Some(authority) = authority {
+            let certificate = Certificate::from_pem(authority.pem()?);
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(certificate))?;
+        }
+        let channel = endpoint.connect_lazy();
         Ok(Self {
             client: CoreGatewayServiceClient::new(channel),
             key: key.to_owned(),

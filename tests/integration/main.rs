@@ -4,6 +4,7 @@
 
 mod arguments;
 mod collector;
+mod crew;
 mod deployment;
 mod judge;
 mod person;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    process::choose(arguments.binary.as_deref());
     let trials = Kind::ALL
         .into_iter()
         .filter(|kind| arguments.deployment.is_none_or(|it| it == *kind))

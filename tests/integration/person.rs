@@ -3,13 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
 use flare_core_sdk::{
     Client, Codec, Draft, Event, Events, FirstSight, Options, Sending, Sent, Target, TokenSource,
+    Trust,
 };
 use flare_proto::{message::HistoryVisibility, session::CreateConversationRequest};
+use prost::Message;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use crate::{recorder::Recorder, view::View};
+use crate::{
+    recorder::{self, Recorder},
+    view::View,
+};
 
 /// What does not happen by then does not happen.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -18,6 +24,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Device {
     pub(crate) url: String,
+    /// Whose certificates it believes.
+    pub(crate) trust: Trust,
     pub(crate) user: String,
     pub(crate) device: String,
     pub(crate) token: TokenSource,
@@ -36,6 +44,7 @@ impl Device {
         options.request_timeout = Duration::from_secs(10);
         options.send_deadline = Duration::from_secs(90);
         options.queued_events = 4_096;
+        options.trust = self.trust.clone();
         options
     }
 }
@@ -195,6 +204,16 @@ impl Person {
             .conversation
             .context("a group without a conversation")?
             .conversation_id)
+    }
+
+    /// Writes down a message that a page of history held; gives its seq.
+    pub(crate) fn saw_in_history(&self, event: &Bytes) -> Option<u64> {
+        let event = flare_proto::message::Event::decode(event.clone()).ok()?;
+        let delivered = recorder::delivered(&event, flare_checker::Via::History)?;
+        let seq = delivered.seq;
+        self.recorder
+            .write(flare_checker::ClientEvent::Delivered(delivered));
+        Some(seq)
     }
 
     /// Goes offline with all that it has.

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -16,8 +17,20 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+/// The binary that was built with the tests.
+const BUILT: &str = env!("CARGO_BIN_EXE_flare");
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Chooses the binary under test, before anything is started.
+pub(crate) fn choose(binary: Option<&Path>) {
+    CHOSEN.get_or_init(|| binary.unwrap_or(Path::new(BUILT)).to_owned());
+}
+
 /// The binary under test.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_flare");
+fn binary() -> &'static Path {
+    CHOSEN.get().map_or(Path::new(BUILT), PathBuf::as_path)
+}
+
 /// A process that is not ready by then never will be.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process that was asked to stop has stopped by then.
@@ -77,7 +90,7 @@ impl Process {
         let [shell, words @ ..] = SHELL;
         let mut child = Command::new(shell)
             .args(words)
-            .arg(BINARY)
+            .arg(binary())
             .args(arguments)
             .current_dir(folder)
             .env_remove("RUST_LOG")
@@ -86,7 +99,7 @@ impl Process {
             .stderr(append(log)?)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("{BINARY} {}", arguments.join(" ")))?;
+            .with_context(|| format!("{} {}", binary().display(), arguments.join(" ")))?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
         let mut line = String::new();
         let read = timeout(READY_WITHIN, stdout.read_line(&mut line)).await;
@@ -136,7 +149,8 @@ impl Process {
         Ok(())
     }
 
-    fn id(&self) -> anyhow::Result<u32> {
+    /// Its number.
+    pub(crate) fn id(&self) -> anyhow::Result<u32> {
         self.child
             .id()
             .with_context(|| format!("{} had ended by itself:\n{}", self.name, tail(&self.log)))
@@ -173,7 +187,7 @@ impl Process {
 
 /// Runs a command of the binary to its end and gives what it printed.
 pub(crate) async fn run(arguments: &[&str]) -> anyhow::Result<String> {
-    let done = Command::new(BINARY)
+    let done = Command::new(binary())
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -6,7 +6,7 @@ use flare_core::{
     codec::{self, ClientFrame, ServerFrame},
     transport::{
         Incoming, TransportExt, close_reason,
-        websocket::{self, ConnectOptions, WebSocket},
+        websocket::{self, ClientStream, ConnectOptions, WebSocket},
     },
 };
 use flare_core_sdk::TokenSource;
@@ -15,7 +15,7 @@ use flare_proto::{
     message::{Content, Event, Text, content::Kind},
 };
 use prost::Message;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     person::{Device, SOON},
@@ -36,7 +36,7 @@ pub(crate) enum Heard {
 pub(crate) struct Raw {
     device: Device,
     recorder: Recorder,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<ClientStream>,
     next_id: u32,
 }
 
@@ -181,12 +181,13 @@ impl Raw {
     }
 }
 
-async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSocket<TcpStream>> {
+async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSocket<ClientStream>> {
     let TokenSource::Fixed(token) = &device.token else {
         bail!("a raw device has a fixed token")
     };
     let options = ConnectOptions {
         url: device.url.clone(),
+        trust: device.trust.clone(),
         codec: device.codec,
         origin: None,
         max_frame_bytes: MAX_FRAME_BYTES,

@@ -1,6 +1,7 @@
 //! What is played.
 
 mod a_day;
+mod certificates;
 mod chat;
 mod courier;
 mod explaining;
@@ -13,6 +14,7 @@ mod reading;
 mod restarts;
 mod retries;
 mod slow_reader;
+mod soak;
 mod traces;
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -39,6 +41,7 @@ pub(crate) struct Scenario {
 }
 
 const EMBEDDED: &[Kind] = &[Kind::Embedded];
+const SPLIT: &[Kind] = &[Kind::Split];
 const BOTH: &[Kind] = &Kind::ALL;
 
 /// Nothing is slow.
@@ -70,8 +73,10 @@ macro_rules! scenario {
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(a_day::a_day, EMBEDDED, 240),
     scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
+    scenario!(soak::soak, EMBEDDED, 36_000),
     scenario!(restarts::restart_under_load, BOTH, 120),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
+    scenario!(certificates::certificates_change, SPLIT, 60),
     scenario!(chat::two_devices_chat, BOTH, 60),
     scenario!(chat::offline_then_sync, EMBEDDED, 60),
     scenario!(retries::retry_after_a_lost_ack, EMBEDDED, 60),

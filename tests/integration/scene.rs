@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use flare_checker::{ClientEvent, Verdict};
+use flare_checker::{ClientEvent, Counts, Verdict};
 use flare_core_sdk::{Codec, TokenSource};
 
 use crate::{
@@ -67,7 +67,7 @@ impl Scene {
         let key = server
             .api_key(&["read", "send", "conversations", "admin"])
             .await?;
-        let backend = Backend::new(&server.api()?, &key)?;
+        let backend = Backend::new(&server.api()?, server.authority(), &key)?;
         let path = folder.join("histories").join("harness.jsonl");
         let harness = Recorder::open(&path, "harness", "harness")?;
         Ok(Self {
@@ -129,6 +129,7 @@ impl Scene {
         let token = self.server.token(user, None).await?;
         Ok(Device {
             url: self.server.url()?,
+            trust: self.server.trust()?,
             user: user.to_owned(),
             device: device.to_owned(),
             token: TokenSource::Fixed(token),
@@ -204,13 +205,19 @@ impl Scene {
     }
 
     /// The end: everybody claims to have read everything, the judge demands that all promises were kept and enough happened, and the server stops.
-    pub(crate) async fn ends(
+    pub(crate) async fn ends(self, people: Vec<Person>, minimums: Minimums) -> anyhow::Result<()> {
+        self.ends_with(people, minimums).await.map(|_| ())
+    }
+
+    /// Likewise; what was seen.
+    pub(crate) async fn ends_with(
         mut self,
         people: Vec<Person>,
         minimums: Minimums,
-    ) -> anyhow::Result<()> {
-        self.is_judged(people, minimums).await?;
-        self.server.stop_all().await.context("at the end")
+    ) -> anyhow::Result<Counts> {
+        let verdict = self.judgement(people, minimums).await?;
+        self.server.stop_all().await.context("at the end")?;
+        Ok(verdict.counts)
     }
 
     /// Likewise, and the server runs on. The verdict is kept beside the histories.
@@ -219,13 +226,18 @@ impl Scene {
         people: Vec<Person>,
         minimums: Minimums,
     ) -> anyhow::Result<()> {
+        self.judgement(people, minimums).await.map(|_| ())
+    }
+
+    async fn judgement(&self, people: Vec<Person>, minimums: Minimums) -> anyhow::Result<Verdict> {
         self.quiesce(&people).await?;
         for person in people {
             person.claims_all().await?;
         }
         let verdict = self.verdict().await?;
         std::fs::write(self.folder.join("verdict.txt"), verdict.to_string())?;
-        judge::demand(&verdict, &minimums.into())
+        judge::demand(&verdict, &minimums.into())?;
+        Ok(verdict)
     }
 
     /// What the histories show, now that nobody does anything any more.

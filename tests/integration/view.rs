@@ -35,7 +35,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Whether the user belongs to the conversation after this event; `None` if it is not about that.
-    fn membership_of(&self, user: &str) -> Option<bool> {
+    pub(crate) fn membership_of(&self, user: &str) -> Option<bool> {
         match self.change.as_ref()? {
             Body::ConversationCreated(it) => it
                 .members
@@ -164,7 +164,8 @@ impl View {
             .collect()
     }
 
-    fn belongs_to(&self, conversation: &str, user: &str) -> bool {
+    /// Whether `user` is a member, likewise.
+    pub(crate) fn belongs_to(&self, conversation: &str, user: &str) -> bool {
         let events = self.events.get(conversation);
         let told = events
             .into_iter()

@@ -1,27 +1,23 @@
-//! A writer or a reader in a process of its own, for the kill loop. It is told what to do line by line, and ends with its standard input.
+//! One of those who keep a server busy while it is killed, or for long, in a process of its own. It is told what to do line by line, and ends with its standard input.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+mod hosting;
+mod reading;
+mod visiting;
+mod writing;
 
-use anyhow::{Context, anyhow, bail};
-use flare_checker::{ClientEvent, HistoryReader, Intent, Target as Meant, body_hash};
-use flare_core_sdk::{Codec, Draft, SendError, Sending, Sent, Target, TokenSource};
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{collections::HashMap, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use flare_checker::{ClientEvent, Target as Meant};
+use flare_core_sdk::{CallError, Codec, Target, TokenSource};
+use flare_proto::common::ErrorCode;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use crate::{
+    deployment::trust,
     person::{Device, Person},
-    raw,
     recorder::Recorder,
-    view::View,
 };
 
 /// The first argument of such a process.
@@ -37,13 +33,72 @@ const BURST_EVERY: Duration = Duration::from_millis(60);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) url: String,
+    pub(crate) ca: Option<PathBuf>,
     pub(crate) token: String,
     pub(crate) user: String,
     pub(crate) device: String,
     pub(crate) history: PathBuf,
-    /// To whom it writes, in turns; nobody: it only reads.
-    pub(crate) targets: Vec<Address>,
+    pub(crate) work: Work,
     pub(crate) seed: u64,
+}
+
+/// What a worker does until it is told to settle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Writes to these in turns.
+    Write(Vec<Address>),
+    /// Reads all that comes, moves its read positions, turns pages, and goes away now and then.
+    Read,
+    /// Owns these groups, and changes who belongs to them and as what.
+    Host {
+        groups: Vec<String>,
+        /// Who comes and goes.
+        guests: Vec<String>,
+        /// Who is an admin and then a member again.
+        ranked: Vec<String>,
+    },
+    /// Comes to these groups and goes, and tries everything in and outside of them.
+    Visit(Vec<String>),
+}
+
+/// How often what was done, beside what histories tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// Read positions moved.
+    pub(crate) marks: u64,
+    /// Pages of history turned by a member.
+    pub(crate) pages: u64,
+    /// Members taken in, by a call that was answered.
+    pub(crate) taken_in: u64,
+    /// Members removed likewise.
+    pub(crate) removed: u64,
+    /// Members who left by themselves likewise.
+    pub(crate) left: u64,
+    /// Roles changed likewise.
+    pub(crate) roles: u64,
+    /// Messages, pages and read positions that were refused to one who did not belong.
+    pub(crate) kept_out: u64,
+    /// Said to be typing.
+    pub(crate) typing: u64,
+    /// Calls of which it is not known whether they were done.
+    pub(crate) unknown: u64,
+    /// Went away and came back.
+    pub(crate) returns: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.marks += other.marks;
+        self.pages += other.pages;
+        self.taken_in += other.taken_in;
+        self.removed += other.removed;
+        self.left += other.left;
+        self.roles += other.roles;
+        self.kept_out += other.kept_out;
+        self.typing += other.typing;
+        self.unknown += other.unknown;
+        self.returns += other.returns;
+    }
 }
 
 /// Where a message goes.
@@ -72,7 +127,7 @@ impl Address {
 /// What a worker is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Write no more; answered by [`Answer::Settled`] when everything has its receipt.
+    /// Write no more; answered by [`Answer::Settled`] when everything has its receipt. Nor change anything.
     Settle,
     /// Read up to these heads, claim to have everything, and end; answered by [`Answer::Done`].
     Finish(HashMap<String, u64>),
@@ -81,10 +136,10 @@ pub(crate) enum Order {
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// So many receipts by now in all, or so much read.
+    /// So many receipts by now in all, or so much read or done.
     Progress(u64),
     Settled,
-    Done,
+    Done(Tally),
 }
 
 /// The process.
@@ -125,174 +180,92 @@ async fn next_order(orders: &mut Orders) -> anyhow::Result<Order> {
     Ok(serde_json::from_str(&line)?)
 }
 
+/// What came of a call to a server that may be killed meanwhile.
+enum Outcome<T> {
+    Done(T),
+    Refused(ErrorCode),
+    /// Whether it was done is not known.
+    Open,
+}
+
+impl<T> Outcome<T> {
+    /// Fails for what no server may bring about.
+    fn of(result: Result<T, CallError>) -> anyhow::Result<Self> {
+        match result {
+            Ok(answer) => Ok(Self::Done(answer)),
+            Err(CallError::Refused { refusal, .. }) if !refusal.is_retryable() => {
+                Ok(Self::Refused(refusal.code))
+            }
+            Err(CallError::Refused { .. } | CallError::TimedOut { .. }) => Ok(Self::Open),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 async fn work(task: Task) -> anyhow::Result<()> {
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
-    let unanswered = unanswered(&task)?;
+    let is_continued = task.history.exists();
+    let unanswered = match &task.work {
+        Work::Write(targets) => Some(writing::unanswered(&task, targets)?),
+        _ => None,
+    };
     let device = Device {
         url: task.url.clone(),
+        trust: trust(task.ca.as_deref())?,
         user: task.user.clone(),
         device: task.device.clone(),
         token: TokenSource::Fixed(task.token.clone()),
         codec: Codec::Proto,
     };
     let recorder = Recorder::open(&task.history, &task.user, &task.device)?;
-    if unanswered.is_continued {
+    if is_continued {
         recorder.write(ClientEvent::Disconnected);
     }
     let mut person = Person::arrive(device, recorder);
-    if task.targets.is_empty() {
-        person = read(&task, person, &mut orders).await?;
-    } else {
-        write(&task, &person, unanswered, &mut orders).await?;
+    let mut tally = Tally::default();
+    match (&task.work, unanswered) {
+        (Work::Write(targets), unanswered) => {
+            let before = unanswered.unwrap_or_default();
+            writing::write(&task, targets, &person, before, &mut orders).await?;
+        }
+        (Work::Read, _) => person = reading::read(&task, person, &mut tally, &mut orders).await?,
+        (
+            Work::Host {
+                groups,
+                guests,
+                ranked,
+            },
+            _,
+        ) => {
+            let house = hosting::House {
+                groups,
+                guests,
+                ranked,
+            };
+            house.host(&task, &person, &mut tally, &mut orders).await?;
+        }
+        (Work::Visit(groups), _) => {
+            person = visiting::visit(&task, groups, person, &mut tally, &mut orders).await?;
+        }
     }
     say(&Answer::Settled)?;
     let Order::Finish(heads) = next_order(&mut orders).await? else {
         bail!("told to settle twice")
     };
+    person.in_step().await?;
+    // Where it no longer belongs it is told nothing more.
+    let belongs = person.look(|view| view.memberships(person.user()));
     for (conversation, head) in heads {
-        person.reads_to(&conversation, head).await?;
+        if belongs.contains(&conversation) {
+            person.reads_to(&conversation, head).await?;
+        }
     }
     person.in_step().await?;
+    match &task.work {
+        Work::Read => reading::nothing_is_unread(&person).await?,
+        Work::Host { groups, .. } => hosting::rosters_agree(&person, groups).await?,
+        Work::Write(_) | Work::Visit(_) => {}
+    }
     person.claims_all().await?;
-    say(&Answer::Done)
-}
-
-/// Writes until it is told to settle, then waits for the receipts.
-async fn write(
-    task: &Task,
-    person: &Person,
-    before: Unanswered,
-    orders: &mut Orders,
-) -> anyhow::Result<()> {
-    let mut rng = StdRng::seed_from_u64(task.seed);
-    let mut open: VecDeque<Sending> = VecDeque::new();
-    // First what an earlier life of this process left without an answer, under the same client ids.
-    for (number, client_id) in before.commands {
-        let (to, content) = message(task, number);
-        open.push_back(
-            person
-                .client()
-                .send(Draft::encoded(to.target(), content.into()).with_client_id(client_id)),
-        );
-    }
-    let mut acked = 0;
-    let mut number = before.next;
-    let mut settles = false;
-    let mut bursts = interval(BURST_EVERY);
-    bursts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !settles || !open.is_empty() {
-        tokio::select! {
-            _ = bursts.tick(), if !settles && open.len() < WINDOW => {
-                for _ in 0..rng.random_range(1..=WINDOW - open.len()) {
-                    let (to, content) = message(task, number);
-                    number += 1;
-                    open.push_back(person.client().send(Draft::encoded(to.target(), content.into())));
-                }
-            }
-            sent = first(&mut open), if !open.is_empty() => {
-                sent?;
-                open.pop_front();
-                acked += 1;
-                say(&Answer::Progress(acked))?;
-            }
-            order = next_order(orders), if !settles => match order? {
-                Order::Settle => settles = true,
-                Order::Finish(_) => bail!("told to finish before it has settled"),
-            },
-        }
-    }
-    Ok(())
-}
-
-/// The oldest message's receipt.
-async fn first(open: &mut VecDeque<Sending>) -> Result<Sent, SendError> {
-    match open.front_mut() {
-        Some(sending) => sending.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Reads, and now and then goes away for a while, until it is told to settle.
-async fn read(task: &Task, mut person: Person, orders: &mut Orders) -> anyhow::Result<Person> {
-    let mut rng = StdRng::seed_from_u64(task.seed);
-    loop {
-        let goal = person.look(View::read_in_all) + rng.random_range(50..400);
-        let more = person.sees_within(PATIENCE, "more", |view| {
-            (view.read_in_all() >= goal).then_some(())
-        });
-        tokio::select! {
-            more = more => more.with_context(|| format!("nothing came within {PATIENCE:?}"))?,
-            order = next_order(orders) => match order? {
-                Order::Settle => return Ok(person),
-                Order::Finish(_) => bail!("told to finish before it has settled"),
-            },
-        }
-        say(&Answer::Progress(person.look(View::read_in_all)))?;
-        person = person.leave().await?.back();
-    }
-}
-
-/// The `number`th message of a writer: the same in each of its lives.
-fn message(task: &Task, number: u64) -> (&Address, Vec<u8>) {
-    let turn = usize::try_from(number).unwrap_or_default() % task.targets.len();
-    (
-        &task.targets[turn],
-        raw::text(&format!("{} {} {number}", task.user, task.device)),
-    )
-}
-
-/// What an earlier life of this process left.
-#[derive(Debug, Default)]
-struct Unanswered {
-    is_continued: bool,
-    /// Number and client id, in the order in which they were sent first.
-    commands: Vec<(u64, String)>,
-    /// The first number that was not used.
-    next: u64,
-}
-
-fn unanswered(task: &Task) -> anyhow::Result<Unanswered> {
-    if !task.history.exists() || task.targets.is_empty() {
-        return Ok(Unanswered {
-            is_continued: task.history.exists(),
-            ..Unanswered::default()
-        });
-    }
-    let mut intents: Vec<Intent> = Vec::new();
-    let mut settled = HashSet::new();
-    let mut known = HashSet::new();
-    for record in HistoryReader::open(&task.history)? {
-        match record?.event {
-            ClientEvent::Intent(it) if known.insert(it.client_id.clone()) => intents.push(it),
-            ClientEvent::Acked(it) => {
-                settled.insert(it.client_id);
-            }
-            ClientEvent::Refused(it) if !it.retryable => {
-                settled.insert(it.client_id);
-            }
-            _ => {}
-        }
-    }
-    let most = intents.len() + WINDOW;
-    let numbers: HashMap<String, u64> = (0..most as u64)
-        .map(|it| (body_hash(&message(task, it).1), it))
-        .collect();
-    let mut left = Unanswered {
-        is_continued: true,
-        ..Unanswered::default()
-    };
-    for intent in intents {
-        let number = *numbers
-            .get(&intent.body_hash)
-            .ok_or_else(|| anyhow!("{intent:?} is none of this writer's messages"))?;
-        anyhow::ensure!(
-            message(task, number).0.meant() == intent.target,
-            "{intent:?} went elsewhere"
-        );
-        left.next = left.next.max(number + 1);
-        if !settled.contains(&intent.client_id) {
-            left.commands.push((number, intent.client_id));
-        }
-    }
-    Ok(left)
+    say(&Answer::Done(tally))
 }

@@ -39,7 +39,7 @@ pub(crate) enum Shape {
     Whole,
     /// The two gateways and presence; the other services are at addresses where nobody answers.
     SilentServices,
-    /// A gateway for clients, and presence is at an address where nobody answers.
+    /// A gateway for clients; presence, and all else, is at an address where nobody answers.
     SilentPresence,
     /// Nothing brings the log's events to the store.
     NoWriter,
@@ -74,8 +74,15 @@ impl Shape {
                 "flare-session",
                 "flare-push-server",
             ],
-            Self::SilentPresence | Self::StuckConsumer => &["flare-signaling-online"],
-            Self::NoWriter => &["flare-session", "flare-push-server"],
+            Self::SilentPresence => &[
+                "flare-signaling-online",
+                "flare-message-orchestrator",
+                "flare-storage-reader",
+                "flare-session",
+                "flare-push-server",
+            ],
+            Self::StuckConsumer => &["flare-signaling-online"],
+            Self::NoWriter => &["flare-storage-writer", "flare-session", "flare-push-server"],
         }
     }
 }

@@ -7,7 +7,7 @@ use flare_core::{
     codec::{self, Codec, ServerFrame},
     transport::{
         Incoming, TransportExt, close_reason,
-        websocket::{self, ConnectOptions, WebSocket},
+        websocket::{self, ClientStream, ConnectOptions, Trust, WebSocket},
     },
 };
 use flare_proto::{
@@ -15,7 +15,7 @@ use flare_proto::{
     common::{Error, ErrorCode},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use crate::{ask::frame, ground::Ground};
 
@@ -25,7 +25,7 @@ const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// A connection.
 pub(crate) struct Link {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<ClientStream>,
     /// What the server said when it let it in.
     pub(crate) connected: Connected,
 }
@@ -50,6 +50,7 @@ impl Link {
     pub(crate) async fn dial(ground: &Ground) -> anyhow::Result<Self> {
         let options = ConnectOptions {
             url: format!("ws://{}/ws", ground.link()?),
+            trust: Trust::default(),
             codec: Codec::Json,
             origin: None,
             max_frame_bytes: MAX_FRAME_BYTES,

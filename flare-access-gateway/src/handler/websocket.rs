@@ -1,13 +1,13 @@
 //! The listener of the client link.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use flare_core::transport::websocket::{AcceptError, AcceptOptions, Accepted, accept, refuse};
-use flare_server_core::service::ServiceError;
+use flare_server_core::{
+    seats::{NoSeat, Seat, Seats},
+    service::ServiceError,
+    tls::Acceptor,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -16,7 +16,6 @@ use tokio::{
 use tokio_util::{sync::DropGuard, task::TaskTracker};
 
 use super::link::{self, Link};
-use crate::domain::seats::{NoSeat, Seats};
 
 /// After the system refused a connection, for want of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,43 +26,30 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// After the drain's deadline, closes take no longer.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// A connection's place; given back when dropped.
-struct Seat {
-    seats: Arc<Mutex<Seats>>,
-    address: IpAddr,
-}
-
-impl Seat {
-    fn take(seats: &Arc<Mutex<Seats>>, address: IpAddr) -> Result<Self, NoSeat> {
-        let mut locked = seats.lock().unwrap_or_else(PoisonError::into_inner);
-        locked.take(address)?;
-        metrics::gauge!("flare_access_gateway_connections").set(locked.taken() as f64);
-        Ok(Self {
-            seats: Arc::clone(seats),
-            address,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut locked = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        locked.give_back(self.address);
-        metrics::gauge!("flare_access_gateway_connections").set(locked.taken() as f64);
-    }
+/// What every connection begins with.
+struct Door {
+    acceptor: Acceptor,
+    options: AcceptOptions,
+    patience: Duration,
 }
 
 /// Accepts connections until the drain, then sees them off. `closed` is cancelled when there are none any more.
 pub async fn serve(
     listener: TcpListener,
+    acceptor: Acceptor,
     link: Arc<Link>,
     closed: DropGuard,
 ) -> Result<(), ServiceError> {
-    let seats = Arc::new(Mutex::new(Seats::new(
+    let seats = Seats::new(
         link.config.max_connections,
         link.config.max_connections_per_ip,
-    )));
-    let options = Arc::new(link.accept_options());
+        metrics::gauge!("flare_access_gateway_connections"),
+    );
+    let door = Arc::new(Door {
+        acceptor,
+        options: link.accept_options(),
+        patience: Duration::from_millis(link.config.handshake_ms),
+    });
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let tasks = TaskTracker::new();
     while let Some(accepted) = link.shutdown.or_drain(listener.accept()).await {
@@ -75,11 +61,14 @@ pub async fn serve(
                 continue;
             }
         };
-        match Seat::take(&seats, peer.ip().to_canonical()) {
+        match seats.take(peer.ip()) {
             Ok(seat) => {
-                tasks.spawn(one(stream, Arc::clone(&link), Arc::clone(&options), seat));
+                tasks.spawn(one(stream, Arc::clone(&link), Arc::clone(&door), seat));
             }
-            Err(no_seat) => turn_away(stream, no_seat, &refusals, &tasks),
+            Err(no_seat) => {
+                let answered = !door.acceptor.is_encrypted();
+                turn_away(stream, no_seat, answered, &refusals, &tasks);
+            }
         }
     }
     drop(listener);
@@ -96,9 +85,11 @@ pub async fn serve(
     Ok(())
 }
 
+/// One that expects TLS is not answered: the handshake would cost us more than the connection costs its client.
 fn turn_away(
     mut stream: TcpStream,
     no_seat: NoSeat,
+    answered: bool,
     refusals: &Arc<Semaphore>,
     tasks: &TaskTracker,
 ) {
@@ -107,6 +98,9 @@ fn turn_away(
         NoSeat::AddressFull { .. } => 429,
     };
     count_refused(status);
+    if !answered {
+        return;
+    }
     let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else {
         return;
     };
@@ -122,11 +116,12 @@ fn count_refused(status: u16) {
 }
 
 /// One connection. What is needed only at its beginning is boxed, so that an idle one does not hold it.
-async fn one(stream: TcpStream, link: Arc<Link>, options: Arc<AcceptOptions>, seat: Seat) {
-    let patience = Duration::from_millis(link.config.handshake_ms);
+async fn one(stream: TcpStream, link: Arc<Link>, door: Arc<Door>, seat: Seat) {
+    let patience = door.patience;
     let handshake = Box::pin(async move {
         stream.set_nodelay(true)?;
-        accept(stream, &options).await
+        let stream = door.acceptor.accept(stream).await?;
+        accept(stream, &door.options).await
     });
     let Accepted {
         mut socket, codec, ..

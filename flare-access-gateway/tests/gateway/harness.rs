@@ -12,7 +12,7 @@ use flare_core::{
     codec::{ClientFrame, Codec, Payload, ServerFrame, decode_server, encode_client},
     transport::{
         Incoming, TransportExt, close_reason,
-        websocket::{ConnectError, ConnectOptions, WebSocket, connect},
+        websocket::{ClientStream, ConnectError, ConnectOptions, Trust, WebSocket, connect},
     },
 };
 use flare_proto::{
@@ -31,7 +31,7 @@ use flare_server_core::{
     service::ServiceError,
 };
 use prost::Message;
-use tokio::{net::TcpListener, net::TcpStream, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tonic::service::Routes;
 
 use crate::services::{self, World, code};
@@ -111,12 +111,13 @@ impl Gateway {
             adapters: Box::new(NoAdapters),
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
+            peer_tls: None,
             shutdown: flare_server_core::shutdown::Shutdown::new(),
             spans: flare_server_core::telemetry::Spans::default(),
             endpoint: None,
             listeners: HashMap::from([(service::ACCESS_GATEWAY.to_owned(), listener)]),
         });
-        let parts = flare_access_gateway::build(&config, &platform, Arc::new(Plain))
+        let parts = flare_access_gateway::build(&config, &platform, Arc::new(Plain), None)
             .await
             .expect("builds");
         let own = parts.routes.into_iter().map(Routes::into_axum_router);
@@ -170,6 +171,7 @@ impl Gateway {
     ) -> Result<Client, ConnectError> {
         let options = ConnectOptions {
             url: self.url.clone(),
+            trust: Trust::default(),
             codec,
             origin: origin.map(str::to_owned),
             max_frame_bytes: 4 << 20,
@@ -206,7 +208,7 @@ impl Gateway {
 }
 
 pub(crate) struct Client {
-    pub(crate) socket: WebSocket<TcpStream>,
+    pub(crate) socket: WebSocket<ClientStream>,
     pub(crate) codec: Codec,
     pub(crate) connection_id: u64,
 }

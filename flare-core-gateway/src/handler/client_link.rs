@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use axum::http::{HeaderMap, header, uri::Authority};
+use axum::{
+    extract::Request,
+    http::{header, uri::Authority},
+};
 use serde::Serialize;
 
 /// What the composer knows of the process, for the page.
@@ -10,6 +13,8 @@ use serde::Serialize;
 pub struct ClientLink {
     /// Where this process's flare-access-gateway listens, if it has one.
     pub access_gateway: Option<SocketAddr>,
+    /// Whether it takes encrypted connections alone.
+    pub encrypted: bool,
     /// Whether development links may be offered.
     pub development_sign_in: bool,
 }
@@ -36,55 +41,78 @@ pub struct ClientLinks {
 }
 
 impl ClientLinks {
-    /// For a client that asked with these headers.
-    pub fn config(&self, headers: &HeaderMap) -> ClientConfig {
+    /// For a client that asked for this host.
+    pub fn config(&self, host: Option<&AskedHost>) -> ClientConfig {
         ClientConfig {
-            websocket_url: self.websocket_url(headers),
+            websocket_url: self.websocket_url(host),
             development_sign_in: self.link.development_sign_in,
             version: env!("CARGO_PKG_VERSION"),
         }
     }
 
     /// The source that a page's Content-Security-Policy has to allow; empty: none.
-    pub fn websocket_origin(&self, headers: &HeaderMap) -> String {
-        let url = self.websocket_url(headers);
+    pub fn websocket_origin(&self, host: Option<&AskedHost>) -> String {
+        let url = self.websocket_url(host);
         let Some((scheme, rest)) = url.split_once("://") else {
             return String::new();
         };
         format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
     }
 
-    fn websocket_url(&self, headers: &HeaderMap) -> String {
+    fn websocket_url(&self, host: Option<&AskedHost>) -> String {
         match (&self.public_ws_url, self.link.access_gateway) {
             (Some(url), _) => url.clone(),
             (None, Some(at)) => {
-                let host = asked_host(headers).unwrap_or_else(|| match at {
-                    SocketAddr::V4(it) => it.ip().to_string(),
-                    SocketAddr::V6(it) => format!("[{}]", it.ip()),
-                });
-                format!("ws://{host}:{}/ws", at.port())
+                let host = host.map_or_else(
+                    || match at {
+                        SocketAddr::V4(it) => it.ip().to_string(),
+                        SocketAddr::V6(it) => format!("[{}]", it.ip()),
+                    },
+                    |it| it.0.clone(),
+                );
+                let scheme = if self.link.encrypted { "wss" } else { "ws" };
+                format!("{scheme}://{host}:{}/ws", at.port())
             }
             (None, None) => String::new(),
         }
     }
 }
 
-/// The host that the request names, if it is one: it goes into an answer's header, so it is taken in few characters only.
-fn asked_host(headers: &HeaderMap) -> Option<String> {
-    let authority: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
-    let host = authority.host();
-    let fits =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':');
-    (!host.is_empty() && host.bytes().all(fits)).then(|| host.to_owned())
+/// The host that a request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedHost(String);
+
+impl AskedHost {
+    /// The request's, if it is one: it goes into an answer's header, so it is taken in few characters only. HTTP/2 names it in the URI.
+    pub fn of(request: &Request) -> Option<Self> {
+        match request.uri().authority() {
+            Some(authority) => Self::from_authority(authority),
+            None => {
+                let named = request.headers().get(header::HOST)?;
+                Self::from_authority(&named.to_str().ok()?.parse().ok()?)
+            }
+        }
+    }
+
+    fn from_authority(authority: &Authority) -> Option<Self> {
+        let host = authority.host();
+        let fits = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':')
+        };
+        (!host.is_empty() && host.bytes().all(fits)).then(|| Self(host.to_owned()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     fn links(public: Option<&str>) -> ClientLinks {
         let link = ClientLink {
             access_gateway: "127.0.0.1:8081".parse().ok(),
+            encrypted: false,
             development_sign_in: true,
         };
         ClientLinks {
@@ -93,26 +121,39 @@ mod tests {
         }
     }
 
-    fn asked(host: &str) -> HeaderMap {
-        [(header::HOST, host.parse().expect("a header"))]
-            .into_iter()
-            .collect()
+    fn asked(host: &str) -> Option<AskedHost> {
+        let request = Request::builder().header(header::HOST, host);
+        AskedHost::of(&request.body(Body::empty()).expect("a request"))
     }
 
     #[test]
     fn a_page_connects_to_the_host_that_it_came_from() {
         let links = links(None);
         assert_eq!(
-            links.config(&asked("chat.local:8080")).websocket_url,
+            links
+                .config(asked("chat.local:8080").as_ref())
+                .websocket_url,
             "ws://chat.local:8081/ws"
         );
         assert_eq!(
-            links.config(&asked("[::1]:8080")).websocket_url,
+            links.config(asked("[::1]:8080").as_ref()).websocket_url,
             "ws://[::1]:8081/ws"
         );
         assert_eq!(
-            links.websocket_origin(&asked("chat.local:8080")),
+            links.websocket_origin(asked("chat.local:8080").as_ref()),
             "ws://chat.local:8081"
+        );
+    }
+
+    #[test]
+    fn over_http_2_the_host_stands_in_the_uri() {
+        let request = Request::builder().uri("https://chat.local:8080/api/v1/client-config");
+        let host = AskedHost::of(&request.body(Body::empty()).expect("a request"));
+        let mut links = links(None);
+        links.link.encrypted = true;
+        assert_eq!(
+            links.config(host.as_ref()).websocket_url,
+            "wss://chat.local:8081/ws"
         );
     }
 
@@ -120,13 +161,13 @@ mod tests {
     fn a_host_that_would_say_more_is_not_repeated() {
         for host in ["a;script-src *", "a b", "", "a,b", "a'b"] {
             assert_eq!(
-                links(None).config(&asked(host)).websocket_url,
+                links(None).config(asked(host).as_ref()).websocket_url,
                 "ws://127.0.0.1:8081/ws",
                 "{host}"
             );
         }
         assert_eq!(
-            links(None).config(&HeaderMap::new()).websocket_url,
+            links(None).config(None).websocket_url,
             "ws://127.0.0.1:8081/ws"
         );
     }
@@ -135,18 +176,18 @@ mod tests {
     fn a_configured_url_stands_before_all() {
         let links = links(Some("wss://chat.example.com/ws"));
         assert_eq!(
-            links.config(&asked("other")).websocket_url,
+            links.config(asked("other").as_ref()).websocket_url,
             "wss://chat.example.com/ws"
         );
         assert_eq!(
-            links.websocket_origin(&asked("other")),
+            links.websocket_origin(asked("other").as_ref()),
             "wss://chat.example.com"
         );
         let nowhere = ClientLinks {
             link: ClientLink::default(),
             public_ws_url: None,
         };
-        assert_eq!(nowhere.config(&asked("x")).websocket_url, "");
-        assert_eq!(nowhere.websocket_origin(&asked("x")), "");
+        assert_eq!(nowhere.config(asked("x").as_ref()).websocket_url, "");
+        assert_eq!(nowhere.websocket_origin(asked("x").as_ref()), "");
     }
 }

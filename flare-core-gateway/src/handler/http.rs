@@ -24,7 +24,7 @@ use super::{
     admission::Admission,
     body::Bodies,
     calls::Calls,
-    client_link::ClientLinks,
+    client_link::{AskedHost, ClientLinks},
     grpc::unknown_service,
     observe::{REQUEST_ID, TRACE_ID, ids_of, is_grpc},
 };
@@ -166,7 +166,7 @@ impl Http {
     }
 
     fn client_config(&self, request: &Request) -> Response {
-        match serde_json::to_vec(&self.links.config(request.headers())) {
+        match serde_json::to_vec(&self.links.config(AskedHost::of(request).as_ref())) {
             Ok(json) => answer::json_answer(StatusCode::OK, json),
             Err(error) => answer::refusal(Refusal::internal(error)),
         }
@@ -185,7 +185,7 @@ impl Http {
             request.method(),
             path,
             headers,
-            &self.links.websocket_origin(headers),
+            &self.links.websocket_origin(AskedHost::of(request).as_ref()),
         )
     }
 }

@@ -1,19 +1,28 @@
 //! The listener's loop: HTTP/1.1 and HTTP/2 on one port, so gRPC and the page, too.
 
-use std::{io::Cursor, sync::Arc, time::Duration};
+use std::{io::Cursor, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use flare_server_core::shutdown::Shutdown;
+use flare_core::transport::websocket::refuse;
+use flare_server_core::{
+    seats::{NoSeat, Seat, Seats},
+    shutdown::Shutdown,
+    tls::Acceptor,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::{sleep, timeout},
 };
+use tokio_util::task::TaskTracker;
+
+use super::activity::Activity;
 
 /// A client that has not sent its headers by then is let go.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,14 +34,69 @@ const MAX_STREAMS: u32 = 256;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// After an accept that failed for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Refusals that are being written; beyond, connections are just dropped.
+const REFUSALS: usize = 64;
+/// A refusal is written within this.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// How connections come in, and how long they stay.
+pub struct Door {
+    /// Begins TLS where there is a certificate.
+    pub acceptor: Acceptor,
+    /// Connections at once; further ones wait in the system's queue, which has its own limit.
+    pub max_connections: usize,
+    /// Who has them.
+    pub seats: Seats,
+    /// A connection without a request for so long is closed.
+    pub idle: Duration,
+}
 
 /// Serves until the drain, then until every request begun is answered.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    max_connections: usize,
-    shutdown: Shutdown,
-) {
+pub async fn serve(listener: TcpListener, door: Door, router: Router, shutdown: Shutdown) {
+    let served = Arc::new(Served {
+        builder: builder(),
+        router,
+        acceptor: door.acceptor,
+        idle: door.idle,
+        shutdown,
+    });
+    let places = Arc::new(Semaphore::new(door.max_connections));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = served.shutdown.or_drain(async {
+            if places.available_permits() == 0 {
+                metrics::counter!("flare_core_gateway_connection_limit_total").increment(1);
+            }
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        });
+        let (place, stream, peer) = match accepted.await {
+            None | Some((Err(_), _)) => break,
+            Some((Ok(place), Ok((stream, peer)))) => (place, stream, peer),
+            Some((_, Err(error))) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                served.shutdown.or_drain(sleep(ACCEPT_PAUSE)).await;
+                continue;
+            }
+        };
+        match door.seats.take(peer.ip()) {
+            Ok(seat) => {
+                let served = Arc::clone(&served);
+                tasks.spawn(async move {
+                    served.serve(stream, seat).await;
+                    drop(place);
+                });
+            }
+            Err(no_seat) => served.turn_away(stream, no_seat, &refusals, &tasks),
+        }
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -46,78 +110,78 @@ pub async fn serve(
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES as u32);
-    let builder = Arc::new(builder);
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(max_connections));
-    loop {
-        let accepted = shutdown.or_drain(async {
-            if places.available_permits() == 0 {
-                metrics::counter!("flare_core_gateway_connection_limit_total").increment(1);
-            }
-            // Further connections wait in the system's queue, which has its own limit.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        });
-        let (place, stream) = match accepted.await {
-            None => break,
-            Some((Ok(place), Ok((stream, _)))) => (place, stream),
-            Some((Err(_), _)) => break,
-            Some((_, Err(error))) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                if shutdown
-                    .or_drain(tokio::time::sleep(ACCEPT_PAUSE))
-                    .await
-                    .is_none()
-                {
-                    break;
-                }
-                continue;
-            }
-        };
-        let connection = Connection {
-            builder: Arc::clone(&builder),
-            router: router.clone(),
-            watcher: graceful.watcher(),
-            shutdown: shutdown.clone(),
-        };
-        tokio::spawn(async move {
-            metrics::gauge!("flare_core_gateway_connections").increment(1);
-            connection.serve(stream).await;
-            metrics::gauge!("flare_core_gateway_connections").decrement(1);
-            drop(place);
-        });
-    }
-    drop(listener);
-    graceful.shutdown().await;
+    builder
 }
 
-struct Connection {
-    builder: Arc<Builder<TokioExecutor>>,
+/// What all connections share.
+struct Served {
+    builder: Builder<TokioExecutor>,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
+    acceptor: Acceptor,
+    idle: Duration,
     shutdown: Shutdown,
 }
 
-impl Connection {
-    async fn serve(self, stream: TcpStream) {
+impl Served {
+    async fn serve(&self, stream: TcpStream, _seat: Seat) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
-        let (mut reader, writer) = stream.into_split();
-        let first = tokio::time::timeout(HEADER_TIMEOUT, first_bytes(&mut reader));
-        let first = match self.shutdown.or_drain(first).await {
-            Some(Ok(Ok(first))) if !first.is_empty() => first,
+        let beginning = timeout(HEADER_TIMEOUT, async {
+            let mut stream = self.acceptor.accept(stream).await?;
+            let first = first_bytes(&mut stream).await?;
+            std::io::Result::Ok((stream, first))
+        });
+        let (stream, first) = match self.shutdown.or_drain(beginning).await {
+            Some(Ok(Ok((stream, first)))) if !first.is_empty() => (stream, first),
             _ => return,
         };
+        let (reader, writer) = tokio::io::split(stream);
         let stream = tokio::io::join(Cursor::new(first).chain(reader), writer);
-        let service = TowerToHyperService::new(self.router);
-        let serving = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        if let Err(error) = self.watcher.watch(serving).await {
+        let activity = Activity::begin();
+        let service = TowerToHyperService::new(activity.observe(self.router.clone()));
+        let serving = self.builder.serve_connection(TokioIo::new(stream), service);
+        let mut serving = pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            // What was begun is answered.
+            () = self.until_unwanted(&activity) => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
+    }
+
+    async fn until_unwanted(&self, activity: &Activity) {
+        tokio::select! {
+            () = self.shutdown.draining() => {}
+            () = activity.idle(self.idle) => {
+                metrics::counter!("flare_core_gateway_idle_connections_closed_total").increment(1);
+            }
+        }
+    }
+
+    /// One that expects TLS is not answered: the handshake would cost us more than the connection costs its client.
+    fn turn_away(
+        &self,
+        mut stream: TcpStream,
+        no_seat: NoSeat,
+        refusals: &Arc<Semaphore>,
+        tasks: &TaskTracker,
+    ) {
+        metrics::counter!("flare_core_gateway_connections_refused_total").increment(1);
+        let permit = Arc::clone(refusals).try_acquire_owned();
+        let (Ok(permit), false) = (permit, self.acceptor.is_encrypted()) else {
+            return;
+        };
+        tasks.spawn(async move {
+            // Whether it was read is the client's affair.
+            let _ = timeout(REFUSAL, refuse(&mut stream, 429, &no_seat.to_string())).await;
+            drop(permit);
+        });
     }
 }
 

@@ -108,6 +108,7 @@ impl Running {
             adapters: Box::new(NoAdapters),
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
+            peer_tls: None,
             endpoint: None,
             shutdown: Shutdown::new(),
             spans: Spans::default(),
@@ -118,9 +119,10 @@ impl Running {
         let validator: Arc<dyn TokenValidator> = Arc::clone(&jwt) as Arc<dyn TokenValidator>;
         let link = ClientLink {
             access_gateway: "127.0.0.1:9".parse().ok(),
+            encrypted: false,
             development_sign_in: true,
         };
-        let parts = build(&config, &platform, validator, &identity.tenants, link)
+        let parts = build(&config, &platform, validator, &identity.tenants, link, None)
             .await
             .expect("it builds");
         let inner = Inner::default();

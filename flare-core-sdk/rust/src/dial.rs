@@ -6,11 +6,11 @@ use flare_core::{
     codec::{self, ClientFrame, Codec, ServerFrame},
     transport::{
         Incoming, TransportExt, close_reason,
-        websocket::{self, ConnectError, ConnectOptions, WebSocket},
+        websocket::{self, ClientStream, ConnectError, ConnectOptions, WebSocket},
     },
 };
 use flare_proto::client::{Connect, Connected};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     core::{CONNECT_ID, millis},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A connection that the server has let in.
-pub(crate) type Dialed = (WebSocket<TcpStream>, Connected);
+pub(crate) type Dialed = (WebSocket<ClientStream>, Connected);
 
 /// Why an attempt failed.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Box<Dialed>, DialEr
 pub(crate) fn dial(options: &Options, token: TokenFuture) -> Dialing {
     let to = ConnectOptions {
         url: options.url.clone(),
+        trust: options.trust.clone(),
         codec: options.codec,
         origin: options.origin.clone(),
         max_frame_bytes: options.max_frame_bytes,
@@ -101,7 +102,7 @@ async fn attempt(
 }
 
 async fn first_frame(
-    socket: &mut WebSocket<TcpStream>,
+    socket: &mut WebSocket<ClientStream>,
     codec: Codec,
     max_frame_bytes: usize,
 ) -> Result<ServerFrame, DialError> {

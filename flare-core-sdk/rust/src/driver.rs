@@ -4,12 +4,14 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use flare_core::{
     codec,
-    transport::{Incoming, Transport as _, TransportExt, Turn, websocket::WebSocket},
+    transport::{
+        Incoming, Transport as _, TransportExt, Turn,
+        websocket::{ClientStream, WebSocket},
+    },
 };
 use flare_proto::client::ClientSignal;
 use futures::FutureExt;
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
@@ -80,7 +82,7 @@ enum Link {
     /// Until this moment.
     Pausing(Instant),
     Dialing(Dialing),
-    Up(Box<WebSocket<TcpStream>>),
+    Up(Box<WebSocket<ClientStream>>),
     Ended,
 }
 

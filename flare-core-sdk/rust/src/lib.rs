@@ -29,7 +29,10 @@ pub use cursors::{Cursor, Cursors};
 pub use draft::{Draft, Sent, Target};
 pub use error::{CallError, Refusal, SendError};
 pub use event::{ConversationEvent, DisconnectReason, Event, Via};
-pub use flare_core::codec::Codec;
+pub use flare_core::{
+    codec::Codec,
+    transport::websocket::{Trust, TrustError},
+};
 pub use flare_proto as proto;
 pub use methods::Method;
 pub use observer::{Action, Intent, Observer, SyncAnswer};

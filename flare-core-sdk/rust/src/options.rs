@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use flare_core::codec::Codec;
+use flare_core::{codec::Codec, transport::websocket::Trust};
 
 use crate::{
     cursors::Cursors,
@@ -22,8 +22,10 @@ pub enum FirstSight {
 /// How a client connects and what it keeps. [`Options::new`] has what most clients want.
 #[derive(Clone)]
 pub struct Options {
-    /// "ws://host:port/ws".
+    /// "wss://host:port/ws", or with ws:// in the clear.
     pub url: String,
+    /// Whose certificates are believed where the URL says wss: the public authorities', or one's own beside them.
+    pub trust: Trust,
     /// The user's token.
     pub token: TokenSource,
     /// Which of the user's devices this is. A second connection of the same device displaces the first.
@@ -69,7 +71,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Connects to `url` ("ws://host:port/ws") with a token (a text, or a provider) as this device.
+    /// Connects to `url` ("wss://host:port/ws") with a token (a text, or a provider) as this device.
     pub fn new(
         url: impl Into<String>,
         token: impl Into<TokenSource>,
@@ -77,6 +79,7 @@ impl Options {
     ) -> Self {
         Self {
             url: url.into(),
+            trust: Trust::public(),
             token: token.into(),
             device_id: device_id.into(),
             platform: "rust".to_owned(),

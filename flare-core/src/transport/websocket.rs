@@ -26,15 +26,17 @@ use super::{Incoming, Transport, TransportError};
 use crate::codec::{Codec, Payload};
 
 pub use self::{
-    client::{ConnectError, ConnectOptions, connect},
+    client::{ClientStream, ConnectError, ConnectOptions, connect},
     origin::OriginRule,
     server::{AcceptError, AcceptOptions, Accepted, accept, refuse},
+    trust::{Trust, TrustError},
 };
 
 mod boundary;
 mod client;
 mod origin;
 mod server;
+mod trust;
 
 /// The only path that is served.
 pub const PATH: &str = "/ws";

@@ -11,14 +11,17 @@ use flare_proto::{
 };
 use flare_server_core::{error::Refusal, telemetry::TraceId};
 use prost::Message;
-use tonic::{Request, metadata::MetadataValue, transport::Endpoint};
+use tonic::{
+    Request,
+    metadata::MetadataValue,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
 
 use crate::{cli, output::say};
 
 /// Asks core-gateway for a message's way, and prints it.
 pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
-    let channel = Endpoint::from_shared(args.api.clone())
-        .with_context(|| format!("--api {:?} is no URL", args.api))?
+    let channel = endpoint(args)?
         .connect()
         .await
         .with_context(|| format!("nobody answers at {}", args.api))?;
@@ -44,6 +47,18 @@ pub async fn run(args: &cli::Explain) -> anyhow::Result<()> {
         print(way)?;
     }
     Ok(())
+}
+
+fn endpoint(args: &cli::Explain) -> anyhow::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(args.api.clone())
+        .with_context(|| format!("--api {:?} is no URL", args.api))?;
+    let mut tls = ClientTlsConfig::new().with_webpki_roots();
+    if let Some(file) = &args.ca {
+        let pem = std::fs::read(file).with_context(|| format!("--ca {}", file.display()))?;
+        tls = tls.ca_certificate(Certificate::from_pem(pem));
+    }
+    // Of no effect where the URL says http.
+    Ok(endpoint.tls_config(tls)?)
 }
 
 fn print(way: ExplainMessageResponse) -> anyhow::Result<()> {

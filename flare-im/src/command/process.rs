@@ -39,6 +39,7 @@ pub fn load(
     }
     let loaded = loader.load()?;
     every_need_is_named(&loaded, roles)?;
+    schemes_fit_tls(&loaded)?;
     Ok(loaded)
 }
 
@@ -63,6 +64,39 @@ fn every_need_is_named(loaded: &Loaded<Config>, roles: &[Role]) -> Result<(), Co
             })
         })
         .collect();
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigMistakes(mistakes))
+    }
+}
+
+/// Where processes speak TLS among themselves they reach each other by https alone, and by http where they do not.
+fn schemes_fit_tls(loaded: &Loaded<Config>) -> Result<(), ConfigMistakes> {
+    const KEY: &str = "registry.services";
+    let wanted = if loaded.config.peer.tls.is_on() {
+        "https://"
+    } else {
+        "http://"
+    };
+    let mut mistakes = Vec::new();
+    for (service, endpoints) in &loaded.config.registry.services {
+        for endpoint in endpoints.iter().filter(|it| !it.starts_with(wanted)) {
+            let key = format!("{KEY}.{service}");
+            mistakes.push(Mistake {
+                origin: loaded.origin(&key).unwrap_or_default(),
+                key,
+                message: format!(
+                    "{endpoint} must begin with {wanted}, as peer.tls {}",
+                    if loaded.config.peer.tls.is_on() {
+                        "is set"
+                    } else {
+                        "is not set"
+                    }
+                ),
+            });
+        }
+    }
     if mistakes.is_empty() {
         Ok(())
     } else {

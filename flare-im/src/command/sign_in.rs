@@ -1,9 +1,13 @@
 //! How `chat`, `send` and `tail` reach a server as a user.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use anyhow::bail;
-use flare_core_sdk::{Options, TokenFuture, TokenProvider, TokenSource};
+use anyhow::{Context, bail};
+use flare_core_sdk::{Options, TokenFuture, TokenProvider, TokenSource, Trust};
 use flare_server_core::identity::DEFAULT_TENANT;
 
 use super::token;
@@ -32,7 +36,18 @@ pub fn options(args: &cli::Client) -> anyhow::Result<Options> {
     };
     let mut options = Options::new(&args.url, source, &args.device);
     options.platform = "terminal".to_owned();
+    options.trust = trust(args.ca.as_deref())?;
     Ok(options)
+}
+
+/// Whose certificates are believed: the public authorities', and that of `--ca`.
+pub fn trust(ca: Option<&Path>) -> anyhow::Result<Trust> {
+    let Some(file) = ca else {
+        return Ok(Trust::public());
+    };
+    let cannot = || format!("--ca {}", file.display());
+    let pem = std::fs::read(file).with_context(cannot)?;
+    Trust::with_authority(&pem).with_context(cannot)
 }
 
 /// Makes tokens with the data folder's key, as long as the command runs.
@@ -83,6 +98,7 @@ mod tests {
     fn client(token: Option<&str>, user: Option<&str>, data: &str) -> cli::Client {
         cli::Client {
             url: "ws://127.0.0.1:1/ws".to_owned(),
+            ca: None,
             token: token.map(str::to_owned),
             user: user.map(str::to_owned),
             device: "terminal".to_owned(),

@@ -127,7 +127,7 @@ async fn make_demo_group(platform: &Platform) -> anyhow::Result<()> {
 }
 
 fn links(data: &Path, addresses: &Addresses) -> anyhow::Result<Vec<Link>> {
-    let Some(page) = addresses.core_gateway else {
+    let Some(page) = addresses.api_url() else {
         return Ok(Vec::new());
     };
     DEMO_USERS
@@ -137,7 +137,7 @@ fn links(data: &Path, addresses: &Addresses) -> anyhow::Result<Vec<Link>> {
             // Behind the hash: a browser sends it to nobody.
             Ok(Link {
                 user,
-                url: format!("http://{page}/#token={token}"),
+                url: format!("{page}/#token={token}"),
             })
         })
         .collect()
@@ -149,22 +149,17 @@ fn welcome(started: &Started<'_>) {
         env!("CARGO_PKG_VERSION"),
         started.data.display()
     );
-    let Addresses {
-        access_gateway,
-        core_gateway,
-        peer,
-        ops,
-    } = started.addresses;
-    if let Some(at) = core_gateway {
-        say!("  page, HTTP, gRPC   http://{at}   (API: http://{at}/api/docs)");
+    let addresses = started.addresses;
+    if let Some(at) = addresses.api_url() {
+        say!("  page, HTTP, gRPC   {at}   (API: {at}/api/docs)");
     }
-    if let Some(at) = access_gateway {
-        say!("  clients            ws://{at}/ws");
+    if let Some(at) = addresses.websocket_url() {
+        say!("  clients            {at}");
     }
-    if let Some(at) = peer {
-        say!("  other processes    http://{at}");
+    if let Some(at) = addresses.peer_endpoint() {
+        say!("  other processes    {at}");
     }
-    if let Some(at) = ops {
+    if let Some(at) = addresses.ops {
         say!("  health, metrics    http://{at}/readyz, /metrics");
     }
     if started.links.is_empty() {

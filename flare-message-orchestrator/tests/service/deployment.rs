@@ -77,6 +77,7 @@ impl Deployment {
             adapters: Box::new(EmbeddedAdapters::new(data, &log, shutdown.clone())),
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
+            peer_tls: None,
             endpoint: None,
             shutdown,
             spans: Default::default(),

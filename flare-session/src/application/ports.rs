@@ -28,7 +28,10 @@ pub enum StoreError {
         /// The limit that was given.
         max: u32,
     },
-    /// The store failed; whether it wrote is not known.
+    /// The store cannot work at the moment: no room, a disk that fails, another who has it. Whether it wrote is not known.
+    #[error("session store: {0}")]
+    Unavailable(String),
+    /// The store holds, or was asked for, what cannot be.
     #[error("session store: {0}")]
     Failed(String),
 }

@@ -1,5 +1,7 @@
 //! How refusals of the domain and failures of ports look to callers.
 
+use std::time::Duration;
+
 use flare_proto::common::ErrorCode;
 use flare_server_core::error::Refusal;
 
@@ -45,11 +47,21 @@ impl From<Rule> for Refusal {
     }
 }
 
+/// A disk without room takes a while.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::TooManyConversations { user, max } => {
                 Rule::TooManyConversations { user, max }.into()
+            }
+            StoreError::Unavailable(cause) => {
+                tracing::error!(cause, "the session store is unavailable");
+                Self::unavailable(
+                    "conversations cannot be looked up or changed just now",
+                    RETRY_AFTER,
+                )
             }
             StoreError::Failed(cause) => Self::internal(cause),
         }

@@ -74,7 +74,38 @@ impl SqliteSession {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(error.to_string())
+        if is_ours(&error) {
+            Self::Failed(error.to_string())
+        } else {
+            Self::Unavailable(error.to_string())
+        }
+    }
+}
+
+/// Whether a mistake of ours, or damage, explains the error: it will come again.
+fn is_ours(error: &sqlx::Error) -> bool {
+    // SQLite's result codes, https://sqlite.org/rescode.html
+    const ERROR: u32 = 1;
+    const CORRUPT: u32 = 11;
+    const CONSTRAINT: u32 = 19;
+    const MISMATCH: u32 = 20;
+    const MISUSE: u32 = 21;
+    const RANGE: u32 = 25;
+    const NOT_A_DATABASE: u32 = 26;
+    match error {
+        sqlx::Error::Database(error) => {
+            // The low byte of an extended code is the code.
+            let code = error.code().and_then(|it| it.parse::<u32>().ok());
+            matches!(
+                code.map(|it| it & 0xff),
+                Some(ERROR | CORRUPT | CONSTRAINT | MISMATCH | MISUSE | RANGE | NOT_A_DATABASE)
+            )
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => false,
+        _ => true,
     }
 }
 
@@ -154,5 +185,30 @@ pub(super) fn history_from_db(history: i64) -> Result<History, StoreError> {
         _ => Err(StoreError::Failed(format!(
             "history {history} in a row is none"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_without_room_is_no_mistake_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteSession::open(&folder.path().join("session.db"), 1)
+            .await
+            .unwrap();
+        sqlx::query("PRAGMA max_page_count = 1")
+            .execute(&store.writer)
+            .await
+            .unwrap();
+        let statement = async |sql: &'static str| {
+            let failed = sqlx::query(sql).execute(&store.writer).await;
+            StoreError::from(failed.unwrap_err())
+        };
+        let full = statement("CREATE TABLE big AS SELECT zeroblob(1000000)").await;
+        assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
+        let wrong = statement("SELECT nothing FROM nowhere").await;
+        assert!(matches!(wrong, StoreError::Failed(_)), "{wrong:?}");
     }
 }

@@ -304,6 +304,7 @@ impl Process {
             adapters: Box::new(Embedded(folder.path().to_owned())),
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
+            peer_tls: None,
             endpoint: None,
             shutdown: Shutdown::new(),
             spans: Default::default(),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     arguments::Arguments,
-    deployment::{Kind, Part},
+    deployment::{Authority, Kind, Part},
     judge::Minimums,
     person::SOON,
     process,
@@ -129,7 +129,7 @@ async fn until_arrived(
 async fn http(scene: &Scene, key: &str, sent: &Sent) -> anyhow::Result<Value> {
     let api = scene.server.api()?;
     let url = format!("{api}/api/v1/admin/messages/{}", sent.message_id);
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = scene.server.http()?;
     let answer = client.get(url).header("x-api-key", key).send().await?;
     Ok(serde_json::from_str(&answer.text().await?)?)
 }
@@ -149,5 +149,8 @@ async fn command(
         "--api-key",
         key,
     ];
-    process::run(&[&words[..], further].concat()).await
+    let authority = scene.server.authority().map(Authority::ca);
+    let ca = authority.as_ref().and_then(|it| it.to_str());
+    let believed: Vec<&str> = ca.into_iter().flat_map(|it| ["--ca", it]).collect();
+    process::run(&[&words[..], &believed, further].concat()).await
 }

@@ -1,29 +1,30 @@
-//! The server is killed again and again, at random moments, or can write no more and ends by itself, while processes of their own write and read; now and then one of these is killed too.
+//! The server is killed again and again, at random moments, or can write no more and ends by itself, while processes of their own write directly and to groups, read, turn pages,
+//! and change who belongs to the groups; now and then one of these is killed too.
 
-use std::{fs::OpenOptions, path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use flare_checker::Counts;
-use flare_proto::message::HistoryVisibility;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::{Instant, sleep_until, timeout},
-};
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     arguments::Arguments,
+    crew::{Crew, Size},
     deployment::Part,
     judge::{self, Minimums},
     process,
     scene::Scene,
-    worker::{self, Address, Answer, Order, Task},
+    worker::Tally,
 };
 
 const SEED: u64 = 0x00f1_a3e5;
-const WRITERS: usize = 3;
-const READERS: usize = 2;
+const SIZE: Size = Size {
+    writers: 3,
+    readers: 2,
+    guests: 2,
+};
 /// Receipts that a writer must get between two kills.
 const BETWEEN: u64 = 5;
 /// With every so manyeth kill the server is not killed: its writes fail.
@@ -32,143 +33,27 @@ const WRITES_FAIL_EVERY: u32 = 4;
 const WRITER_EVERY: u32 = 5;
 /// The histories are judged after every so manyeth kill, and at the end.
 const JUDGED_EVERY: u32 = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A worker process.
-struct Worker {
-    task: Task,
-    child: Child,
-    orders: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+/// What `--json` keeps.
+#[derive(Debug, Serialize)]
+struct Report {
+    cycles: u32,
+    writes_failed: u32,
+    counts: std::collections::BTreeMap<&'static str, u64>,
+    tally: Tally,
+    kept: bool,
 }
 
-impl Worker {
-    fn start(task: Task, folder: &Path) -> anyhow::Result<Self> {
-        let log = folder
-            .join("logs")
-            .join(format!("{}-{}.log", task.user, task.device));
-        let log = OpenOptions::new().create(true).append(true).open(log)?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([worker::WORD, &serde_json::to_string(&task)?])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
-        let orders = child.stdin.take().context("no stdin")?;
-        let answers = BufReader::new(child.stdout.take().context("no stdout")?).lines();
-        Ok(Self {
-            task,
-            child,
-            orders,
-            answers,
-        })
-    }
-
-    /// Killed with signal 9, and started again with the same history.
-    async fn reborn(mut self, folder: &Path) -> anyhow::Result<Self> {
-        self.child.start_kill()?;
-        self.child.wait().await?;
-        let mut task = self.task;
-        task.seed = task.seed.wrapping_add(1_000);
-        Self::start(task, folder)
-    }
-
-    async fn tell(&mut self, order: &Order) -> anyhow::Result<()> {
-        let line = format!("{}\n", serde_json::to_string(order)?);
-        Ok(self.orders.write_all(line.as_bytes()).await?)
-    }
-
-    async fn answer(&mut self) -> anyhow::Result<Answer> {
-        let Task { user, device, .. } = &self.task;
-        let line = timeout(PATIENCE, self.answers.next_line()).await;
-        let line =
-            line.with_context(|| format!("{user}'s {device} is silent for {PATIENCE:?}"))??;
-        let line =
-            line.with_context(|| format!("{user}'s {device} has ended; its log says why"))?;
-        Ok(serde_json::from_str(&line)?)
-    }
-
-    /// Waits until it has made so much more progress.
-    async fn goes_on(&mut self, more: u64) -> anyhow::Result<()> {
-        // What waits in the pipe is of before.
-        let waits = Instant::now() + Duration::from_millis(1);
-        while let Ok(line) = tokio::time::timeout_at(waits, self.answers.next_line()).await {
-            ensure!(
-                line?.is_some(),
-                "{}'s {} has ended; its log says why",
-                self.task.user,
-                self.task.device
-            );
-        }
-        let mut goal = None;
-        loop {
-            match self.answer().await? {
-                Answer::Progress(it) if it >= *goal.get_or_insert(it + more) => return Ok(()),
-                Answer::Progress(_) => {}
-                other => bail!("{other:?} came unasked"),
-            }
-        }
-    }
-
-    /// Skips progress.
-    async fn says(&mut self, is_it: fn(&Answer) -> bool) -> anyhow::Result<()> {
-        loop {
-            match self.answer().await? {
-                it if is_it(&it) => return Ok(()),
-                Answer::Progress(_) => {}
-                other => bail!("{other:?} came unasked"),
-            }
-        }
-    }
-}
-
-/// What is acked is there after each kill, once and in order; so says the checker time and again, and of all histories and the data folder at the end.
+/// What is acked is there after each kill, once and in order, and nobody reads what is not his; so says the checker time and again, and of all histories and the data folder at the end.
 pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow::Result<()> {
     let mut rng = StdRng::seed_from_u64(SEED);
     let root = scene.arrives("root", "console").await?;
-    let users: Vec<String> = (0..WRITERS)
-        .map(|it| format!("writer-{it}"))
-        .chain((0..READERS).map(|it| format!("reader-{it}")))
-        .collect();
-    let members: Vec<&str> = users.iter().map(String::as_str).collect();
-    let group = root
-        .create_group("Kill loop", &members, HistoryVisibility::All)
-        .await?;
-    let folder = scene.folder().to_owned();
-    let mut workers = Vec::new();
-    for (number, user) in users.iter().enumerate() {
-        let targets = if number < WRITERS {
-            vec![
-                Address::Conversation(group.clone()),
-                Address::User(format!("reader-{}", number % READERS)),
-            ]
-        } else {
-            Vec::new()
-        };
-        let history = scene
-            .histories_folder()
-            .join(format!("worker-{user}.jsonl"));
-        scene.add_history(history.clone());
-        let task = Task {
-            url: scene.server.url()?,
-            token: scene.server.token(user, None).await?,
-            user: user.clone(),
-            device: "process".to_owned(),
-            history,
-            targets,
-            seed: rng.random(),
-        };
-        workers.push(Worker::start(task, &folder)?);
-    }
+    let mut crew = Crew::start(&scene, &root, SIZE, &mut rng).await?;
 
     for cycle in 1..=arguments.cycles {
-        for writer in &mut workers[..WRITERS] {
-            writer
-                .goes_on(BETWEEN)
-                .await
-                .with_context(|| format!("before kill {cycle}"))?;
-        }
+        crew.goes_on(BETWEEN)
+            .await
+            .with_context(|| format!("before kill {cycle}"))?;
         // A moment that has nothing to do with what the server is at.
         sleep_until(Instant::now() + Duration::from_micros(rng.random_range(0..400_000))).await;
         let ended = if cycle % WRITES_FAIL_EVERY == 0 {
@@ -178,11 +63,7 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         };
         ended.with_context(|| format!("kill {cycle}"))?;
         if cycle % WRITER_EVERY == 0 {
-            let at = rng.random_range(0..WRITERS);
-            let reborn = workers.swap_remove(at).reborn(&folder).await?;
-            workers.push(reborn);
-            let last = workers.len() - 1;
-            workers.swap(at, last);
+            crew.kills_a_writer(&mut rng).await?;
         }
         // A judgement takes as long as the histories are.
         if cycle % JUDGED_EVERY == 0 {
@@ -192,40 +73,41 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         }
     }
 
-    for worker in &mut workers {
-        worker.tell(&Order::Settle).await?;
-    }
-    for worker in &mut workers {
-        worker.says(|it| matches!(it, Answer::Settled)).await?;
-    }
-    for worker in &mut workers {
-        let own = scene
-            .heads(std::slice::from_ref(&worker.task.history))
-            .await?;
-        worker.tell(&Order::Finish(own)).await?;
-        worker.says(|it| matches!(it, Answer::Done)).await?;
-        ensure!(worker.child.wait().await?.success(), "a worker failed");
-    }
+    let tally = crew.ends(&scene).await?;
+    demand(&tally, arguments.cycles.into())?;
     let cycles = u64::from(arguments.cycles);
+    let (writers, readers) = (SIZE.writers as u64, SIZE.readers as u64);
     let minimums = Minimums {
-        acks: cycles * WRITERS as u64 * BETWEEN,
-        refusals: 0,
-        retries: cycles,
+        acks: cycles * writers * BETWEEN,
+        // Guests outside of their groups.
+        refusals: cycles / 5,
+        // Commands that a kill left without an answer: a matter of chance, too.
+        retries: cycles / 10,
         // Acks that a kill took: a matter of chance, 14 in 200 kills.
         duplicates: cycles / 50,
-        deliveries: cycles * WRITERS as u64 * BETWEEN,
+        deliveries: cycles * writers * BETWEEN,
         syncs: cycles,
         restarts: cycles,
         beside: Counts {
-            clients: 7,
-            conversations: 4,
+            clients: 3 + SIZE.writers as u64 + readers + SIZE.guests as u64,
+            conversations: 2 + writers,
             disconnections: cycles * 3,
-            ends: 1 + WRITERS as u64 * 2 + READERS as u64 * 2,
+            joins: cycles / 4,
+            removals: cycles / 4,
+            // Who is out at the end claims nothing.
+            ends: 2 + 2 + writers * 3 + readers * 2 + writers,
             ..Counts::default()
         },
     };
     let (data, histories) = (scene.server.data(), scene.histories());
-    scene.ends(vec![root], minimums).await?;
+    let counts = scene.ends_with(vec![root], minimums).await?;
+    arguments.report(&Report {
+        cycles: arguments.cycles,
+        writes_failed: arguments.cycles / WRITES_FAIL_EVERY,
+        counts: counts.named().into_iter().collect(),
+        tally,
+        kept: true,
+    })?;
 
     // The same question to the stopped server's files.
     let mut words = vec![
@@ -243,6 +125,27 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
         report.get("kept") == Some(&serde_json::Value::Bool(true)),
         "flare verify says {report}"
     );
+    Ok(())
+}
+
+/// Each kind of load has been there.
+fn demand(tally: &Tally, cycles: u64) -> anyhow::Result<()> {
+    let least = [
+        ("read positions moved", tally.marks, cycles / 2),
+        ("pages turned", tally.pages, cycles / 2),
+        ("members taken in", tally.taken_in, cycles / 5),
+        ("members removed", tally.removed, cycles / 5),
+        ("members who left", tally.left, cycles / 25),
+        ("roles changed", tally.roles, cycles / 5),
+        ("refused outside", tally.kept_out, cycles / 5),
+        ("calls without an answer", tally.unknown, cycles / 25),
+    ];
+    for (what, seen, wanted) in least {
+        ensure!(
+            seen >= wanted,
+            "{what}: {seen} of at least {wanted}; {tally:?}"
+        );
+    }
     Ok(())
 }
 

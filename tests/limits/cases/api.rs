@@ -12,16 +12,19 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tonic::transport::Endpoint;
 
 use super::metric::{API, API_RATES};
 use crate::{
     answer::Answer,
-    case::Case,
+    case::{Case, Series},
     ground::{Ground, Shape},
     http::Proof,
     until::until,
 };
 
+const IDLE_CLOSED: &str = "flare_core_gateway_idle_connections_closed_total";
+const CLIENT_CONFIG: &[u8] = b"GET /api/v1/client-config HTTP/1.1\r\nhost: flare\r\n\r\n";
 /// For so long nothing comes to one who waits to be let in.
 const A_WHILE: Duration = Duration::from_millis(300);
 /// What has not come by then will not come.
@@ -34,6 +37,14 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("Connections at once", |it| Box::pin(second_connection(it)))
             .set(&["core_gateway.max_connections=1"])
             .seen("flare_core_gateway_connection_limit_total", ""),
+        Case::new("Connections at once from one address", |it| {
+            Box::pin(second_of_address(it))
+        })
+        .set(&["core_gateway.max_connections_per_ip=1"])
+        .seen("flare_core_gateway_connections_refused_total", ""),
+        Case::new("Time without a request", |it| Box::pin(idle(it)))
+            .set(&["core_gateway.idle_ms=200"])
+            .seen(IDLE_CLOSED, ""),
         Case::new("Bytes of a request", |it| Box::pin(long_request(it)))
             .set(&["core_gateway.max_body_bytes=65536"])
             .seen(API, "413"),
@@ -102,6 +113,40 @@ async fn second_connection(ground: &Ground) -> anyhow::Result<()> {
     drop(first);
     timeout(SOON, second.read_exact(&mut answer)).await??;
     ensure!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    Ok(())
+}
+
+async fn second_of_address(ground: &Ground) -> anyhow::Result<()> {
+    let address = ground.api()?;
+    let mut first = TcpStream::connect(address).await?;
+    first.write_all(CLIENT_CONFIG).await?;
+    let mut answer = [0; 12];
+    timeout(SOON, first.read_exact(&mut answer)).await??;
+    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    let mut second = TcpStream::connect(address).await?;
+    let mut answer = String::new();
+    timeout(SOON, second.read_to_string(&mut answer)).await??;
+    ensure!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    Ok(())
+}
+
+/// Also one that speaks HTTP/2 and answers whatever it is asked but for a request.
+async fn idle(ground: &Ground) -> anyhow::Result<()> {
+    let address = ground.api()?;
+    let mut first = TcpStream::connect(address).await?;
+    first.write_all(CLIENT_CONFIG).await?;
+    let mut answer = String::new();
+    timeout(SOON, first.read_to_string(&mut answer)).await??;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let channel = Endpoint::from_shared(format!("http://{address}"))?
+        .http2_keep_alive_interval(Duration::from_millis(20))
+        .keep_alive_while_idle(true);
+    let _held = channel.connect().await?;
+    let closed = until("the second is closed", async || {
+        let closed = ground.metric(&Series::new(IDLE_CLOSED, "", "")).await?;
+        Ok((closed >= 2.0).then_some(closed))
+    });
+    closed.await?;
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 use std::io;
 
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
@@ -11,14 +13,21 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Boundary, WebSocket, config};
+use tokio_util::either::Either;
+
+use super::{Boundary, Trust, WebSocket, config};
 use crate::codec::Codec;
 
+/// A connection to a server, encrypted or not.
+pub type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// Where a client connects, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// "ws://host:port/ws".
+    /// "wss://host:port/ws", or with ws:// in the clear.
     pub url: String,
+    /// Whose certificates are believed where the URL says wss.
+    pub trust: Trust,
     /// How frames are to be written.
     pub codec: Codec,
     /// Sent as a browser would, if given.
@@ -30,7 +39,7 @@ pub struct ConnectOptions {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not a ws URL with a host.
+    /// Not a ws or wss URL with a host.
     #[error("{url:?} is no address of a client link: {reason}")]
     Url {
         /// What was given.
@@ -38,7 +47,7 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nobody there, or the connection broke in the handshake.
+    /// Nobody there, a certificate that is not believed, or the connection broke in the handshake.
     #[error("no connection to {url}: {source}")]
     Io {
         /// The address.
@@ -70,7 +79,7 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub async fn connect(options: &ConnectOptions) -> Result<WebSocket<TcpStream>, ConnectError> {
+pub async fn connect(options: &ConnectOptions) -> Result<WebSocket<ClientStream>, ConnectError> {
     let url = &options.url;
     let bad_url = |reason: String| ConnectError::Url {
         url: url.clone(),
@@ -80,7 +89,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<WebSocket<TcpStream>, C
         .as_str()
         .into_client_request()
         .map_err(|error| bad_url(error.to_string()))?;
-    let (host, port) = address(request.uri()).map_err(|reason| bad_url(reason.to_owned()))?;
+    let (host, port, encrypted) =
+        address(request.uri()).map_err(|reason| bad_url(reason.to_owned()))?;
     let headers = request.headers_mut();
     headers.insert(
         header::SEC_WEBSOCKET_PROTOCOL,
@@ -98,6 +108,15 @@ pub async fn connect(options: &ConnectOptions) -> Result<WebSocket<TcpStream>, C
         .await
         .map_err(broken)?;
     stream.set_nodelay(true).map_err(broken)?;
+    let stream = if encrypted {
+        let name =
+            ServerName::try_from(host.clone()).map_err(|error| bad_url(error.to_string()))?;
+        let connector = TlsConnector::from(options.trust.client_config());
+        let stream = connector.connect(name, stream).await.map_err(broken)?;
+        Either::Right(Box::new(stream))
+    } else {
+        Either::Left(stream)
+    };
     let config = config(options.max_frame_bytes);
     let (inner, _) = client_async_with_config(request, Boundary::new(stream, &[]), Some(config))
         .await
@@ -105,16 +124,19 @@ pub async fn connect(options: &ConnectOptions) -> Result<WebSocket<TcpStream>, C
     Ok(WebSocket::new(inner, Role::Client, options.codec))
 }
 
-fn address(uri: &Uri) -> Result<(String, u16), &'static str> {
-    if uri.scheme_str() != Some("ws") {
-        return Err("the scheme is ws");
-    }
+/// Host, port, and whether the connection is encrypted.
+fn address(uri: &Uri) -> Result<(String, u16, bool), &'static str> {
+    let (encrypted, usual_port) = match uri.scheme_str() {
+        Some("ws") => (false, 80),
+        Some("wss") => (true, 443),
+        _ => return Err("the scheme is ws or wss"),
+    };
     let host = uri.host().ok_or("a host is needed")?;
     let host = host
         .trim_start_matches('[')
         .trim_end_matches(']')
         .to_owned();
-    Ok((host, uri.port_u16().unwrap_or(80)))
+    Ok((host, uri.port_u16().unwrap_or(usual_port), encrypted))
 }
 
 fn refused(url: &str, error: tungstenite::Error) -> ConnectError {

@@ -30,7 +30,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use ulid::Ulid;
 
-use super::link::{Link, Tokens};
+use super::link::{Link, Server, Tokens};
 use crate::{cli::BenchServer, command::progress, output::say};
 
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -100,6 +100,7 @@ struct Done {
 pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> {
     rlimit::increase_nofile_limit(u64::from(load.pairs) * 2 + 1_000)?;
     let tokens = Tokens::open(&server.data)?;
+    let at = Server::of(server)?;
     // Users of their own: the checker sees conversations from their first message.
     let run_id = IdSource::from_os()
         .ulid(SystemClock.now_ms())
@@ -121,8 +122,8 @@ pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> 
             format!("bench-{run_id}-w{pair}"),
             format!("bench-{run_id}-r{pair}"),
         );
-        let out = Link::open(&server.url, tokens.mint(&writer)?, "bench").await?;
-        let into = Link::open(&server.url, tokens.mint(&reader)?, "bench").await?;
+        let out = Link::open(&at, tokens.mint(&writer)?, "bench").await?;
+        let into = Link::open(&at, tokens.mint(&reader)?, "bench").await?;
         let (sent, expected) = tokio::sync::oneshot::channel();
         receivers.spawn(receive(
             into,

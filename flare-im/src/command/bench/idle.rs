@@ -6,7 +6,7 @@ use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use super::link::{Link, Tokens};
+use super::link::{Link, Server, Tokens};
 use crate::{cli::BenchServer, command::progress, output::say};
 
 /// Connects at once.
@@ -37,16 +37,16 @@ pub(super) async fn run(
         "{count} connections need {needed} open files, the hard limit is {open_files}"
     );
     let tokens = Tokens::open(&server.data)?;
+    let at = Server::of(server)?;
     let before = pid.map(resident_bytes).transpose()?;
     let connecting = progress::counted("connecting", count.into())?;
     let links: Vec<Link> = stream::iter(0..count)
         .map(|number| {
-            let (tokens, connecting) = (&tokens, &connecting);
+            let (tokens, at, connecting) = (&tokens, &at, &connecting);
             async move {
                 // Ten devices a user at most.
                 let token = tokens.mint(&format!("bench-idle-{}", number / 10))?;
-                let link =
-                    Link::open(&server.url, token, &format!("device-{}", number % 10)).await?;
+                let link = Link::open(at, token, &format!("device-{}", number % 10)).await?;
                 connecting.inc(1);
                 anyhow::Ok(link)
             }

@@ -7,7 +7,7 @@ use flare_core::{
     codec::{ClientFrame, Codec, ServerFrame, decode_server, encode_client},
     transport::{
         Incoming, Transport, TransportExt,
-        websocket::{ConnectOptions, WebSocket, connect},
+        websocket::{ClientStream, ConnectOptions, Trust, WebSocket, connect},
     },
 };
 use flare_proto::client::{Connect, Connected};
@@ -16,7 +16,8 @@ use flare_server_core::{
     identity::{IdentityConfig, LocalJwt},
 };
 use futures::FutureExt;
-use tokio::net::TcpStream;
+
+use crate::{cli, command::sign_in::trust};
 
 /// The largest frame that a server sends.
 const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -46,22 +47,39 @@ impl Tokens {
     }
 }
 
+/// Which server, and whose word for it counts.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) trust: Trust,
+}
+
+impl Server {
+    pub(super) fn of(args: &cli::BenchServer) -> anyhow::Result<Self> {
+        Ok(Self {
+            url: args.url.clone(),
+            trust: trust(args.ca.as_deref())?,
+        })
+    }
+}
+
 /// A connection that has been accepted.
 pub(super) struct Link {
-    pub(super) socket: WebSocket<TcpStream>,
+    pub(super) socket: WebSocket<ClientStream>,
     pub(super) connected: Connected,
 }
 
 impl Link {
-    pub(super) async fn open(url: &str, token: String, device: &str) -> anyhow::Result<Self> {
-        tokio::time::timeout(CONNECT_DEADLINE, Self::connect(url, token, device))
+    pub(super) async fn open(to: &Server, token: String, device: &str) -> anyhow::Result<Self> {
+        tokio::time::timeout(CONNECT_DEADLINE, Self::connect(to, token, device))
             .await
             .with_context(|| format!("no answer to Connect within {CONNECT_DEADLINE:?}"))?
     }
 
-    async fn connect(url: &str, token: String, device: &str) -> anyhow::Result<Self> {
+    async fn connect(to: &Server, token: String, device: &str) -> anyhow::Result<Self> {
         let options = ConnectOptions {
-            url: url.to_owned(),
+            url: to.url.clone(),
+            trust: to.trust.clone(),
             codec: Codec::Proto,
             origin: None,
             max_frame_bytes: MAX_FRAME_BYTES,

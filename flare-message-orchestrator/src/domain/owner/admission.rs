@@ -8,7 +8,7 @@ use flare_storage_model::{MAX_RECORD_BYTES, minted_ms, record::GROUP_OVERHEAD_BY
 
 use super::{Output, Owner, claim::Phase};
 use crate::domain::{
-    command::{Command, Origin},
+    command::{ActorKind, Command, Origin},
     lines::{LineKey, check_minted},
     rules,
 };
@@ -34,9 +34,13 @@ impl Owner {
     }
 
     /// Whether the sender is known to take part in the conversation. Who writes for the first time is not known yet: the session will be asked.
+    /// A service takes no part: it decides who does.
     pub fn takes_part(&self, command: &Command) -> bool {
         if command.participants.is_some() {
             return true;
+        }
+        if command.actor.kind == ActorKind::Service {
+            return false;
         }
         let Some(head) = self.memory.head(&command.conversation) else {
             return false;

@@ -144,7 +144,7 @@ fn streams(
     services: Vec<&'static str>,
 ) -> (Arc<GrpcGateways>, Shutdown) {
     let shutdown = Shutdown::new();
-    let channels = Channels::new(registry, None, shutdown.clone());
+    let channels = Channels::new(registry, None, None, shutdown.clone());
     channels.serve_local(routes, services, None);
     let deadline = Duration::from_millis(50);
     let gateways = GrpcGateways::new(channels, shutdown.clone(), 1, deadline);

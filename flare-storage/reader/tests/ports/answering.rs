@@ -83,7 +83,7 @@ where
     A: Message + Default + 'static,
 {
     let registry = Arc::new(StaticRegistry::default());
-    let channels = Channels::new(registry, None, Shutdown::new());
+    let channels = Channels::new(registry, None, None, Shutdown::new());
     let service = Answering::<N, Q, A> {
         answer: Arc::new(answer),
         of: PhantomData,

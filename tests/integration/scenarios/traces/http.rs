@@ -5,13 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use flare_checker::Target;
 use flare_proto::client::SendAck;
-use reqwest::{Client, RequestBuilder};
+use futures::{StreamExt, future::ready, stream};
+use reqwest::{Body, Client, RequestBuilder, header::CONTENT_TYPE};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     raw,
@@ -44,7 +41,7 @@ impl Api {
         Ok(Self {
             base: scene.server.api()?,
             token: scene.server.token(user, None).await?,
-            client: Client::new(),
+            client: scene.server.http()?,
             recorder: scene.recorder(user, "http")?,
         })
     }
@@ -119,36 +116,31 @@ impl Api {
         Ok(())
     }
 
-    /// Likewise to `send`, but keeps the server waiting for the second half of the request. Gives the answer as it came.
+    /// Likewise to `send`, but keeps the server waiting for the second half of the request.
     pub(crate) async fn send_slowly(
         &self,
         conversation: &str,
         text: &str,
         trace: &str,
-    ) -> anyhow::Result<String> {
-        let host = self.base.trim_start_matches("http://");
-        let body = self.intends(conversation, text, trace).to_string();
-        let head = format!(
-            "POST /api/v1/messages HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ntraceparent: {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            self.token,
-            traceparent(trace),
-            body.len()
-        );
-        let (first, second) = body.split_at(body.len() / 2);
-        let mut stream = TcpStream::connect(host).await?;
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(first.as_bytes()).await?;
-        let mut answer = String::new();
-        let too_early = timeout(DAWDLES, stream.read_to_string(&mut answer)).await;
+    ) -> anyhow::Result<Answer> {
+        let mut first = self.intends(conversation, text, trace).to_string();
+        let second = first.split_off(first.len() / 2);
+        let begun = Instant::now();
+        let later = async move {
+            sleep_until(begun + DAWDLES).await;
+            std::io::Result::Ok(second)
+        };
+        let halves = stream::once(ready(Ok(first))).chain(stream::once(later));
+        let request = self.client.post(format!("{}/api/v1/messages", self.base));
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::wrap_stream(halves));
+        let (answer, body) = self.ask(request, trace).await?;
         ensure!(
-            too_early.is_err(),
-            "answered half a request: {too_early:?} {answer}"
+            begun.elapsed() >= DAWDLES,
+            "answered half a request: {body}"
         );
-        stream.write_all(second.as_bytes()).await?;
-        stream.read_to_string(&mut answer).await?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
-        self.acked(trace, body.context("no body")?)?;
+        self.acked(trace, &body)?;
         Ok(answer)
     }
 }

@@ -215,6 +215,9 @@ fn only_who_is_known_to_take_part_counts_for_the_conversation() {
         "what is known of her is older than the last member event"
     );
 
+    let by_service = change("general", EventKind::MembersAdded, "alice comes");
+    assert!(!world.owner.takes_part(&by_service), "it decides who does");
+
     let named = send("alice", "bob", "1");
     assert!(world.owner.takes_part(&named));
     let place = named.conversation.conversation.to_string();
