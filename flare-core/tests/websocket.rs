@@ -255,7 +255,7 @@ async fn a_page_of_a_listed_origin_connects_and_the_client_is_told_of_a_refusal(
 #[tokio::test]
 async fn an_address_that_is_none_is_refused() {
     for url in [
-        "wss://localhost/ws",
+        "https://localhost/ws",
         "http://localhost/ws",
         "nothing",
         "ws://",

@@ -9,6 +9,7 @@ use flare_server_core::{
     embedded::EmbeddedLogConfig,
     identity::IdentityConfig,
     telemetry::TelemetryConfig,
+    tls::TlsConfig,
 };
 use flare_session::config::SessionConfig;
 use flare_signaling_online::OnlineConfig;
@@ -38,9 +39,10 @@ A key that is not known is a mistake, and so is a value out of its range; a star
 ";
 
 /// The sections of [`Config`], each with its introduction.
-fn sections() -> [(&'static str, String); 14] {
+fn sections() -> [(&'static str, String); 15] {
     [
         ("process", ProcessConfig::introduction()),
+        ("tls", TlsConfig::introduction()),
         ("peer", PeerConfig::introduction()),
         ("registry", RegistryConfig::introduction()),
         ("log", EmbeddedLogConfig::introduction()),

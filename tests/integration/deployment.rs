@@ -15,7 +15,10 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::process::{self, Addresses, Process};
+use crate::{
+    process::{self, Addresses, Process},
+    tunnel,
+};
 
 /// How a deployment is cut into processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,16 +195,15 @@ impl Deployment {
         trust(self.authority.as_ref().map(Authority::ca).as_deref())
     }
 
-    /// An HTTP client that believes it.
-    pub(crate) fn http(&self) -> anyhow::Result<reqwest::Client> {
-        let mut client = reqwest::Client::builder().no_proxy();
-        // Whoever is first; the others find it done.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        if let Some(authority) = &self.authority {
-            let certificate = reqwest::Certificate::from_pem(&authority.pem()?)?;
-            client = client.tls_certs_only([certificate]);
+    /// Where an HTTP client reaches [`Self::api`] that does not speak TLS.
+    pub(crate) async fn plain_api(&self) -> anyhow::Result<String> {
+        match &self.authority {
+            None => self.api(),
+            Some(authority) => {
+                let api = self.outside().core_gateway.context("no core gateway")?;
+                Ok(format!("http://{}", tunnel::open(authority, api).await?))
+            }
         }
-        Ok(client.build()?)
     }
 
     /// A metric of the part that clients connect to, summed over all series whose name and labels contain every one of `words`; 0 if there is none.

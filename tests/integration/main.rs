@@ -13,6 +13,7 @@ mod raw;
 mod recorder;
 mod scenarios;
 mod scene;
+mod tunnel;
 mod view;
 mod worker;
 

@@ -39,9 +39,9 @@ pub(crate) struct Answer {
 impl Api {
     pub(crate) async fn new(scene: &Scene, user: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            base: scene.server.api()?,
+            base: scene.server.plain_api().await?,
             token: scene.server.token(user, None).await?,
-            client: scene.server.http()?,
+            client: Client::builder().no_proxy().build()?,
             recorder: scene.recorder(user, "http")?,
         })
     }
