@@ -1,9 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+mod evidence;
 mod tidy;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// The repository's own tools.
@@ -25,6 +30,11 @@ enum Command {
         #[arg(long, value_name = "RULE", value_parser = tidy::rule_names())]
         rule: Vec<String>,
     },
+    /// Make the figures of doc/reliability.md: every attack on the promises, in about an hour
+    ///
+    /// Each step keeps what it has found under target/evidence: a run that was interrupted goes on where it was, as long as the commit
+    /// is the same. Ends with a verdict, and with status 1 if a promise was broken.
+    Evidence(evidence::Arguments),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -34,5 +44,13 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Tidy { rule }) => tidy::run(&rule),
+        Some(Command::Evidence(arguments)) => evidence::run(&arguments),
     }
+}
+
+/// The repository's folder.
+fn root() -> anyhow::Result<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = own.parent().context("the folder of xtask has no parent")?;
+    Ok(root.to_owned())
 }

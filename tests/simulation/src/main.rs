@@ -1,9 +1,10 @@
 //! `simulate`: lives of the owner by seeds.
 
-use std::process::ExitCode;
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use flare_simulation::{Campaign, Life};
+use serde_json::{Map, Value, json};
 
 /// Lives of the partition's owner by seeds, with everything that can go wrong, judged by the history checker.
 #[derive(Parser)]
@@ -24,6 +25,9 @@ struct Arguments {
     /// How many live at once.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Keep what bit how often in this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    json: Option<PathBuf>,
     /// Print what happens in the life of `--seed`.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -32,6 +36,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut code = ExitCode::SUCCESS;
+    let mut campaigns = Vec::new();
     for owners in arguments.owners {
         let failure = match arguments.seed {
             Some(seed) => {
@@ -57,6 +62,13 @@ fn main() -> ExitCode {
                 for (name, count) in report.bites.each() {
                     println!("  {name:20} {count}");
                 }
+                let mut kept = Map::from_iter([
+                    ("owners".to_owned(), json!(owners)),
+                    ("lives".to_owned(), json!(report.lives)),
+                ]);
+                let bites = report.bites.each().into_iter();
+                kept.extend(bites.map(|(name, count)| (name.to_owned(), json!(count))));
+                campaigns.push(Value::Object(kept));
                 report.failure
             }
         };
@@ -64,6 +76,12 @@ fn main() -> ExitCode {
             eprintln!("{failure}");
             code = ExitCode::FAILURE;
         }
+    }
+    if let Some(file) = arguments.json
+        && let Err(error) = fs::write(&file, format!("{:#}\n", Value::Array(campaigns)))
+    {
+        eprintln!("{}: {error}", file.display());
+        code = ExitCode::FAILURE;
     }
     code
 }

@@ -1,0 +1,262 @@
+//! The page, from the records.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use super::{chart, machine::Machine, record::Record, steps::Step};
+
+/// Longer lists are for pictures.
+const MOST_ROWS: usize = 40;
+const MIB: f64 = 1_048_576.0;
+
+const HEAD: &str = "\
+# Reliability
+
+<!-- Made by `cargo xtask evidence`; do not edit. -->
+
+Each attack on the [promises](architecture.md) below was made by `cargo xtask evidence` from the commit and on the machine that are named here. A run in which a fault did not bite counts as failed.
+";
+
+/// The page and its pictures.
+pub(super) struct Page {
+    pub(super) text: String,
+    /// Names and SVG.
+    pub(super) pictures: Vec<(String, String)>,
+    pub(super) verdict: String,
+    pub(super) is_good: bool,
+}
+
+/// Makes it of what is there.
+pub(super) fn render(
+    machine: &Machine,
+    records: &[(&Step, Option<Record>)],
+) -> anyhow::Result<Page> {
+    let (verdict, is_good) = verdict(records);
+    let mut text = HEAD.to_owned();
+    let Machine {
+        commit,
+        processor,
+        cores,
+        memory_gib,
+        kernel,
+        ..
+    } = machine;
+    writeln!(text, "\n**{verdict}**\n")?;
+    writeln!(
+        text,
+        "Commit `{commit}`; {processor}, {cores} cores, {memory_gib} GiB; {kernel}.\n"
+    )?;
+    writeln!(text, "| attack | asks | took | result |\n|---|---|---|---|")?;
+    for (step, record) in records {
+        let took = record
+            .as_ref()
+            .map_or_else(String::new, |it| format!("{} s", it.seconds));
+        writeln!(
+            text,
+            "| {} | {} | {took} | {} |",
+            step.title,
+            step.question,
+            result(record.as_ref())
+        )?;
+    }
+    let mut pictures = Vec::new();
+    for (step, record) in records {
+        let Some(record) = record else { continue };
+        writeln!(text, "\n## {}\n", step.title)?;
+        if let Some(why) = &record.failed {
+            writeln!(text, "Failed: {why}\n")?;
+        }
+        for (name, title, picture) in drawn(step.name, &record.data)? {
+            writeln!(text, "![{title}](images/{name})\n")?;
+            pictures.push((name, picture));
+        }
+        text.push_str(&tables(&record.data));
+    }
+    Ok(Page {
+        text: format!("{}\n", text.trim_end()),
+        pictures,
+        verdict,
+        is_good,
+    })
+}
+
+fn verdict(records: &[(&Step, Option<Record>)]) -> (String, bool) {
+    let names = |which: &dyn Fn(Option<&Record>) -> bool| -> Vec<&str> {
+        let those = records.iter().filter(|(_, it)| which(it.as_ref()));
+        those.map(|(step, _)| step.name).collect()
+    };
+    let failed = names(&|it| it.is_some_and(|it| it.failed.is_some()));
+    let missing = names(&|it| it.is_none());
+    if !failed.is_empty() {
+        (format!("Not kept: {}.", failed.join(", ")), false)
+    } else if missing.is_empty() {
+        ("Every promise was kept in every attack.".to_owned(), true)
+    } else {
+        let missing = missing.join(", ");
+        (
+            format!("Every promise was kept in what was made; not made: {missing}."),
+            true,
+        )
+    }
+}
+
+fn result(record: Option<&Record>) -> &'static str {
+    match record {
+        None => "not made",
+        Some(Record {
+            failed: Some(_), ..
+        }) => "failed",
+        Some(_) => "kept",
+    }
+}
+
+/// The pictures of a step: name, title and SVG.
+fn drawn(step: &str, data: &Value) -> anyhow::Result<Vec<(String, &'static str, String)>> {
+    let points = |list: &str, across: &str, up: &str, unit: f64| -> Vec<(f64, f64)> {
+        let list = data.get(list).and_then(Value::as_array);
+        let number = |it: &Value, name: &str| it.get(name).and_then(Value::as_f64);
+        list.into_iter()
+            .flatten()
+            .filter_map(|it| Some((number(it, across)?, number(it, up)? / unit)))
+            .collect()
+    };
+    let soak = [
+        (
+            "soak-memory.svg",
+            "Resident memory",
+            "MiB",
+            "memory_bytes",
+            MIB,
+        ),
+        ("soak-handles.svg", "File handles", "open", "handles", 1.0),
+        ("soak-tasks.svg", "Tasks", "alive", "tasks", 1.0),
+    ];
+    let mut pictures = Vec::new();
+    if step == "soak" {
+        for (name, title, up, field, unit) in soak {
+            let points = points("looks", "after_s", field, unit);
+            let picture = chart::line(title, ("seconds", up), &points).context(title)?;
+            pictures.push((name.to_owned(), title, picture));
+        }
+    }
+    Ok(pictures)
+}
+
+/// Figures as tables: what stands alone, then each list.
+fn tables(data: &Value) -> String {
+    let mut text = String::new();
+    match data {
+        Value::Array(list) => text.push_str(&list_table(list)),
+        Value::Object(object) => {
+            let mut alone = Vec::new();
+            flatten("", object, &mut alone);
+            if !alone.is_empty() {
+                text.push_str("| figure | value |\n|---|---|\n");
+                for (name, value) in alone {
+                    let _ = writeln!(text, "| {name} | {value} |");
+                }
+            }
+            for (name, value) in object {
+                if let Value::Array(list) = value
+                    && list.len() <= MOST_ROWS
+                {
+                    let _ = writeln!(text, "\n{}:\n", spoken(name));
+                    text.push_str(&list_table(list));
+                }
+            }
+        }
+        _ => {}
+    }
+    text
+}
+
+fn list_table(list: &[Value]) -> String {
+    let rows: Vec<Vec<(String, String)>> = list
+        .iter()
+        .filter_map(Value::as_object)
+        .map(|it| {
+            let mut row = Vec::new();
+            flatten("", it, &mut row);
+            row
+        })
+        .collect();
+    let mut columns: Vec<&str> = Vec::new();
+    for (name, _) in rows.iter().flatten() {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
+        }
+    }
+    if columns.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        columns.join(" | "),
+        "---|".repeat(columns.len())
+    );
+    for row in &rows {
+        let cells: Vec<&str> = columns
+            .iter()
+            .map(|column| {
+                let cell = row.iter().find(|(name, _)| name == column);
+                cell.map_or("", |(_, value)| value)
+            })
+            .collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text
+}
+
+/// What stands alone in an object and in the objects within it.
+fn flatten(within: &str, object: &Map<String, Value>, into: &mut Vec<(String, String)>) {
+    for (name, value) in object {
+        let name = format!("{within}{}", spoken(name));
+        match value {
+            Value::Object(inner) => flatten(&format!("{name}: "), inner, into),
+            Value::Array(_) | Value::Null => {}
+            Value::String(text) => into.push((name, text.clone())),
+            Value::Number(number) => into.push((name, figure(number.as_f64().unwrap_or_default()))),
+            Value::Bool(it) => into.push((name, if *it { "yes" } else { "no" }.to_owned())),
+        }
+    }
+}
+
+fn spoken(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// Whole numbers as they are, others to three places.
+fn figure(number: f64) -> String {
+    if number.fract() == 0.0 {
+        format!("{number:.0}")
+    } else {
+        format!("{number:.3}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_become_tables() {
+        let text = tables(&json!({
+            "seconds": 2, "counts": {"acks": 3}, "steps": [{"pairs": 1}, {"pairs": 5, "share": 0.25}]
+        }));
+        assert_eq!(
+            text,
+            "| figure | value |\n|---|---|\n| counts: acks | 3 |\n| seconds | 2 |\n\nsteps:\n\n\
+             | pairs | share |\n|---|---|\n| 1 |  |\n| 5 | 0.250 |\n"
+        );
+    }
+
+    #[test]
+    fn a_curve_is_drawn() {
+        let picture = chart::line("Memory", ("s", "MiB"), &[(0.0, 1.0), (1.0, 2.0)]).unwrap();
+        assert!(picture.starts_with("<svg") && picture.contains("Memory"));
+    }
+}
