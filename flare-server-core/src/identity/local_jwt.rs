@@ -20,7 +20,8 @@ use super::{
     key_file::{KeyFileError, open_or_make_key},
     section::{IdentityConfig, TokenAlgorithm},
     token::{
-        Claims, DEFAULT_TENANT, MAX_ISSUED_AHEAD_S, MAX_TOKEN_BYTES, TokenError, TokenValidator,
+        Claims, DEFAULT_TENANT, MAX_ISSUED_AHEAD_S, MAX_LIFE_S, MAX_TOKEN_BYTES, TokenError,
+        TokenValidator,
     },
 };
 use crate::clock::IdSource;
@@ -91,8 +92,8 @@ pub enum MintError {
     /// Not among `identity.tenants`.
     #[error("tenant {0} is not configured here")]
     UnknownTenant(String),
-    /// Under a second, or past the year 9999.
-    #[error("time to live {0:?}: want a second or more, and an end before the year 10000")]
+    /// Under a second, or too long.
+    #[error("time to live {0:?}: want a second to 366 days, and an end before the year 10000")]
     TimeToLive(Duration),
     /// The signature failed.
     #[error(transparent)]
@@ -185,7 +186,9 @@ impl LocalJwt {
             return Err(MintError::UnknownTenant(tenant.to_owned()));
         }
         let iat = now_ms.div_euclid(1_000);
-        let ttl_s = i64::try_from(ttl.as_secs()).ok().filter(|it| *it > 0);
+        let ttl_s = i64::try_from(ttl.as_secs())
+            .ok()
+            .filter(|it| (1..=MAX_LIFE_S).contains(it));
         let exp = ttl_s
             .and_then(|it| iat.checked_add(it))
             .filter(|it| *it <= LATEST_S);
@@ -247,6 +250,12 @@ impl LocalJwt {
         let now_s = now_ms.div_euclid(1_000);
         if now_s >= expires_s + self.leeway_s {
             return Err(TokenError::Expired { expires_s, now_ms });
+        }
+        if expires_s.saturating_sub(issued_s) > MAX_LIFE_S {
+            return Err(TokenError::BadClaim {
+                claim: "exp",
+                reason: "want at most 366 days after iat".to_owned(),
+            });
         }
         if issued_s > now_s + MAX_ISSUED_AHEAD_S {
             return Err(TokenError::NotYetValid {

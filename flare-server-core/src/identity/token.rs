@@ -15,6 +15,9 @@ pub const DEFAULT_TENANT: &str = "default";
 /// our clock a revocation may have to reach, so as to end such a token once it has come (see flare-signaling-online).
 pub const MAX_ISSUED_AHEAD_S: i64 = 60;
 
+/// A token may be good for so long after its issue, in seconds: 366 days. Who revoked it is remembered as long, and no longer.
+pub const MAX_LIFE_S: i64 = 366 * 86_400;
+
 /// Turns a token into an identity, or says why it does not.
 ///
 /// An implementation owes, and the contract suite checks:
@@ -24,6 +27,7 @@ pub const MAX_ISSUED_AHEAD_S: i64 = 60;
 /// - a token without user, expiry or time of issue is refused
 /// - an expired token is refused, at the latest some seconds after its expiry; one issued more than [`MAX_ISSUED_AHEAD_S`] ahead of
 ///   `now_ms` is refused: it could not be revoked by time
+/// - one that is good for longer than [`MAX_LIFE_S`] after its issue is refused: its revocation would be forgotten before it expires
 /// - a token longer than [`MAX_TOKEN_BYTES`] is refused before it is parsed
 /// - any text at all gives claims or an error
 ///

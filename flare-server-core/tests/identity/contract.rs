@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flare_proto::common::ErrorCode;
 use flare_server_core::{
     error::Refusal,
-    identity::{Claims, TokenError, TokenValidator},
+    identity::{Claims, MAX_LIFE_S, TokenError, TokenValidator},
 };
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -36,6 +36,7 @@ macro_rules! token_validator_contract {
                 a_claim_of_the_wrong_type_is_named,
                 a_token_lives_until_its_expiry_and_a_short_leeway,
                 a_token_from_the_future_is_refused,
+                a_token_that_would_be_good_for_too_long_is_refused,
                 a_changed_token_is_refused,
                 a_long_token_is_refused,
                 any_text_gives_claims_or_an_error,
@@ -119,6 +120,21 @@ pub(crate) async fn a_good_token_says_who_it_is_for(subject: Subject) {
             .issued_s,
         NOW_S
     );
+}
+
+pub(crate) async fn a_token_that_would_be_good_for_too_long_is_refused(subject: Subject) {
+    let exp = NOW_S + MAX_LIFE_S;
+    assert!(subject.validate(json!({ "exp": exp })).await.is_ok());
+    for wrong in [
+        json!({ "exp": exp + 1 }),
+        json!({ "exp": exp, "iat": NOW_S - 1 }),
+    ] {
+        let error = subject.validate(wrong).await.unwrap_err();
+        assert!(
+            matches!(error, TokenError::BadClaim { claim: "exp", .. }),
+            "{error}"
+        );
+    }
 }
 
 pub(crate) async fn a_token_without_a_tenant_is_of_the_default_one(subject: Subject) {

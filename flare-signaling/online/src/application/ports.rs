@@ -66,6 +66,7 @@ pub trait PresenceStore: Send + Sync + 'static {
 /// - **What was seen dies.** A revocation reaches every token of the device, or of any of the user's, that was noted before it began.
 /// - **Only forward.** A not-before never falls.
 /// - **Seen at once.** What `revoke` has returned for is in every `not_before` that begins later.
+/// - **As long as it matters.** A revocation is forgotten, if at all, only when every token that it ended has expired, at the latest after [`MAX_LIFE_S`](flare_server_core::identity::MAX_LIFE_S).
 /// - **Both levels.** A device's not-before is the later of its own and its whole user's.
 #[async_trait]
 pub trait RevocationStore: Send + Sync + 'static {

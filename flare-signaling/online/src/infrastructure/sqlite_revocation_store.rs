@@ -3,6 +3,7 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
+use flare_server_core::identity::MAX_LIFE_S;
 use sqlx::{
     SqlitePool,
     migrate::MigrateError,
@@ -13,6 +14,9 @@ use crate::{
     application::ports::{PortError, RevocationStore},
     domain::revocation::DeviceKey,
 };
+
+/// For so long a token that was issued before may be good: its life, and a day for whatever clocks are allowed to differ by.
+const KEPT_S: i64 = MAX_LIFE_S + 86_400;
 
 /// Tables of the service, from the beginning on.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -67,7 +71,8 @@ fn unavailable(error: sqlx::Error) -> PortError {
 #[async_trait]
 impl RevocationStore for SqliteRevocationStore {
     async fn revoke(&self, device: &DeviceKey, now_s: i64) -> Result<i64, PortError> {
-        sqlx::query_scalar(
+        let mut transaction = self.pool.begin().await.map_err(unavailable)?;
+        let stands = sqlx::query_scalar(
             "INSERT INTO revocation (tenant_id, user_id, device_id, not_before_s) VALUES (?1, ?2, ?3, max(?4, coalesce( \
              (SELECT max(issued_s) FROM issued_ahead WHERE tenant_id = ?1 AND user_id = ?2 AND ?3 IN ('', device_id)), ?4))) \
              ON CONFLICT (tenant_id, user_id, device_id) DO UPDATE SET not_before_s = max(not_before_s, excluded.not_before_s) \
@@ -77,9 +82,20 @@ impl RevocationStore for SqliteRevocationStore {
         .bind(&device.user)
         .bind(&device.device)
         .bind(now_s)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .map_err(unavailable)
+        .map_err(unavailable)?;
+        // One comes and two go: the table does not grow, and a clock that was wrong for a moment costs little.
+        sqlx::query(
+            "DELETE FROM revocation WHERE (tenant_id, user_id, device_id) IN ( \
+             SELECT tenant_id, user_id, device_id FROM revocation WHERE not_before_s < ? ORDER BY not_before_s LIMIT 2)",
+        )
+        .bind(now_s - KEPT_S)
+        .execute(&mut *transaction)
+        .await
+        .map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)?;
+        Ok(stands)
     }
 
     async fn note_issued(&self, tokens: &[(DeviceKey, i64)], now_s: i64) -> Result<(), PortError> {

@@ -264,3 +264,27 @@ async fn the_store_in_sqlite_forgets_notes_that_the_clock_has_reached() {
     assert_eq!(revoke(&it.store, "phone", 8).await, Ok(8));
     assert_eq!(revoke(&it.store, "tablet", 8).await, Ok(12));
 }
+
+#[tokio::test]
+async fn the_store_in_sqlite_forgets_revocations_whose_tokens_have_all_expired() {
+    const YEAR_AND_A_DAY: i64 = 367 * 86_400;
+    let it = subject(None).await.unwrap();
+    for (name, at) in [("phone", 10), ("tablet", 11), ("laptop", 12)] {
+        revoke(&it.store, name, at).await.unwrap();
+    }
+    let names = ["phone", "tablet", "laptop"];
+    revoke(&it.store, "desk", 10 + YEAR_AND_A_DAY)
+        .await
+        .unwrap();
+    let stands = not_before(&it.store, &names).await.unwrap();
+    assert_eq!(stands, [10, 11, 12], "a token may still be good");
+    revoke(&it.store, "desk", 13 + YEAR_AND_A_DAY)
+        .await
+        .unwrap();
+    let stands = not_before(&it.store, &names).await.unwrap();
+    assert_eq!(stands, [0, 0, 12], "two go, the oldest first");
+    revoke(&it.store, "desk", 13 + YEAR_AND_A_DAY)
+        .await
+        .unwrap();
+    assert_eq!(not_before(&it.store, &["laptop"]).await, Ok(vec![0]));
+}
