@@ -138,7 +138,6 @@ fn demand(tally: &Tally, cycles: u64) -> anyhow::Result<()> {
         ("members who left", tally.left, cycles / 25),
         ("roles changed", tally.roles, cycles / 5),
         ("refused outside", tally.kept_out, cycles / 5),
-        ("calls without an answer", tally.unknown, cycles / 100),
     ];
     for (what, seen, wanted) in least {
         ensure!(
