@@ -13,6 +13,7 @@ use crate::{
     crew::{Crew, Size},
     deployment::Part,
     judge::Minimums,
+    process,
     scene::Scene,
     worker::Tally,
 };
@@ -23,6 +24,8 @@ const SIZE: Size = Size {
     readers: 3,
     guests: 3,
 };
+/// A long soak is preceded by as much of the fastest traffic.
+const FILLING_S: &str = "60";
 const SHORTEST: Duration = Duration::from_secs(30);
 /// Looks at the server in all.
 const LOOKS: u32 = 60;
@@ -64,6 +67,9 @@ pub(crate) async fn soak(scene: Scene, arguments: &Arguments) -> anyhow::Result<
     let lasts = arguments
         .minutes
         .map_or(SHORTEST, |it| Duration::from_secs(u64::from(it) * 60));
+    if arguments.minutes.is_some() {
+        fill(&scene).await?;
+    }
     let mut rng = StdRng::seed_from_u64(SEED);
     let root = scene.arrives("root", "console").await?;
     let mut crew = Crew::start(&scene, &root, SIZE, &mut rng).await?;
@@ -103,6 +109,27 @@ pub(crate) async fn soak(scene: Scene, arguments: &Arguments) -> anyhow::Result<
         tally,
     })?;
     is_flat(&looks)
+}
+
+/// What is kept in memory up to a bound is brought there first: recent events, client ids, rows that are not yet sorted into files.
+async fn fill(scene: &Scene) -> anyhow::Result<()> {
+    let data = scene.server.data();
+    let data = data.to_str().context("no UTF-8")?;
+    let url = scene.server.url()?;
+    process::run(&[
+        "bench",
+        "direct",
+        "--url",
+        &url,
+        "--data",
+        data,
+        "--pairs",
+        "50",
+        "--seconds",
+        FILLING_S,
+    ])
+    .await?;
+    Ok(())
 }
 
 async fn look(scene: &Scene, begun: Instant) -> anyhow::Result<Look> {
