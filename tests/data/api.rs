@@ -13,8 +13,6 @@ pub(crate) enum As<'a> {
     User(&'a str),
     /// Another key, for the system.
     Key(&'a str),
-    /// A user, by his token.
-    Token(&'a str),
 }
 
 /// A server's API, with a key that may do everything.
@@ -48,7 +46,6 @@ impl Api {
                 .header("x-api-key", &self.key)
                 .header("x-flare-user", user),
             As::Key(key) => request.header("x-api-key", key),
-            As::Token(token) => request.bearer_auth(token),
         };
         let request = match body {
             Some(body) => request

@@ -6,19 +6,13 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use flare_server_core::{
-    clock::{Clock, IdSource, SystemClock},
-    identity::{IdentityConfig, LocalJwt},
-};
 use serde::Deserialize;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_flare");
-const GOOD_FOR: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Deserialize)]
 struct Started {
@@ -76,14 +70,6 @@ pub(crate) fn api_key(data: &Path, name: &str, scopes: &str) -> anyhow::Result<(
     text("key_id")
         .zip(text("secret"))
         .with_context(|| format!("no key in {key}"))
-}
-
-/// A token by the folder's own key, made at a time and good from now on for an hour.
-pub(crate) fn token(data: &Path, user: &str, device: &str, made_ms: i64) -> anyhow::Result<String> {
-    let signer = LocalJwt::open(&IdentityConfig::default(), data, &IdSource::from_os())?;
-    let age_ms = u64::try_from(SystemClock.now_ms() - made_ms)?;
-    let lifetime = Duration::from_millis(age_ms) + GOOD_FOR;
-    Ok(signer.mint("default", user, Some(device), lifetime, made_ms)?)
 }
 
 impl Server {
