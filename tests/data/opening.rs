@@ -12,7 +12,7 @@ use crate::{
     api::{Api, As},
     archive, later,
     observation::observe,
-    server::Server,
+    server::{self, Server},
     story::{EXPECTED, Expected},
 };
 
