@@ -3,7 +3,15 @@
 mod direct;
 mod idle;
 mod link;
+mod memory;
+mod notes;
+mod overload;
+mod pairs;
+mod receiver;
+mod refusals;
+mod sender;
 
+use self::{overload::Overload, pairs::Load, refusals::Manner};
 use crate::cli::Bench;
 
 /// Measures a running server.
@@ -17,14 +25,41 @@ pub async fn run(args: &Bench) -> anyhow::Result<()> {
             seconds,
             server,
         } => {
-            let load = direct::Load {
+            let load = Load {
                 pairs: *pairs,
                 checked_pairs: (*checked_pairs).min(*pairs),
                 in_flight: *in_flight,
                 bytes: *bytes,
                 seconds: *seconds,
+                manner: Manner::Strict,
             };
             direct::run(load, server).await
+        }
+        Bench::Overload {
+            pairs,
+            times,
+            checked_pairs,
+            in_flight,
+            bytes,
+            seconds,
+            least_ratio,
+            pid,
+            server,
+        } => {
+            let load = Load {
+                pairs: *pairs,
+                checked_pairs: (*checked_pairs).min(*pairs),
+                in_flight: *in_flight,
+                bytes: *bytes,
+                seconds: *seconds,
+                manner: Manner::Obedient,
+            };
+            let overload = Overload {
+                times: *times,
+                least_ratio: *least_ratio,
+                pid: *pid,
+            };
+            overload::run(load, overload, server).await
         }
         Bench::Idle {
             connections,

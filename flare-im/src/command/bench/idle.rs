@@ -1,12 +1,12 @@
 //! Connections that do nothing.
 
-use std::path::PathBuf;
-
-use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use super::link::{Link, Server, Tokens};
+use super::{
+    link::{Link, Server, Tokens},
+    memory::resident_bytes,
+};
 use crate::{cli::BenchServer, command::progress, output::say};
 
 /// Connects at once.
@@ -77,17 +77,4 @@ pub(super) async fn run(
         }
     }
     Ok(())
-}
-
-/// Resident memory of a process, as Linux counts it.
-fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
-    let file = PathBuf::from(format!("/proc/{pid}/status"));
-    let status = std::fs::read_to_string(&file)
-        .with_context(|| format!("process {pid}: its memory is not to be seen"))?;
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .context("the process has no resident memory")?;
-    Ok(kib.parse::<u64>()? * 1_024)
 }
