@@ -1,6 +1,7 @@
 //! The port for whoever runs the process: is it alive, is it ready, how is it doing.
 
-use std::sync::LazyLock;
+#[cfg(target_os = "linux")]
+mod process;
 
 use axum::{
     Json, Router,
@@ -9,6 +10,7 @@ use axum::{
     routing::get,
 };
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::{readiness::Readiness, telemetry::MetricsHandle};
 
@@ -22,21 +24,20 @@ pub fn router(readiness: Readiness, metrics: MetricsHandle) -> Router {
         .route(
             "/metrics",
             get(move || async move {
-                look_at_the_process();
+                look();
                 ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())
             }),
         )
 }
 
-/// What the operating system and the runtime say of the process: `process_*` as Prometheus' clients name it, and tasks.
-fn look_at_the_process() {
-    static PROCESS: LazyLock<metrics_process::Collector> =
-        LazyLock::new(metrics_process::Collector::default);
-    PROCESS.collect();
-    let tasks = tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks();
+/// Sets what is only known when it is looked at: tasks, and what the operating system says of the process, where it is Linux.
+fn look() {
+    let tasks = Handle::current().metrics().num_alive_tasks();
     metrics::gauge!("flare_runtime_tasks").set(tasks as f64);
+    #[cfg(target_os = "linux")]
+    if let Err(error) = process::look() {
+        tracing::warn!(%error, "the operating system does not say how the process is");
+    }
 }
 
 /// The body of `/readyz`.
