@@ -290,6 +290,11 @@ impl Deployment {
             .id()
     }
 
+    /// Sends a part a signal that it outlives, such as STOP or CONT.
+    pub(crate) async fn signal(&self, part: Part, signal: &str) -> anyhow::Result<()> {
+        process::signal(self.id(part)?, signal).await
+    }
+
     /// Kills a part with signal 9.
     pub(crate) async fn kill9(&mut self, part: Part) -> anyhow::Result<()> {
         let running = self.slot(part).running.take();

@@ -167,13 +167,7 @@ impl Process {
 
     /// Asks it to end (SIGTERM).
     pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
-        let pid = self.id()?;
-        let status = Command::new("kill")
-            .args(["-TERM", &pid.to_string()])
-            .status()
-            .await?;
-        ensure!(status.success(), "kill -TERM {pid}: {status}");
-        Ok(())
+        signal(self.id()?, "TERM").await
     }
 
     /// Waits for the end of one that was asked to: how it ended, and the last lines that it logged.
@@ -183,6 +177,16 @@ impl Process {
             .with_context(|| format!("{} did not stop within {STOPPED_WITHIN:?}", self.name))??;
         Ok((status, tail(&self.log)))
     }
+}
+
+/// Sends a process a signal, by its name.
+pub(crate) async fn signal(pid: u32, signal: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill")
+        .args([&format!("-{signal}"), &pid.to_string()])
+        .status()
+        .await?;
+    ensure!(status.success(), "kill -{signal} {pid}: {status}");
+    Ok(())
 }
 
 /// Runs a command of the binary to its end and gives what it printed.

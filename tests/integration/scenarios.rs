@@ -15,6 +15,7 @@ mod restarts;
 mod retries;
 mod slow_reader;
 mod soak;
+mod standstill;
 mod traces;
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -75,6 +76,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
     scenario!(soak::soak, EMBEDDED, 36_000),
     scenario!(restarts::restart_under_load, BOTH, 120),
+    scenario!(standstill::stands_still, BOTH, 180),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
     scenario!(chat::two_devices_chat, BOTH, 60),

@@ -53,6 +53,11 @@ impl Load {
         Ok(())
     }
 
+    /// How many receipts each writer has.
+    pub(crate) fn receipts(&self) -> Vec<u64> {
+        self.progress.iter().map(|it| *it.borrow()).collect()
+    }
+
     /// Ends it, when all have their receipts. Gives how many there were.
     pub(crate) async fn ends(mut self) -> anyhow::Result<u64> {
         self.stop.send_replace(true);

@@ -1,0 +1,75 @@
+//! A process that stands still for longer than its lease, and goes on as if nothing had been.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use flare_checker::Counts;
+use flare_core_sdk::Target;
+use flare_proto::message::HistoryVisibility;
+use tokio::time::{Instant, sleep_until};
+
+use super::load::Load;
+use crate::{
+    arguments::Arguments,
+    deployment::{Kind, Part},
+    judge::Minimums,
+    scene::Scene,
+};
+
+/// Receipts of each writer before, and after.
+const BETWEEN: u64 = 25;
+/// Longer than `signaling_online.lease_ms` is, if nobody sets it.
+const LONGER_THAN_A_LEASE: Duration = Duration::from_millis(16_500);
+
+/// SIGSTOP of each process under load until its leases are over, then SIGCONT: no promise is broken, and everybody writes on.
+pub(crate) async fn stands_still(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
+    let ann = scene.arrives("ann", "phone").await?;
+    let ben = scene.arrives("ben", "phone").await?;
+    let cat = scene.arrives("cat", "phone").await?;
+    let group = ann
+        .create_group("Still", &["ben", "cat"], HistoryVisibility::All)
+        .await?;
+    let mut load = Load::new();
+    load.add(ann.client(), Target::user("ben"), "ann");
+    load.add(ben.client(), Target::conversation(&group), "ben");
+    load.add(cat.client(), Target::conversation(&group), "cat");
+    let parts: &[Part] = match scene.server.kind() {
+        Kind::Embedded => &[Part::Core],
+        Kind::Split => &[Part::Core, Part::Edge],
+    };
+    for part in parts {
+        load.goes_on(BETWEEN).await?;
+        scene.server.signal(*part, "STOP").await?;
+        // What was under way when it stopped has arrived long before half of it is over.
+        sleep_until(Instant::now() + LONGER_THAN_A_LEASE / 2).await;
+        let stopped = load.receipts();
+        sleep_until(Instant::now() + LONGER_THAN_A_LEASE / 2).await;
+        ensure!(
+            load.receipts() == stopped,
+            "{part:?} was stopped, and receipts came"
+        );
+        scene.server.signal(*part, "CONT").await?;
+        load.goes_on(BETWEEN).await?;
+    }
+    let acked = load.ends().await?;
+    ensure!(
+        scene.logs()?.contains("a gateway's lease ended"),
+        "no lease ended: nothing stood still for long enough"
+    );
+    let minimums = Minimums {
+        acks: acked,
+        refusals: 0,
+        retries: 0,
+        duplicates: 0,
+        deliveries: acked,
+        syncs: 3,
+        restarts: 0,
+        beside: Counts {
+            clients: 3,
+            conversations: 2,
+            ends: 5,
+            ..Counts::default()
+        },
+    };
+    scene.ends(vec![ann, ben, cat], minimums).await
+}
