@@ -5,6 +5,10 @@ use crate::wire::{self, Value};
 /// How deep forwarded messages may hold forwarded messages.
 pub const MAX_FORWARD_DEPTH: usize = 8;
 
+/// The most forwarded messages of one content, those within others among them. An empty one takes two bytes, and a hundred times as much where
+/// it is shown as JSON.
+pub const MAX_FORWARDED: usize = 500;
+
 /// The field `unknown` of `Content`: only in JSON, only from the server.
 pub(crate) const UNKNOWN_FIELD: u32 = 30;
 

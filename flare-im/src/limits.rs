@@ -3,7 +3,12 @@
 use std::fmt::Write;
 
 use flare_access_gateway::domain::positions::MAX_OF_A_DEVICE;
-use flare_core::{check, content::MAX_FORWARD_DEPTH, json::MAX_VALUES, outbound::MAX_HINTED};
+use flare_core::{
+    check,
+    content::{MAX_FORWARD_DEPTH, MAX_FORWARDED},
+    json::MAX_VALUES,
+    outbound::MAX_HINTED,
+};
 use flare_core_gateway::{
     application::api_keys::MAX_KEYS,
     handler::body::{LONGEST_AT_ONCE, MAX_FIELDS},
@@ -184,6 +189,7 @@ pub const GROUPS: &[Group] = &[
             key("Mentions, over gRPC and HTTP", "core_gateway.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(API_REQUESTS),
             key("Mentions, whatever the way", "message_orchestrator.max_mentions", "refused").code(ErrorCode::LimitExceeded).shown_by(ORCHESTRATOR_REFUSALS),
             fixed("Forwards within forwards", MAX_FORWARD_DEPTH as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
+            fixed("Forwarded messages of one content, those within others too", MAX_FORWARDED as u64, "refused").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
             key("Time in which a sender may recall, in seconds", "message_orchestrator.recall_window_s", "refused; owners and admins of a group may at any time").code(ErrorCode::RecallWindowPassed).shown_by(ORCHESTRATOR_REFUSALS),
             fixed("Time that a client id may be ahead of the server, in ms", 30_000, "refused, with the server's time").code(ErrorCode::ClientIdInFuture).shown_by(ORCHESTRATOR_REFUSALS),
             key("Commands of one user a second", "message_orchestrator.rate.user_per_s", "refused, above `message_orchestrator.rate.user_burst` at once").code(ErrorCode::RateLimited).shown_by(ORCHESTRATOR_RATES),

@@ -6,7 +6,7 @@ use flare_proto::{
 use prost::Message;
 
 use super::{Limits, Refusal};
-use crate::content::{ContentKind, MAX_FORWARD_DEPTH, kind};
+use crate::content::{ContentKind, MAX_FORWARD_DEPTH, MAX_FORWARDED, kind};
 
 /// Checks a sender's content as its bytes came, and gives back what of it this build understands. The bytes are what is kept and forwarded.
 ///
@@ -32,6 +32,23 @@ pub fn content(bytes: &[u8], limits: &Limits) -> Result<Content, Refusal> {
             "a content has a kind: text, image, …",
         ));
     }
+    within(&content, limits, 0, &mut 0)?;
+    for mention in &content.mentions {
+        super::id(
+            "content.mentions.user_id",
+            ids::check_user_id(&mention.user_id),
+        )?;
+    }
+    Ok(content)
+}
+
+/// The rules that also hold for contents in forwarded messages, of which there were so many before.
+fn within(
+    content: &Content,
+    limits: &Limits,
+    depth: usize,
+    forwarded: &mut usize,
+) -> Result<(), Refusal> {
     if content.mentions.len() > limits.max_mentions {
         let message = format!(
             "{} mentions, at most {}",
@@ -44,18 +61,6 @@ pub fn content(bytes: &[u8], limits: &Limits) -> Result<Content, Refusal> {
             message,
         ));
     }
-    for mention in &content.mentions {
-        super::id(
-            "content.mentions.user_id",
-            ids::check_user_id(&mention.user_id),
-        )?;
-    }
-    within(&content, 0)?;
-    Ok(content)
-}
-
-/// The rules that also hold for contents in forwarded messages.
-fn within(content: &Content, depth: usize) -> Result<(), Refusal> {
     if content.unknown.is_some() {
         return Err(Refusal::invalid(
             "content.unknown",
@@ -71,11 +76,21 @@ fn within(content: &Content, depth: usize) -> Result<(), Refusal> {
             let message = format!("forwards in forwards, at most {MAX_FORWARD_DEPTH} deep");
             Err(Refusal::invalid("content.forward", message))
         }
-        Some(Kind::Forward(forward)) => forward
-            .messages
-            .iter()
-            .filter_map(|message| message.content.as_ref())
-            .try_for_each(|inner| within(inner, depth + 1)),
+        Some(Kind::Forward(forward)) => {
+            *forwarded += forward.messages.len();
+            if *forwarded > MAX_FORWARDED {
+                let message = format!(
+                    "more than {MAX_FORWARDED} forwarded messages, those within others too"
+                );
+                return Err(Refusal::of(
+                    ErrorCode::LimitExceeded,
+                    "content.forward",
+                    message,
+                ));
+            }
+            let mut contents = forward.messages.iter().filter_map(|it| it.content.as_ref());
+            contents.try_for_each(|inner| within(inner, limits, depth + 1, forwarded))
+        }
         _ => Ok(()),
     }
 }

@@ -191,6 +191,42 @@ fn a_content_is_bounded_in_bytes_mentions_and_depth() {
     assert_eq!(checked(with_content(&deeper)), invalid("content.forward"));
 }
 
+#[test]
+fn forwarded_messages_are_counted_wherever_they_stand() {
+    let forward = |messages: Vec<ForwardedMessage>| Content {
+        kind: Some(Kind::Forward(Forward {
+            messages,
+            ..Forward::default()
+        })),
+        ..Content::default()
+    };
+    let empty = |count| vec![ForwardedMessage::default(); count];
+    let holding = |content| ForwardedMessage {
+        content: Some(content),
+        ..ForwardedMessage::default()
+    };
+    let of = |content: Content| checked(with_content(&content.encode_to_vec()));
+    let refused = Err((ErrorCode::LimitExceeded, "content.forward".to_owned()));
+    assert_eq!(of(forward(empty(MAX_FORWARDED))), Ok(()));
+    assert_eq!(of(forward(empty(MAX_FORWARDED + 1))), refused);
+    // Two of them hold the others.
+    let halves = |half| {
+        forward(vec![
+            holding(forward(empty(half))),
+            holding(forward(empty(half))),
+        ])
+    };
+    assert_eq!(of(halves(MAX_FORWARDED / 2 - 1)), Ok(()));
+    assert_eq!(of(halves(MAX_FORWARDED / 2)), refused);
+    let mentions = Content {
+        mentions: vec![Mention::default(); 51],
+        ..text("x")
+    };
+    let refused = Err((ErrorCode::LimitExceeded, "content.mentions".to_owned()));
+    assert_eq!(of(forward(vec![holding(mentions)])), refused);
+}
+
+const MAX_FORWARDED: usize = crate::content::MAX_FORWARDED;
 const MAX_DEPTH: usize = crate::content::MAX_FORWARD_DEPTH;
 
 #[test]

@@ -55,6 +55,11 @@ pub(super) fn cases() -> Vec<Case> {
         .seen(ORCHESTRATOR, "LIMIT_EXCEEDED"),
         Case::new("Forwards within forwards", |it| Box::pin(deep_forwards(it)))
             .seen(LINK, "INVALID_ARGUMENT"),
+        Case::new(
+            "Forwarded messages of one content, those within others too",
+            |it| Box::pin(many_forwards(it)),
+        )
+        .seen(LINK, "LIMIT_EXCEEDED"),
         Case::new("Time in which a sender may recall, in seconds", |it| {
             Box::pin(late_recall(it))
         })
@@ -173,6 +178,13 @@ async fn deep_forwards(ground: &Ground) -> anyhow::Result<()> {
     );
     let error = sent_by_link(ground, &deep).await?;
     ensure!(error.message.contains("forward"), "{error:?}");
+    Ok(())
+}
+
+async fn many_forwards(ground: &Ground) -> anyhow::Result<()> {
+    let many = json!({"forward": {"messages": vec![json!({}); 501]}});
+    let error = sent_by_link(ground, &many).await?;
+    ensure!(error.message.contains("forwarded"), "{error:?}");
     Ok(())
 }
 
