@@ -46,9 +46,17 @@ fn key(tenant: &str, id: u64) -> (ApiKey, SecretDigest) {
     (key, Secret::of(&bytes).digest())
 }
 
+/// More than any test adds.
+const MOST: usize = 1_000;
+
+async fn good(store: &dyn ApiKeyStore, tenant: &str) -> usize {
+    let keys = store.list(tenant, None, MOST).await.expect("listed");
+    keys.iter().filter(|it| it.revoked_ms.is_none()).count()
+}
+
 async fn added(store: &dyn ApiKeyStore, tenant: &str, id: u64) -> (ApiKey, SecretDigest) {
     let (key, digest) = key(tenant, id);
-    store.add(&key, digest).await.expect("added");
+    assert!(store.add(&key, digest, MOST).await.expect("added"));
     (key, digest)
 }
 
@@ -105,14 +113,35 @@ async fn processes_that_open_and_write_together_wait_for_each_other() {
     for writer in writers {
         writer.await.expect("no panic");
     }
-    assert_eq!(
-        open(&path)
-            .await
-            .count_good("default")
-            .await
-            .expect("counted"),
-        30
-    );
+    assert_eq!(good(&*open(&path).await, "default").await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_than_wanted_though_many_add_at_once() {
+    const ALLOWED: usize = 7;
+    let (store, folder) = fresh().await;
+    added(&*store, "other", 0).await;
+    let path = folder.path().to_owned();
+    let writers: Vec<_> = (0..6_u64)
+        .map(|writer| {
+            let path = path.clone();
+            tokio::spawn(async move {
+                let store = open(&path).await;
+                let mut kept = 0;
+                for id in 0..5 {
+                    let (key, digest) = key("default", writer * 100 + id);
+                    let added = store.add(&key, digest, ALLOWED).await.expect("answered");
+                    kept += usize::from(added);
+                }
+                kept
+            })
+        })
+        .collect();
+    let mut kept = 0;
+    for writer in writers {
+        kept += writer.await.expect("no panic");
+    }
+    assert_eq!((kept, good(&*store, "default").await), (ALLOWED, ALLOWED));
 }
 
 #[tokio::test]
@@ -120,7 +149,7 @@ async fn one_key_a_secret() {
     let (store, _folder) = fresh().await;
     let (first, digest) = added(&*store, "default", 1).await;
     let (second, _) = key("default", 2);
-    assert!(store.add(&second, digest).await.is_err());
+    assert!(store.add(&second, digest, MOST).await.is_err());
     assert_eq!(store.find(digest).await.expect("found"), Some(first));
     assert_eq!(
         store.find(SecretDigest([9; 32])).await.expect("looked up"),
@@ -176,7 +205,7 @@ async fn tenants_have_keys_of_their_own() {
         None
     );
     assert_eq!(store.list("ours", None, 10).await.expect("listed"), [ours]);
-    assert_eq!(store.count_good("ours").await.expect("counted"), 1);
+    assert_eq!(good(&*store, "ours").await, 1);
     assert!(
         store
             .revoke("theirs", theirs.id, 2_000)
@@ -184,7 +213,7 @@ async fn tenants_have_keys_of_their_own() {
             .expect("revoked")
     );
     assert_eq!(
-        store.count_good("theirs").await.expect("counted"),
+        good(&*store, "theirs").await,
         0,
         "revoked ones are not good"
     );

@@ -73,12 +73,6 @@ impl ApiKeys {
                 "a key without a scope may do nothing: name at least one",
             ));
         }
-        if self.store.count_good(tenant).await? >= MAX_KEYS {
-            let message = format!(
-                "tenant {tenant} has {MAX_KEYS} good API keys, the most that it may: revoke one"
-            );
-            return Err(Refusal::new(ErrorCode::LimitExceeded, message));
-        }
         let now_ms = self.clock.now_ms();
         let secret = Secret::of(&self.ids.random_bytes());
         let key = ApiKey {
@@ -89,7 +83,12 @@ impl ApiKeys {
             created_ms: now_ms,
             revoked_ms: None,
         };
-        self.store.add(&key, secret.digest()).await?;
+        if !self.store.add(&key, secret.digest(), MAX_KEYS).await? {
+            let message = format!(
+                "tenant {tenant} has {MAX_KEYS} good API keys, the most that it may: revoke one"
+            );
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+        }
         Ok((key, secret))
     }
 
@@ -162,8 +161,13 @@ mod tests {
 
     #[async_trait]
     impl ApiKeyStore for Counting {
-        async fn add(&self, _: &ApiKey, _: SecretDigest) -> Result<(), ApiKeyStoreError> {
-            Ok(())
+        async fn add(
+            &self,
+            _: &ApiKey,
+            _: SecretDigest,
+            most: usize,
+        ) -> Result<bool, ApiKeyStoreError> {
+            Ok(self.0 < most)
         }
 
         async fn find(&self, _: SecretDigest) -> Result<Option<ApiKey>, ApiKeyStoreError> {
@@ -179,10 +183,6 @@ mod tests {
             Err(ApiKeyStoreError {
                 why: "broken".to_owned(),
             })
-        }
-
-        async fn count_good(&self, _: &str) -> Result<usize, ApiKeyStoreError> {
-            Ok(self.0)
         }
 
         async fn revoke(&self, _: &str, _: Ulid, _: i64) -> Result<bool, ApiKeyStoreError> {

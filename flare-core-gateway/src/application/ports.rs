@@ -20,13 +20,19 @@ pub struct ApiKeyStoreError {
 /// - **Durable.** When `add` or `revoke` returns, it survives a loss of power.
 /// - **Seen at once.** What `add` or `revoke` has returned for, in any process, is in every answer that begins later.
 /// - **One key a secret.** No two keys have the same digest; adding a second is an error.
+/// - **No more than wanted.** However many processes add at once, a tenant never has more good keys than each of them allowed.
 /// - **Only worthless once.** A second revocation changes nothing: the first time stands.
-/// - **Tenants.** Keys are listed, counted and revoked under their own tenant alone.
+/// - **Tenants.** Keys are listed, bounded and revoked under their own tenant alone.
 /// - **Whole pages.** `list` gives keys by rising id, each once, however many are added meanwhile.
 #[async_trait]
 pub trait ApiKeyStore: Send + Sync + 'static {
-    /// Keeps a key with the digest of its secret.
-    async fn add(&self, key: &ApiKey, digest: SecretDigest) -> Result<(), ApiKeyStoreError>;
+    /// Keeps a key with the digest of its secret, if the tenant has fewer than `most` good ones. False: it has as many, and nothing is kept.
+    async fn add(
+        &self,
+        key: &ApiKey,
+        digest: SecretDigest,
+        most: usize,
+    ) -> Result<bool, ApiKeyStoreError>;
     /// The key with this digest, revoked ones too; None: there is none.
     async fn find(&self, digest: SecretDigest) -> Result<Option<ApiKey>, ApiKeyStoreError>;
     /// At most `limit` keys of the tenant with ids above `after`, revoked ones too.
@@ -36,8 +42,6 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         after: Option<Ulid>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, ApiKeyStoreError>;
-    /// How many keys of the tenant are good.
-    async fn count_good(&self, tenant: &str) -> Result<usize, ApiKeyStoreError>;
     /// Makes a key worthless from `now_ms` on. False: the tenant has no such key.
     async fn revoke(&self, tenant: &str, id: Ulid, now_ms: i64) -> Result<bool, ApiKeyStoreError>;
 }

@@ -129,10 +129,17 @@ fn key(row: &SqliteRow) -> Result<ApiKey, ApiKeyStoreError> {
 
 #[async_trait]
 impl ApiKeyStore for SqliteApiKeyStore {
-    async fn add(&self, key: &ApiKey, digest: SecretDigest) -> Result<(), ApiKeyStoreError> {
-        sqlx::query(
+    async fn add(
+        &self,
+        key: &ApiKey,
+        digest: SecretDigest,
+        most: usize,
+    ) -> Result<bool, ApiKeyStoreError> {
+        // One statement: it has the file to itself.
+        let done = sqlx::query(
             "INSERT INTO api_key (key_id, tenant_id, name, scopes, secret_sha256, created_ms, revoked_ms) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
+             WHERE (SELECT count(*) FROM api_key WHERE tenant_id = ?2 AND revoked_ms = 0) < ?8",
         )
         .bind(key.id.to_string())
         .bind(&key.tenant)
@@ -141,9 +148,10 @@ impl ApiKeyStore for SqliteApiKeyStore {
         .bind(&digest.0[..])
         .bind(key.created_ms)
         .bind(key.revoked_ms.unwrap_or_default())
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
         .execute(&self.pool)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
     }
 
     async fn find(&self, digest: SecretDigest) -> Result<Option<ApiKey>, ApiKeyStoreError> {
@@ -169,16 +177,6 @@ impl ApiKeyStore for SqliteApiKeyStore {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(key).collect()
-    }
-
-    async fn count_good(&self, tenant: &str) -> Result<usize, ApiKeyStoreError> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM api_key WHERE tenant_id = ? AND revoked_ms = 0",
-        )
-        .bind(tenant)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     async fn revoke(&self, tenant: &str, id: Ulid, now_ms: i64) -> Result<bool, ApiKeyStoreError> {
