@@ -120,7 +120,7 @@ async fn processes_that_open_and_write_together_wait_for_each_other() {
 async fn no_more_than_wanted_though_many_add_at_once() {
     const ALLOWED: usize = 7;
     let (store, folder) = fresh().await;
-    added(&*store, "other", 0).await;
+    added(&*store, "other", 999).await;
     let path = folder.path().to_owned();
     let writers: Vec<_> = (0..6_u64)
         .map(|writer| {
