@@ -7,6 +7,7 @@
 mod admit;
 mod disk;
 mod filler;
+mod inventory;
 mod reads;
 mod rows;
 mod state;

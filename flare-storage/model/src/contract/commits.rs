@@ -323,10 +323,17 @@ pub(super) async fn a_commit_that_is_given_up_can_be_repeated(
             break;
         }
     }
-    let run = answer(
-        store
-            .range(&script.key("general"), 0, 1_000, usize::MAX)
-            .await,
-    )?;
+    // A few at a time: whether long ranges have holes is of another obligation.
+    let key = script.key("general");
+    let mut run = Vec::new();
+    loop {
+        let read = run.len() as u64;
+        let page = store.range(&key, read, 10, usize::MAX).await;
+        let page = answer(page)?;
+        if page.is_empty() {
+            break;
+        }
+        run.extend(page);
+    }
     same("the range", run, ought)
 }

@@ -9,7 +9,10 @@ use fjall::{
 };
 use ulid::Ulid;
 
-use super::rows::{self, ClientIdKey, EventRow, damaged};
+use super::{
+    inventory,
+    rows::{self, ClientIdKey, EventRow, damaged},
+};
 use crate::{
     apply::LogState,
     conversation_key::ConversationKey,
@@ -60,6 +63,7 @@ impl Disk {
         fs::create_dir_all(folder).map_err(|error| {
             StoreError::Unavailable(format!("cannot make {}: {error}", folder.display()))
         })?;
+        inventory::check(folder)?;
         let database = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .worker_threads(2)
@@ -103,6 +107,7 @@ impl Disk {
         };
         // What a killed process wrote may still be in the page cache only.
         disk.sync()?;
+        inventory::keep(folder)?;
         Ok(disk)
     }
 

@@ -278,3 +278,35 @@ async fn a_folder_of_another_format_is_refused() {
         "{refusal:?}"
     );
 }
+
+#[tokio::test]
+async fn a_keyspace_that_has_lost_its_file_is_named_and_not_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut script = Script::new();
+    let batches = log(&mut script, 9);
+    let store = open(folder.path(), EmbeddedStoreOptions::default());
+    for batch in &batches {
+        store.commit(Arc::clone(batch)).await.expect("committed");
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let keyspaces = folder.path().join("keyspaces");
+    let mut looked_at = 0;
+    for entry in std::fs::read_dir(&keyspaces).expect("keyspaces") {
+        let current = entry.expect("an entry").path().join("current");
+        let kept = std::fs::read(&current).expect("a file");
+        std::fs::remove_file(&current).expect("removed");
+        match EmbeddedMessageStore::open(folder.path(), EmbeddedStoreOptions::default()) {
+            Err(StoreError::Damaged(what)) => {
+                assert!(what.contains(&*current.to_string_lossy()), "{what}");
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it opened without {}", current.display()),
+        }
+        std::fs::write(&current, kept).expect("written back");
+        looked_at += 1;
+    }
+    assert!(looked_at >= 6, "{looked_at} keyspaces");
+    let store = open(folder.path(), EmbeddedStoreOptions::default());
+    assert_holds(&store, &script, &batches).await;
+}

@@ -1,0 +1,73 @@
+//! Which keyspaces the folder has had. fjall takes one without its file `current` for one that was never finished, and removes it: without
+//! this list a lost file would be a table that is empty, while the cursors say that it holds everything.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Write},
+    path::Path,
+};
+
+use crate::message_store::StoreError;
+
+/// The list: a line for each folder of `keyspaces`.
+const LIST: &str = "keyspaces.list";
+const KEYSPACES: &str = "keyspaces";
+/// What each of them has once it is made.
+const CURRENT: &str = "current";
+
+/// Refuses a folder in which a keyspace of the list has lost its file; before fjall looks. A folder without a list is of its first start.
+pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
+    let list = folder.join(LIST);
+    let names = match fs::read_to_string(&list) {
+        Ok(names) => names,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(&list, &error)),
+    };
+    for name in names.lines() {
+        let file = folder.join(KEYSPACES).join(name).join(CURRENT);
+        match file.try_exists() {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(StoreError::Damaged(format!(
+                    "{} is missing: a table of the store is lost; restore {} from a backup",
+                    file.display(),
+                    folder.display()
+                )));
+            }
+            Err(error) => return Err(unreadable(&file, &error)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the list, once all keyspaces are made.
+pub(super) fn keep(folder: &Path) -> Result<(), StoreError> {
+    let list = folder.join(LIST);
+    let kept = write(folder, &list);
+    kept.map_err(|error| unreadable(&list, &error))
+}
+
+fn write(folder: &Path, list: &Path) -> io::Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder.join(KEYSPACES))? {
+        let entry = entry?;
+        if entry.path().join(CURRENT).try_exists()? {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let text = names.join("\n");
+    if fs::read_to_string(list).is_ok_and(|it| it == text) {
+        return Ok(());
+    }
+    let fresh = list.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, list)?;
+    File::open(folder)?.sync_all()
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", file.display()))
+}
