@@ -47,7 +47,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .collect();
     for (number, step) in wanted.iter().enumerate() {
         let file = ground.file(step.name);
-        if !arguments.again && Record::read(&file)?.is_some_and(|it| it.is_of(&machine)) {
+        if !arguments.again
+            && Record::read(&file)?.is_some_and(|it| it.is_of(&machine) && it.failed.is_none())
+        {
             eprintln!("{}: made already", step.name);
             continue;
         }

@@ -39,7 +39,7 @@ impl Record {
         }
     }
 
-    /// Whether it holds for this commit on this machine, and is good.
+    /// Whether it is of this commit and this machine.
     pub(super) fn is_of(&self, machine: &Machine) -> bool {
         self.machine == *machine
     }

@@ -199,49 +199,38 @@ fn power_loss(ground: &Ground) -> anyhow::Result<Value> {
 }
 
 fn kills(ground: &Ground) -> anyhow::Result<Value> {
-    let flare = ground.flare()?;
-    let cycles = ground.of(100, 10);
-    ground.reported(
+    scenario(
+        ground,
         "kills",
-        &[
-            "test",
-            "--package",
-            "flare-im",
-            "--test",
-            "integration",
-            "--",
-            "--binary",
-            &flare,
-            "--cycles",
-            &cycles,
-            "--json",
-            FILE,
-            "kill_loop",
-        ],
+        "kill_loop",
+        "--cycles",
+        &ground.of(100, 10),
     )
 }
 
 fn soak(ground: &Ground) -> anyhow::Result<Value> {
+    scenario(ground, "soak", "soak", "--minutes", &ground.of(15, 1))
+}
+
+/// An end-to-end scenario against the release build, so long.
+fn scenario(
+    ground: &Ground,
+    step: &str,
+    name: &str,
+    length: &str,
+    value: &str,
+) -> anyhow::Result<Value> {
     let flare = ground.flare()?;
-    let minutes = ground.of(15, 1);
-    ground.reported(
-        "soak",
-        &[
-            "test",
-            "--package",
-            "flare-im",
-            "--test",
-            "integration",
-            "--",
-            "--binary",
-            &flare,
-            "--minutes",
-            &minutes,
-            "--json",
-            FILE,
-            "soak",
-        ],
-    )
+    let cargo = [
+        "test",
+        "--package",
+        "flare-im",
+        "--test",
+        "integration",
+        "--",
+    ];
+    let own = ["--binary", &flare, length, value, "--json", FILE, name];
+    ground.reported(step, &[&cargo[..], &own[..]].concat())
 }
 
 fn fuzz(ground: &Ground) -> anyhow::Result<Value> {

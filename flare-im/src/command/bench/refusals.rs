@@ -1,4 +1,4 @@
-//! What a server refused for now.
+//! What a server refused and will take later: when it says so, and how often it did.
 
 use std::{collections::BTreeMap, time::Duration};
 
