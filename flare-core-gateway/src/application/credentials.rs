@@ -79,7 +79,7 @@ impl Credentials {
         let device = claims.device.as_deref().unwrap_or_default();
         let not_before_s = self
             .revocations
-            .not_before_s(&claims.tenant, &claims.user, device)
+            .not_before_s(&claims.tenant, &claims.user, device, claims.issued_s)
             .await?;
         if is_dead(claims.issued_s, not_before_s) {
             let refusal = Refusal::new(

@@ -49,9 +49,16 @@ pub trait ApiKeyStore: Send + Sync + 'static {
 /// Which tokens are dead.
 #[async_trait]
 pub trait Revocations: Send + Sync + 'static {
-    /// Up to when the tokens of a user's device (empty: of any) are dead, in Unix seconds; 0: none was revoked.
+    /// Up to when the tokens of a user's device (empty: of any) are dead, in Unix seconds; 0: none was revoked. `issued_s` is of the
+    /// one that was shown: if it is from ahead of the clock, a later revocation reaches it all the same.
     ///
     /// # Errors
     /// `UNAVAILABLE`, with a time to retry.
-    async fn not_before_s(&self, tenant: &str, user: &str, device: &str) -> Result<i64, Refusal>;
+    async fn not_before_s(
+        &self,
+        tenant: &str,
+        user: &str,
+        device: &str,
+        issued_s: i64,
+    ) -> Result<i64, Refusal>;
 }

@@ -32,7 +32,13 @@ impl GrpcRevocations {
 
 #[async_trait]
 impl Revocations for GrpcRevocations {
-    async fn not_before_s(&self, tenant: &str, user: &str, device: &str) -> Result<i64, Refusal> {
+    async fn not_before_s(
+        &self,
+        tenant: &str,
+        user: &str,
+        device: &str,
+        issued_s: i64,
+    ) -> Result<i64, Refusal> {
         let context = RequestContext {
             actor: Some(Actor {
                 kind: ActorKind::Service.into(),
@@ -51,6 +57,7 @@ impl Revocations for GrpcRevocations {
         let request = RevocationsRequest {
             context: Some(context),
             devices: vec![device],
+            issued_s: vec![issued_s],
         };
         let mut client = self.client.clone();
         let answer = tokio::time::timeout(DEADLINE, client.revocations(request)).await;

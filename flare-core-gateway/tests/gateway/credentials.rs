@@ -238,6 +238,8 @@ async fn a_revoked_token_is_dead_from_then_on() {
                 .devices
                 .iter()
                 .all(|it| it.user_id == "alice" && it.device_id == "phone");
+            // So that the revocation of one that is issued ahead of the other service's clock reaches it.
+            assert_eq!(request.issued_s, [now_s]);
             Ok(RevocationsResponse {
                 not_before_s: vec![if dead { now_s + 2 } else { 0 }],
             })

@@ -5,3 +5,4 @@ pub mod ports;
 pub mod queries;
 pub mod registration;
 pub mod sign_out;
+pub mod tokens;

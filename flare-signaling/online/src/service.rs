@@ -17,6 +17,7 @@ use crate::{
         queries::{LastSeen, Queries},
         registration::Registration,
         sign_out::SignOut,
+        tokens::Tokens,
     },
     config::OnlineConfig,
     handler::grpc::Grpc,
@@ -41,9 +42,13 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
     let closing = Closing::new(Arc::clone(&presence), gateways);
     let clock = Arc::clone(&platform.clock);
     let last_seen = LastSeen::new(config.max_remembered_users);
+    let tokens = Tokens {
+        revocations: Arc::clone(&revocations),
+        clock: Arc::clone(&clock),
+    };
     let registration = Arc::new(Registration {
         presence: Arc::clone(&presence),
-        revocations: Arc::clone(&revocations),
+        tokens: tokens.clone(),
         closing: closing.clone(),
         clock: Arc::clone(&clock),
         last_seen: last_seen.clone(),
@@ -55,15 +60,15 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
         registration: Arc::clone(&registration),
         sign_out: SignOut {
             presence: Arc::clone(&presence),
-            revocations: Arc::clone(&revocations),
+            revocations,
             closing,
             clock,
         },
         queries: Queries {
             presence,
-            revocations,
             last_seen,
         },
+        tokens,
     };
     let shutdown = platform.shutdown.clone();
     let reap = Task::new("signaling-online.reap", async move {

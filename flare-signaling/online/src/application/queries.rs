@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moka::{future::Cache, policy::EvictionPolicy};
 
-use super::ports::{PortError, PresenceStore, RevocationStore};
+use super::ports::{PortError, PresenceStore};
 use crate::domain::{presence::Located, revocation::DeviceKey};
 
 /// When users' last connections ended. Memory only: whoever was longest neither seen nor asked about is forgotten first.
@@ -54,8 +54,6 @@ pub struct Presence {
 pub struct Queries {
     /// Presence.
     pub presence: Arc<dyn PresenceStore>,
-    /// Dead tokens.
-    pub revocations: Arc<dyn RevocationStore>,
     /// Ends of last connections.
     pub last_seen: LastSeen,
 }
@@ -64,11 +62,6 @@ impl Queries {
     /// The connections of users (tenant, user), in their order.
     pub async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError> {
         self.presence.lookup(users).await
-    }
-
-    /// Up to when the tokens of devices are dead, in their order.
-    pub async fn not_before(&self, devices: &[DeviceKey]) -> Result<Vec<i64>, PortError> {
-        self.revocations.not_before(devices).await
     }
 
     /// The presence of users of one tenant, in their order.

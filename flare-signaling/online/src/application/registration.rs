@@ -7,8 +7,9 @@ use tokio::sync::Notify;
 
 use super::{
     closing::Closing,
-    ports::{CloseReason, PortError, PresenceStore, RevocationStore},
+    ports::{CloseReason, PortError, PresenceStore},
     queries::LastSeen,
+    tokens::Tokens,
 };
 use crate::domain::{
     presence::{Connection, Gateway, Located, Registered},
@@ -62,10 +63,10 @@ pub struct Registration {
     /// Presence.
     pub presence: Arc<dyn PresenceStore>,
     /// Dead tokens.
-    pub revocations: Arc<dyn RevocationStore>,
+    pub tokens: Tokens,
     /// Whom to tell of displaced connections.
     pub closing: Closing,
-    /// Says when somebody was last seen, and whether a token's time of issue has come.
+    /// Says when somebody was last seen.
     pub clock: Arc<dyn Clock>,
     /// Ends of last connections.
     pub last_seen: LastSeen,
@@ -99,7 +100,7 @@ impl Registration {
             .iter()
             .map(|(it, _)| it.device.clone())
             .collect();
-        let not_before = self.revocations.not_before(&devices).await?;
+        let not_before = self.tokens.not_before(&devices).await?;
         let outcomes = vec![Outcome::Revoked; connections.len()];
         let (mut alive, mut candidates) = (Vec::new(), Vec::new());
         for (index, ((connection, issued_s), not_before_s)) in
@@ -118,7 +119,11 @@ impl Registration {
         if alive.is_empty() {
             return Ok(outcomes);
         }
-        self.note_issued_ahead(&candidates).await?;
+        let issued: Vec<_> = candidates
+            .iter()
+            .map(|it| (it.device.clone(), it.issued_s))
+            .collect();
+        self.tokens.note_issued(&issued).await?;
         let registered = self
             .presence
             .register(gateway, alive, self.max_devices, self.lease())
@@ -132,19 +137,6 @@ impl Registration {
         })?
     }
 
-    async fn note_issued_ahead(&self, candidates: &[Candidate]) -> Result<(), PortError> {
-        let now_s = self.clock.now_ms().div_euclid(1_000);
-        let ahead: Vec<_> = candidates
-            .iter()
-            .filter(|it| it.issued_s > now_s)
-            .map(|it| (it.device.clone(), it.issued_s))
-            .collect();
-        if ahead.is_empty() {
-            return Ok(());
-        }
-        self.revocations.note_issued(&ahead, now_s).await
-    }
-
     /// Decides what became of those whose tokens were alive before they were registered, and closes what they displaced.
     async fn settle(
         self: Arc<Self>,
@@ -154,7 +146,7 @@ impl Registration {
         mut outcomes: Vec<Outcome>,
     ) -> Result<Vec<Outcome>, PortError> {
         let devices: Vec<DeviceKey> = candidates.iter().map(|it| it.device.clone()).collect();
-        let not_before = match self.revocations.not_before(&devices).await {
+        let not_before = match self.tokens.not_before(&devices).await {
             Ok(not_before) => not_before,
             Err(error) => {
                 // Nobody else will ever name them.

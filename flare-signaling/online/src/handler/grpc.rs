@@ -23,6 +23,7 @@ use crate::{
         queries::Queries,
         registration::{Outcome, Registration},
         sign_out::SignOut,
+        tokens::Tokens,
     },
     domain::{
         presence::{Connection, Gateway, Located},
@@ -43,6 +44,8 @@ pub struct Grpc {
     pub sign_out: SignOut,
     /// Reads.
     pub queries: Queries,
+    /// Tokens as others see them used.
+    pub tokens: Tokens,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -286,14 +289,15 @@ impl SignalingService for Grpc {
         &self,
         request: Request<RevocationsRequest>,
     ) -> Answer<RevocationsResponse> {
-        let devices: Vec<_> = request
-            .into_inner()
-            .devices
-            .into_iter()
-            .map(device)
-            .collect();
+        let request = request.into_inner();
+        let devices: Vec<_> = request.devices.into_iter().map(device).collect();
+        let issued: Vec<_> = devices.iter().cloned().zip(request.issued_s).collect();
+        self.tokens
+            .note_issued(&issued)
+            .await
+            .map_err(unavailable)?;
         let not_before_s = self
-            .queries
+            .tokens
             .not_before(&devices)
             .await
             .map_err(unavailable)?;

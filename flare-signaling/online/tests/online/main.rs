@@ -26,6 +26,7 @@ use flare_signaling_online::{
         queries::{LastSeen, Queries},
         registration::{Outcome, Registration},
         sign_out::SignOut,
+        tokens::Tokens,
     },
     domain::{
         presence::{Connection, Gateway, Located},
@@ -151,6 +152,7 @@ struct Place {
     registration: Arc<Registration>,
     sign_out: SignOut,
     queries: Queries,
+    tokens: Tokens,
     revocations: Arc<Revocations>,
     gateways: Arc<Recorder>,
     clock: Arc<ManualClock>,
@@ -174,10 +176,14 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
     let closing = Closing::new(presence.clone(), gateways.clone());
     let clock = Arc::new(ManualClock::at(NOW_MS));
     let last_seen = LastSeen::new(100);
+    let tokens = Tokens {
+        revocations: revocations.clone(),
+        clock: clock.clone(),
+    };
     Place {
         registration: Arc::new(Registration {
             presence: presence.clone(),
-            revocations: revocations.clone(),
+            tokens: tokens.clone(),
             closing: closing.clone(),
             clock: clock.clone(),
             last_seen: last_seen.clone(),
@@ -193,9 +199,9 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
         },
         queries: Queries {
             presence,
-            revocations: revocations.clone(),
             last_seen,
         },
+        tokens,
         revocations,
         gateways,
         clock,
@@ -209,6 +215,7 @@ impl Place {
             registration: self.registration,
             sign_out: self.sign_out,
             queries: self.queries,
+            tokens: self.tokens,
         }
     }
 

@@ -55,7 +55,7 @@ async fn revoking_a_user_closes_all_his_connections_and_outlives_a_restart() {
     }
     let place = place(folder.path()).await;
     let not_before = place
-        .queries
+        .tokens
         .not_before(&[device("alice", "tablet"), device("bob", "phone")])
         .await
         .unwrap();
@@ -137,7 +137,7 @@ async fn a_kick_leaves_the_token_good() {
     );
     assert_eq!(
         place
-            .queries
+            .tokens
             .not_before(&[device("alice", "phone")])
             .await
             .unwrap(),

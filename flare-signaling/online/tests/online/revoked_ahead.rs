@@ -1,6 +1,8 @@
 //! Tokens whose issuer's clock runs ahead of ours.
 
+use flare_proto::signaling::{RevocationsRequest, signaling_service_server::SignalingService};
 use flare_signaling_online::application::{ports::CloseReason, registration::Outcome};
+use tonic::Request;
 
 use super::{Meanwhile, NOW_MS, NOW_S, connection, device, place};
 
@@ -28,6 +30,29 @@ async fn a_token_from_ahead_of_our_clock_dies_with_its_revocation() {
         let again = place.registers(connection("alice", "phone", id), issued_s);
         assert_eq!(again.await, outcome, "{issued_s}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_another_service_has_seen_dies_likewise() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let service = place(folder.path()).await.service();
+        let phone = flare_proto::signaling::DeviceKey {
+            tenant_id: "default".to_owned(),
+            user_id: "alice".to_owned(),
+            device_id: "phone".to_owned(),
+        };
+        let shown = RevocationsRequest {
+            devices: vec![phone],
+            issued_s: vec![AHEAD_S],
+            ..RevocationsRequest::default()
+        };
+        let answer = service.revocations(Request::new(shown)).await.unwrap();
+        assert_eq!(answer.into_inner().not_before_s, [0]);
+    }
+    let place = place(folder.path()).await;
+    let revoked = place.sign_out.revoke(&device("alice", "phone")).await;
+    assert_eq!(revoked.unwrap().not_before_s, AHEAD_S);
 }
 
 #[tokio::test]
