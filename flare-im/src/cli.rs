@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::role::Role;
 
-pub use self::bench::{Bench, BenchServer};
+pub use self::bench::{Bench, BenchLoad, BenchServer};
 
 /// Flare IM Core: an instant messaging core for your product, in one binary.
 #[derive(Debug, Parser)]

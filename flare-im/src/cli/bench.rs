@@ -9,21 +9,9 @@ use clap::{Args, Subcommand};
 pub enum Bench {
     /// Pairs of users: one writes as fast as his acks come, the other receives.
     Direct {
-        /// How many pairs.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        pairs: u32,
-        /// How many of them the history checker judges; it costs time of the generator.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        checked_pairs: u32,
-        /// Unacked messages of each sender.
-        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=64))]
-        in_flight: u32,
-        /// Bytes of text in a message.
-        #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=60_000))]
-        bytes: u32,
-        /// How long, in seconds, after a second to warm up.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-        seconds: u64,
+        /// What is put on the server.
+        #[command(flatten)]
+        load: BenchLoad,
         /// Which server.
         #[command(flatten)]
         server: BenchServer,
@@ -31,29 +19,24 @@ pub enum Bench {
     /// More than the server can do: its peak first, then the same with several times the pairs, each with its full window.
     ///
     /// Whoever is refused waits as long as the server says, and sends the same again. Ends with an error if too little is left of the
-    /// peak, or if a promise is broken. Give the server and this command a core each, or both measure the other.
+    /// peak, if the server takes more memory than it may, or if a promise is broken. Give the server and this command a core each, or
+    /// both measure the other.
     Overload {
-        /// How many pairs the peak is measured with.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        pairs: u32,
-        /// How many times the pairs are the overload.
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-        times: u32,
-        /// How many pairs of each step the history checker judges; it costs time of the generator.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        checked_pairs: u32,
-        /// Unacked messages of each sender; no more than the server allows.
-        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-        in_flight: u32,
-        /// Bytes of text in a message.
-        #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=60_000))]
-        bytes: u32,
-        /// How long each step takes, in seconds, after a second to warm up.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-        seconds: u64,
-        /// The share of the peak that must be left.
+        /// The load of the peak.
+        #[command(flatten)]
+        load: BenchLoad,
+        /// How many times the pairs are the overload; several, apart by commas, make a curve.
+        #[arg(long, value_delimiter = ',', default_value = "5", value_parser = clap::value_parser!(u32).range(2..=100))]
+        times: Vec<u32>,
+        /// The share of the peak that must be left, under each load.
         #[arg(long, default_value_t = 0.8)]
         least_ratio: f64,
+        /// End with an error unless the highest load was refused something: otherwise it was none.
+        #[arg(long)]
+        refusals_demanded: bool,
+        /// The most resident memory that the server may take under any load, in MiB.
+        #[arg(long, requires = "pid")]
+        most_mib: Option<u64>,
         /// The server's process, for its memory before, meanwhile and after.
         #[arg(long)]
         pid: Option<u32>,
@@ -76,6 +59,26 @@ pub enum Bench {
         #[command(flatten)]
         server: BenchServer,
     },
+}
+
+/// What is put on the server.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BenchLoad {
+    /// How many pairs.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub pairs: u32,
+    /// How many of them the history checker judges; it costs time of the generator.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub checked_pairs: u32,
+    /// Unacked messages of each sender.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub in_flight: u32,
+    /// Bytes of text in a message.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub bytes: u32,
+    /// How long, in seconds, after a second to warm up.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub seconds: u64,
 }
 
 /// Which server is measured.

@@ -11,55 +11,29 @@ mod receiver;
 mod refusals;
 mod sender;
 
-use self::{overload::Overload, pairs::Load, refusals::Manner};
+use self::{overload::Limits, pairs::Load, refusals::Manner};
 use crate::cli::Bench;
 
 /// Measures a running server.
 pub async fn run(args: &Bench) -> anyhow::Result<()> {
     match args {
-        Bench::Direct {
-            pairs,
-            checked_pairs,
-            in_flight,
-            bytes,
-            seconds,
-            server,
-        } => {
-            let load = Load {
-                pairs: *pairs,
-                checked_pairs: (*checked_pairs).min(*pairs),
-                in_flight: *in_flight,
-                bytes: *bytes,
-                seconds: *seconds,
-                manner: Manner::Strict,
-            };
-            direct::run(load, server).await
-        }
+        Bench::Direct { load, server } => direct::run(Load::of(load, Manner::Strict), server).await,
         Bench::Overload {
-            pairs,
+            load,
             times,
-            checked_pairs,
-            in_flight,
-            bytes,
-            seconds,
             least_ratio,
+            refusals_demanded,
+            most_mib,
             pid,
             server,
         } => {
-            let load = Load {
-                pairs: *pairs,
-                checked_pairs: (*checked_pairs).min(*pairs),
-                in_flight: *in_flight,
-                bytes: *bytes,
-                seconds: *seconds,
-                manner: Manner::Obedient,
-            };
-            let overload = Overload {
-                times: *times,
+            let limits = Limits {
                 least_ratio: *least_ratio,
-                pid: *pid,
+                refusals_demanded: *refusals_demanded,
+                most_mib: *most_mib,
             };
-            overload::run(load, overload, server).await
+            let load = Load::of(load, Manner::Obedient);
+            overload::run(load, times, &limits, *pid, server).await
         }
         Bench::Idle {
             connections,

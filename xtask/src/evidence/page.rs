@@ -112,6 +112,78 @@ fn result(record: Option<&Record>) -> &'static str {
     }
 }
 
+/// A list of figures to draw.
+struct Picture {
+    step: &'static str,
+    file: &'static str,
+    title: &'static str,
+    list: &'static str,
+    /// Field and name of an axis.
+    across: (&'static str, &'static str),
+    up: (&'static str, &'static str),
+    /// So much of the field is one on the axis.
+    unit: f64,
+}
+
+impl Picture {
+    const fn of_overload(
+        file: &'static str,
+        title: &'static str,
+        up: (&'static str, &'static str),
+        unit: f64,
+    ) -> Self {
+        Self {
+            step: "overload",
+            file,
+            title,
+            list: "steps",
+            across: ("times", "times the connections of the peak"),
+            up,
+            unit,
+        }
+    }
+
+    const fn of_soak(
+        file: &'static str,
+        title: &'static str,
+        up: (&'static str, &'static str),
+        unit: f64,
+    ) -> Self {
+        Self {
+            step: "soak",
+            file,
+            title,
+            list: "looks",
+            across: ("after_s", "seconds"),
+            up,
+            unit,
+        }
+    }
+}
+
+const PICTURES: &[Picture] = &[
+    Picture::of_overload(
+        "overload-acked.svg",
+        "Acked under overload",
+        ("acked_per_s", "messages a second"),
+        1.0,
+    ),
+    Picture::of_overload(
+        "overload-memory.svg",
+        "Resident memory under overload",
+        ("server_bytes_max", "MiB"),
+        MIB,
+    ),
+    Picture::of_soak(
+        "soak-memory.svg",
+        "Resident memory",
+        ("memory_bytes", "MiB"),
+        MIB,
+    ),
+    Picture::of_soak("soak-handles.svg", "File handles", ("handles", "open"), 1.0),
+    Picture::of_soak("soak-tasks.svg", "Tasks", ("tasks", "alive"), 1.0),
+];
+
 /// The pictures of a step: name, title and SVG.
 fn drawn(step: &str, data: &Value) -> anyhow::Result<Vec<(String, &'static str, String)>> {
     let points = |list: &str, across: &str, up: &str, unit: f64| -> Vec<(f64, f64)> {
@@ -122,24 +194,12 @@ fn drawn(step: &str, data: &Value) -> anyhow::Result<Vec<(String, &'static str, 
             .filter_map(|it| Some((number(it, across)?, number(it, up)? / unit)))
             .collect()
     };
-    let soak = [
-        (
-            "soak-memory.svg",
-            "Resident memory",
-            "MiB",
-            "memory_bytes",
-            MIB,
-        ),
-        ("soak-handles.svg", "File handles", "open", "handles", 1.0),
-        ("soak-tasks.svg", "Tasks", "alive", "tasks", 1.0),
-    ];
     let mut pictures = Vec::new();
-    if step == "soak" {
-        for (name, title, up, field, unit) in soak {
-            let points = points("looks", "after_s", field, unit);
-            let picture = chart::line(title, ("seconds", up), &points).context(title)?;
-            pictures.push((name.to_owned(), title, picture));
-        }
+    for it in PICTURES.iter().filter(|it| it.step == step) {
+        let points = points(it.list, it.across.0, it.up.0, it.unit);
+        let axes = (it.across.1, it.up.1);
+        let picture = chart::line(it.title, axes, &points).context(it.title)?;
+        pictures.push((it.file.to_owned(), it.title, picture));
     }
     Ok(pictures)
 }
@@ -216,7 +276,7 @@ fn flatten(within: &str, object: &Map<String, Value>, into: &mut Vec<(String, St
         match value {
             Value::Object(inner) => flatten(&format!("{name}: "), inner, into),
             Value::Array(_) | Value::Null => {}
-            Value::String(text) => into.push((name, text.clone())),
+            Value::String(text) => into.push((name, text.trim_end().replace('\n', "<br>"))),
             Value::Number(number) => into.push((name, figure(number.as_f64().unwrap_or_default()))),
             Value::Bool(it) => into.push((name, if *it { "yes" } else { "no" }.to_owned())),
         }
@@ -245,12 +305,12 @@ mod tests {
     #[test]
     fn figures_become_tables() {
         let text = tables(&json!({
-            "seconds": 2, "counts": {"acks": 3}, "steps": [{"pairs": 1}, {"pairs": 5, "share": 0.25}]
+            "seconds": 2, "counts": {"acks": 3}, "steps": [{"pairs": 1}, {"pairs": 5, "share": 0.25, "said": "a\nb\n"}]
         }));
         assert_eq!(
             text,
             "| figure | value |\n|---|---|\n| counts: acks | 3 |\n| seconds | 2 |\n\nsteps:\n\n\
-             | pairs | share |\n|---|---|\n| 1 |  |\n| 5 | 0.250 |\n"
+             | pairs | said | share |\n|---|---|---|\n| 1 |  |  |\n| 5 | a<br>b | 0.250 |\n"
         );
     }
 

@@ -49,7 +49,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "overload",
         title: "Overload",
-        question: "what is left of the peak with five times the connections",
+        question: "is enough left of the peak, in bounded memory, when up to five times the connections write as fast as they may",
         make: overload,
     },
     Step {
@@ -241,7 +241,18 @@ fn fuzz(ground: &Ground) -> anyhow::Result<Value> {
     )
 }
 
-/// The server on one core, the generator on the others.
+/// The most resident memory of a server under overload.
+const MOST_MIB: &str = "512";
+
+/// Settings under which the peak is refused nothing and five times its load is: by the bound on commands in flight alone.
+const OVERLOADED: &[&str] = &[
+    "access_gateway.max_commands_in_flight=2048",
+    "access_gateway.frames_per_s=1000000",
+    "message_orchestrator.rate.user_per_s=0",
+    "message_orchestrator.rate.conversation_per_s=0",
+];
+
+/// The server on one core, the generator on the other.
 fn overload(ground: &Ground) -> anyhow::Result<Value> {
     let flare = ground.flare()?;
     let data = tempfile::tempdir()?;
@@ -249,12 +260,15 @@ fn overload(ground: &Ground) -> anyhow::Result<Value> {
     let mut server = Server::start(&flare, data)?;
     let url = server.url()?;
     let seconds = ground.of(15, 3);
+    let times = if ground.quick { "5" } else { "2,3,4,5" };
     let pid = server.process.id().to_string();
     let done = Command::new("taskset")
         .args([
             "-c", "1", &flare, "bench", "overload", "--url", &url, "--data", data,
         ])
         .args(["--pid", &pid, "--seconds", &seconds, "--json"])
+        .args(["--times", times, "--most-mib", MOST_MIB])
+        .arg("--refusals-demanded")
         .stderr(Stdio::inherit())
         .output()
         .context("taskset")?;
@@ -283,6 +297,7 @@ impl Server {
                 "--listen",
                 "127.0.0.1:0",
             ])
+            .args(OVERLOADED.iter().flat_map(|it| ["--set", it]))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -10,133 +10,147 @@ use super::{
 };
 use crate::{cli::BenchServer, output::say};
 
-/// What is asked of the server beside the load of its peak.
+const MIB: u64 = 1 << 20;
+
+/// What is demanded of the server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Overload {
-    /// So many times the pairs.
-    pub(super) times: u32,
-    /// The share of the peak that is to be left.
+pub(super) struct Limits {
+    /// The share of the peak that is to be left under each load.
     pub(super) least_ratio: f64,
-    /// The server's process.
-    pub(super) pid: Option<u32>,
+    /// Whether the highest load is to be refused something.
+    pub(super) refusals_demanded: bool,
+    /// The most resident memory of the server.
+    pub(super) most_mib: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
-    times: u32,
     in_flight: u32,
     bytes: u32,
     seconds: u64,
-    peak: Measured,
-    overload: Measured,
-    ratio: f64,
     least_ratio: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server_bytes: Option<ServerBytes>,
     kept: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_bytes_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_bytes_after: Option<u64>,
+    /// The peak first.
+    steps: Vec<Step>,
 }
 
-/// Resident memory of the server.
+/// One load.
 #[derive(Debug, Serialize)]
-struct ServerBytes {
-    before: u64,
-    /// The most while its peak was measured.
-    peak: u64,
-    /// The most under overload.
-    overload: u64,
-    after: u64,
+struct Step {
+    /// So many times the pairs of the peak.
+    times: u32,
+    /// Of what was acked a second at the peak.
+    ratio: f64,
+    /// The most resident memory of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_bytes_max: Option<u64>,
+    #[serde(flatten)]
+    measured: Measured,
 }
 
 pub(super) async fn run(
     load: Load,
-    overload: Overload,
+    times: &[u32],
+    limits: &Limits,
+    pid: Option<u32>,
     server: &BenchServer,
 ) -> anyhow::Result<()> {
-    let Overload {
-        times,
-        least_ratio,
-        pid,
-    } = overload;
-    let many = load.pairs.saturating_mul(times);
-    room_for(many)?;
+    let most = times.iter().copied().max().unwrap_or(1);
+    room_for(load.pairs.saturating_mul(most))?;
     let tokens = Tokens::open(&server.data)?;
     let at = Server::of(server)?;
 
-    let before = pid.map(resident_bytes).transpose()?;
-    let watch = pid.map(Watch::start).transpose()?;
-    let peak = measure(load, &tokens, &at).await?;
-    let at_peak = watch.map(|it| it.peak());
-    let watch = pid.map(Watch::start).transpose()?;
-    let all = Load {
-        pairs: many,
-        ..load
-    };
-    let overloaded = measure(all, &tokens, &at).await?;
-    let at_most = watch.map(|it| it.peak());
-    let after = pid.map(resident_bytes).transpose()?;
-
-    let server_bytes =
-        before
-            .zip(at_peak)
-            .zip(at_most)
-            .zip(after)
-            .map(|(((before, peak), overload), after)| ServerBytes {
-                before,
-                peak,
-                overload,
-                after,
-            });
+    let server_bytes_before = pid.map(resident_bytes).transpose()?;
+    let mut steps: Vec<Step> = Vec::new();
+    for times in [1].iter().chain(times) {
+        let watch = pid.map(Watch::start).transpose()?;
+        let pairs = load.pairs.saturating_mul(*times);
+        let measured = measure(Load { pairs, ..load }, &tokens, &at).await?;
+        let peak = steps
+            .first()
+            .map_or(measured.acked_per_s, |it| it.measured.acked_per_s);
+        steps.push(Step {
+            times: *times,
+            ratio: measured.acked_per_s as f64 / peak.max(1) as f64,
+            server_bytes_max: watch.map(|it| it.peak()),
+            measured,
+        });
+    }
     let report = Report {
-        times,
         in_flight: load.in_flight,
         bytes: load.bytes,
         seconds: load.seconds,
-        ratio: overloaded.acked_per_s as f64 / peak.acked_per_s.max(1) as f64,
-        least_ratio,
-        server_bytes,
-        kept: peak.kept && overloaded.kept,
-        peak,
-        overload: overloaded,
+        least_ratio: limits.least_ratio,
+        kept: steps.iter().all(|it| it.measured.kept),
+        server_bytes_before,
+        server_bytes_after: pid.map(resident_bytes).transpose()?,
+        steps,
     };
     if server.json {
         say!("{}", serde_json::to_string(&report)?);
     } else {
         print(&report);
     }
+    judge(&report, limits)
+}
+
+fn judge(report: &Report, limits: &Limits) -> anyhow::Result<()> {
     ensure!(report.kept, "the checker found a broken promise");
-    ensure!(report.peak.acked_per_s > 0, "the server acked nothing");
+    for step in &report.steps {
+        let Step { times, ratio, .. } = step;
+        ensure!(step.measured.acked_per_s > 0, "the server acked nothing");
+        ensure!(
+            *ratio >= limits.least_ratio,
+            "{ratio:.2} of the peak is left under {times} times the load, {:.2} is the least",
+            limits.least_ratio
+        );
+        if let (Some(bytes), Some(most)) = (step.server_bytes_max, limits.most_mib) {
+            ensure!(
+                bytes <= most.saturating_mul(MIB),
+                "the server takes {} MiB under {times} times the load, {most} are the most",
+                bytes / MIB
+            );
+        }
+    }
+    let highest = report.steps.iter().max_by_key(|it| it.times);
     ensure!(
-        report.ratio >= least_ratio,
-        "{:.2} of the peak is left under overload, {least_ratio:.2} is the least",
-        report.ratio
+        !limits.refusals_demanded || highest.is_some_and(|it| it.measured.refused_share > 0.0),
+        "nothing was refused under the highest load: it was no overload"
     );
     Ok(())
 }
 
 fn print(report: &Report) {
-    for (what, it) in [("peak", &report.peak), ("overload", &report.overload)] {
+    for step in &report.steps {
         say!(
-            "{what}: {} pairs, {} in flight each, {} bytes, {} s",
-            it.pairs,
+            "{} times the load: {} pairs, {} in flight each, {} bytes, {} s",
+            step.times,
+            step.measured.pairs,
             report.in_flight,
             report.bytes,
             report.seconds
         );
-        it.print();
+        step.measured.print();
+        if let Some(bytes) = step.server_bytes_max {
+            say!("resident memory of the server: at most {} MiB", bytes / MIB);
+        }
+        if step.times > 1 {
+            say!(
+                "left of the peak: {:.2} (at least {:.2})",
+                step.ratio,
+                report.least_ratio
+            );
+        }
     }
-    say!(
-        "left of the peak under overload: {:.2} (at least {:.2})",
-        report.ratio,
-        report.least_ratio
-    );
-    if let Some(it) = &report.server_bytes {
-        let mib = |bytes: u64| bytes / (1 << 20);
+    if let (Some(before), Some(after)) = (report.server_bytes_before, report.server_bytes_after) {
         say!(
-            "resident memory of the server, in MiB: {} before, at most {} at the peak and {} under overload, {} after",
-            mib(it.before),
-            mib(it.peak),
-            mib(it.overload),
-            mib(it.after)
+            "resident memory of the server: {} MiB before, {} MiB after",
+            before / MIB,
+            after / MIB
         );
     }
 }

@@ -21,7 +21,7 @@ use super::{
     refusals::{Manner, Refusals},
     sender::Sender,
 };
-use crate::{command::progress, output::say};
+use crate::{cli::BenchLoad, command::progress, output::say};
 
 const WARM_UP: Duration = Duration::from_secs(1);
 /// What is on its way at the end has this long to arrive.
@@ -40,6 +40,26 @@ pub(super) struct Load {
     pub(super) bytes: u32,
     pub(super) seconds: u64,
     pub(super) manner: Manner,
+}
+
+impl Load {
+    pub(super) fn of(asked: &BenchLoad, manner: Manner) -> Self {
+        let BenchLoad {
+            pairs,
+            checked_pairs,
+            in_flight,
+            bytes,
+            seconds,
+        } = *asked;
+        Self {
+            pairs,
+            checked_pairs: checked_pairs.min(pairs),
+            in_flight,
+            bytes,
+            seconds,
+            manner,
+        }
+    }
 }
 
 /// What was measured, and what the checker says of it.
