@@ -19,8 +19,8 @@ pub enum Bench {
     /// More than the server can do: its peak first, then the same with several times the pairs, each with its full window.
     ///
     /// Whoever is refused waits as long as the server says, and sends the same again. Ends with an error if too little is left of the
-    /// peak, if the server takes more memory than it may, or if a promise is broken. Give the server and this command a core each, or
-    /// both measure the other.
+    /// peak, if deliveries fall behind the acks, if the server takes more memory than it may, or if a promise is broken. Give the server
+    /// and this command a core each, or both measure the other.
     Overload {
         /// The load of the peak.
         #[command(flatten)]

@@ -58,7 +58,8 @@ pub struct EmbeddedBusOptions {
     pub views: BTreeSet<String>,
     /// The log of each topic; `durability` and `retention` in it are those of the topic.
     pub log: AsyncLogOptions,
-    /// Records handed to a handler at once.
+    /// Records handed to a handler at most at once. A batch takes several turns of the scheduler, which are long
+    /// where much is to be done: who is behind catches up by larger batches.
     pub batch_records: usize,
     /// A group's position is kept on disk so often: what was handled since comes again after a
     /// crash.
@@ -82,7 +83,7 @@ impl Default for EmbeddedBusOptions {
                 tail_bytes: 4 << 20,
                 ..AsyncLogOptions::default()
             },
-            batch_records: 512,
+            batch_records: 4_096,
             keep_cursor_every: Duration::from_secs(1),
             retry: default_retry(),
         }

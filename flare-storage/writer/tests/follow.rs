@@ -31,6 +31,10 @@ const MINE: Epoch = Epoch {
 };
 
 fn event(conversation: &str, seq: u64) -> LoggedEvent {
+    event_of(conversation, seq, Bytes::from(format!("body {seq}")))
+}
+
+fn event_of(conversation: &str, seq: u64, body: Bytes) -> LoggedEvent {
     let header = EventHeader {
         tenant_id: "default".to_owned(),
         conversation_id: conversation.to_owned(),
@@ -45,12 +49,7 @@ fn event(conversation: &str, seq: u64) -> LoggedEvent {
         client_id: format!("c{seq}"),
         ..EventHeader::default()
     };
-    LoggedEvent::create(
-        header,
-        Bytes::from(format!("body {seq}")),
-        fingerprint(conversation, b"x"),
-    )
-    .unwrap()
+    LoggedEvent::create(header, body, fingerprint(conversation, b"x")).unwrap()
 }
 
 fn takeover(epoch: Epoch) -> Bytes {
@@ -194,6 +193,33 @@ async fn the_stream_goes_on_from_the_log_after_a_restart_and_when_memory_is_shor
     assert_eq!(seqs(&place.view, 0).await, [1, 2, 3]);
     let after_first = 1024 + 1;
     assert_eq!(seqs(&place.view, after_first).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn one_read_is_bounded_by_bytes_in_memory_as_in_the_log() {
+    const BODY: usize = 60_000;
+    const EVENTS: u64 = 40;
+    for view_memory_bytes in [8 << 20, 1] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut place = open(folder.path(), view_memory_bytes).await;
+        append(&place.log, vec![takeover(MINE)]).await;
+        for seq in 1..=EVENTS {
+            let large = event_of("g", seq, Bytes::from(vec![b'x'; BODY]));
+            append(&place.log, vec![group(MINE, seq - 1, vec![large])]).await;
+        }
+        place.follower.catch_up().await.unwrap();
+        let (mut from, mut reads, mut seen) = (0, 0, 0);
+        while from < place.view.end() {
+            let read = place.view.read(from, 4_096).await.unwrap();
+            let bytes: usize = read.records.iter().map(|it| it.payload.len()).sum();
+            assert!(bytes <= 1 << 20, "{bytes}");
+            seen += read.records.len() as u64;
+            reads += 1;
+            from = read.next;
+        }
+        assert_eq!(seen, EVENTS);
+        assert!((3..=4).contains(&reads), "{reads}");
+    }
 }
 
 #[tokio::test]

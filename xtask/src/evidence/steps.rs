@@ -242,7 +242,7 @@ fn fuzz(ground: &Ground) -> anyhow::Result<Value> {
 }
 
 /// The most resident memory of a server under overload.
-const MOST_MIB: &str = "512";
+const MOST_MIB: &str = "768";
 
 /// Settings under which the peak is refused nothing and five times its load is: by the bound on commands in flight alone.
 const OVERLOADED: &[&str] = &[

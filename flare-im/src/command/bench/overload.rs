@@ -11,6 +11,8 @@ use super::{
 use crate::{cli::BenchServer, output::say};
 
 const MIB: u64 = 1 << 20;
+/// What is acked and not delivered meanwhile is a debt that grows as long as the load lasts.
+const DELIVERED_AT_LEAST: f64 = 0.9;
 
 /// What is demanded of the server.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +109,11 @@ fn judge(report: &Report, limits: &Limits) -> anyhow::Result<()> {
             *ratio >= limits.least_ratio,
             "{ratio:.2} of the peak is left under {times} times the load, {:.2} is the least",
             limits.least_ratio
+        );
+        let (acked, delivered) = (step.measured.acked_per_s, step.measured.delivered_per_s);
+        ensure!(
+            delivered as f64 >= acked as f64 * DELIVERED_AT_LEAST,
+            "deliveries fall behind under {times} times the load: {acked} messages a second are acked, {delivered} delivered"
         );
         if let (Some(bytes), Some(most)) = (step.server_bytes_max, limits.most_mib) {
             ensure!(

@@ -22,7 +22,7 @@ use crate::{
     domain::fold::{POSITIONS_PER_RECORD, Step},
 };
 
-/// One read of the log, when a consumer is behind what memory holds.
+/// One read holds no more than this, unless it is one record.
 const READ_BYTES: usize = 1 << 20;
 
 /// The events of the valid log that the store has committed: an event's position is its record's offset × 1024 + its index in the record.
@@ -89,10 +89,16 @@ impl EmbeddedPersistedView {
             return None;
         }
         let start = recent.records.partition_point(|it| it.position < from);
+        let mut bytes = 0;
         let records: Vec<_> = recent
             .records
             .range(start..)
             .take(max_records)
+            .take_while(|it| {
+                let fits = bytes == 0 || bytes + it.payload.len() <= READ_BYTES;
+                bytes += it.payload.len();
+                fits
+            })
             .cloned()
             .collect();
         let next = if start + records.len() == recent.records.len() {
