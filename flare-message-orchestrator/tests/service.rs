@@ -129,7 +129,7 @@ async fn after_a_restart_a_retry_gets_its_first_receipt_and_a_recall_finds_its_m
     );
     assert_eq!(
         code(&submit_one(&deployment, item("mallory", "2")).await),
-        ErrorCode::NotAMember
+        ErrorCode::ConversationNotFound
     );
     assert_eq!(
         placed(&submit_one(&deployment, item("alice", "2")).await).seq,

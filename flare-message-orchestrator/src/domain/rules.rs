@@ -20,7 +20,8 @@ pub(crate) fn needs_membership(command: &Command) -> bool {
     command.actor.kind != ActorKind::Service && !is_direct_id(&command.conversation.conversation)
 }
 
-/// Whether the sender may speak, or act at all, in the conversation as it is.
+/// Whether the sender may speak, or act at all, in the conversation as it is. A stranger is answered as if there were none; who was in it
+/// knows that there is one, and is told that he is no member.
 pub(crate) fn may_take_part(
     command: &Command,
     head: &OwnerHead,
@@ -30,15 +31,8 @@ pub(crate) fn may_take_part(
     if is_direct_id(conversation) {
         return may_take_part_directly(command, head);
     }
-    let not_found = || {
-        Refusal::new(
-            ErrorCode::ConversationNotFound,
-            format!("there is no conversation {conversation:?}"),
-        )
-        .with_field("conversation_id")
-    };
     if head.seq == 0 {
-        return Err(not_found());
+        return Err(not_found(command));
     }
     let Some(membership) = membership else {
         return Err(Refusal::internal(format!(
@@ -48,8 +42,8 @@ pub(crate) fn may_take_part(
     };
     let is_system = command.actor.kind == ActorKind::System;
     match membership.standing {
-        Standing::NoConversation => Err(not_found()),
-        Standing::Stranger if !is_system => Err(not_a_member(command)),
+        Standing::NoConversation => Err(not_found(command)),
+        Standing::Stranger if !is_system => Err(not_found(command)),
         _ if membership.disbanded => Err(Refusal::new(
             ErrorCode::ConversationDisbanded,
             format!("conversation {conversation:?} was disbanded: nothing can be sent to it"),
@@ -65,21 +59,26 @@ fn may_take_part_directly(command: &Command, head: &OwnerHead) -> Result<(), Ref
         // The door made the id from the sender and the other user.
         return Ok(());
     }
-    let conversation = &command.conversation.conversation;
     if head.seq == 0 {
-        let message =
-            format!("there is no conversation {conversation:?}: write to its user to begin it");
-        return Err(
-            Refusal::new(ErrorCode::ConversationNotFound, message).with_field("conversation_id")
-        );
+        return Err(not_found(command));
     }
     let participants = head.participants.as_deref().unwrap_or_default();
     let is_there = participants.iter().any(|it| **it == *command.actor.user);
     if is_there || command.actor.kind == ActorKind::System {
         Ok(())
     } else {
-        Err(not_a_member(command))
+        Err(not_found(command))
     }
+}
+
+/// In the same words whether there is none or the sender never was in it: by asking he learns nothing.
+fn not_found(command: &Command) -> Refusal {
+    let conversation = &command.conversation.conversation;
+    Refusal::new(
+        ErrorCode::ConversationNotFound,
+        format!("there is no conversation {conversation:?} that the sender is in"),
+    )
+    .with_field("conversation_id")
 }
 
 fn not_a_member(command: &Command) -> Refusal {

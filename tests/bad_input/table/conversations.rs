@@ -51,12 +51,12 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
         send(
             "sending to a conversation that one is not in",
             CLOSED,
-            NotAMember,
+            ConversationNotFound,
         ),
         send(
             "sending to others' direct conversation",
             &ground.direct_of_others,
-            NotAMember,
+            ConversationNotFound,
         ),
         send(
             "sending to a conversation that one has left",

@@ -51,7 +51,7 @@ fn others_do_not_write_to_a_direct_conversation() {
     world.place(send("alice", "bob", "1"));
     assert_eq!(
         world.code(say("mallory", &place_of("alice", "bob"), "1")),
-        ErrorCode::NotAMember
+        ErrorCode::ConversationNotFound
     );
     world.store_all();
     let mut next = World::new(config());
@@ -59,7 +59,7 @@ fn others_do_not_write_to_a_direct_conversation() {
     next.step(Input::Assigned);
     assert_eq!(
         next.code(say("mallory", &place_of("alice", "bob"), "2")),
-        ErrorCode::NotAMember
+        ErrorCode::ConversationNotFound
     );
     assert_eq!(
         next.place(say("bob", &place_of("alice", "bob"), "3")).seq,

@@ -120,7 +120,7 @@ fn hooks_see_only_what_is_allowed() {
     world.join("mallory", Standing::Stranger, 1);
     assert_eq!(
         world.code(say("mallory", "general", "1")),
-        ErrorCode::NotAMember
+        ErrorCode::ConversationNotFound
     );
     world.place(change("general", EventKind::ConversationRenamed, "1"));
     assert!(world.held.is_empty());

@@ -1,4 +1,5 @@
 use flare_proto::common::ErrorCode;
+use flare_storage_model::direct_conversation_id;
 
 use crate::domain::owner::{testing::*, *};
 
@@ -11,7 +12,7 @@ fn only_members_send_to_a_group() {
     let mut world = World::with_group();
     assert_eq!(world.place(say("alice", "general", "1")).seq, 2);
     for (standing, code) in [
-        (Standing::Stranger, ErrorCode::NotAMember),
+        (Standing::Stranger, ErrorCode::ConversationNotFound),
         (Standing::Former, ErrorCode::NotAMember),
         (Standing::NoConversation, ErrorCode::ConversationNotFound),
     ] {
@@ -26,6 +27,30 @@ fn only_members_send_to_a_group() {
         world.code(say("alice", "nowhere", "1")),
         ErrorCode::ConversationNotFound
     );
+}
+
+#[test]
+fn a_stranger_cannot_tell_a_conversation_from_one_that_is_not_there() {
+    let mut world = World::with_group();
+    let spoken = world.place(say("alice", "general", "1")).seq;
+    world.join("mallory", Standing::Stranger, 1);
+    world.place(send("alice", "bob", "1"));
+    let direct = direct_conversation_id("default", "alice", "bob");
+    let untouched = direct_conversation_id("default", "alice", "carol");
+    for (there, not_there) in [("general", "nowhere"), (&*direct, &*untouched)] {
+        for command in [
+            |to: &str, _| say("mallory", to, "2"),
+            |to: &str, seq| recall("mallory", to, seq, "3"),
+        ] {
+            let told = world.refusal(command(there, spoken));
+            let of_nothing = world.refusal(command(not_there, spoken));
+            assert_eq!(
+                (told.code, told.message.replace(there, not_there)),
+                (of_nothing.code, of_nothing.message.to_string())
+            );
+            assert_eq!(told.field, of_nothing.field);
+        }
+    }
 }
 
 #[test]
@@ -129,7 +154,7 @@ fn nothing_is_sent_to_a_disbanded_conversation() {
     world.join("mallory", Standing::Stranger, 3);
     assert_eq!(
         world.code(say("mallory", "general", "2")),
-        ErrorCode::NotAMember,
+        ErrorCode::ConversationNotFound,
         "strangers learn nothing"
     );
 }
