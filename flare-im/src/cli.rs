@@ -47,7 +47,7 @@ pub enum Command {
     /// Measure a running server.
     #[command(subcommand)]
     Bench(Bench),
-    /// Check a data folder, or clients' histories, against the promises.
+    /// Check the data folder of a stopped server, its log against its store, or clients' histories, against the promises.
     Verify(Verify),
     /// Say where a message went: placed, stored, delivered, read.
     Explain(Explain),
@@ -82,14 +82,9 @@ pub struct ConfigArgs {
 /// Arguments of `flare up`.
 #[derive(Clone, Debug, Args)]
 pub struct Up {
-    /// Folder of the server's data.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// Address to listen on, whatever files, variables and --set say; not given: they decide, and 127.0.0.1:8080 if they are silent.
     ///
     /// A port given here is core-gateway's; the others follow (+1; +10000), or are free ones if it is 0.
@@ -120,14 +115,9 @@ pub struct Run {
         value_delimiter = ','
     )]
     pub roles: Vec<Role>,
-    /// Folder of the embedded adapters' data.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// Print one line of JSON with the bound addresses.
     #[arg(long)]
     pub json: bool,
@@ -151,14 +141,9 @@ pub struct Token {
     /// How long it is good, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub ttl: u64,
-    /// Folder of the server's data.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -207,22 +192,31 @@ pub enum ApiKey {
 /// Where the API keys are.
 #[derive(Clone, Debug, Args)]
 pub struct ApiKeyStore {
-    /// Folder of the server's data.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// How a command reaches a server as a user.
+/// Where a server keeps what it must not lose.
 #[derive(Clone, Debug, Args)]
-pub struct Client {
+pub struct DataFolder {
+    /// Folder of the server's data.
+    #[arg(
+        id = "data",
+        long = "data",
+        value_name = "FOLDER",
+        default_value = "flare-data",
+        env = "FLARE_DATA"
+    )]
+    pub folder: PathBuf,
+}
+
+/// Where clients connect, and whom they believe there.
+#[derive(Clone, Debug, Args)]
+pub struct LinkAddress {
     /// The access gateway's address.
     #[arg(
         long,
@@ -234,6 +228,14 @@ pub struct Client {
     /// An authority to believe beside the public ones, as PEM, such as the one that `flare certs` makes; for wss.
     #[arg(long, value_name = "FILE", env = "FLARE_CA")]
     pub ca: Option<PathBuf>,
+}
+
+/// How a command reaches a server as a user.
+#[derive(Clone, Debug, Args)]
+pub struct Client {
+    /// Which server.
+    #[command(flatten)]
+    pub link: LinkAddress,
     /// The user's token; without it one is made for `--user` with the data folder's key.
     #[arg(long, env = "FLARE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -243,14 +245,9 @@ pub struct Client {
     /// Which device this is.
     #[arg(long, default_value = "terminal")]
     pub device: String,
-    /// Folder of the server's data, for `--user`.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
 }
 
 /// Where a message goes.
@@ -315,14 +312,9 @@ pub struct Tail {
 /// Arguments of `flare verify`.
 #[derive(Clone, Debug, Args)]
 pub struct Verify {
-    /// Folder of a stopped server's data: its log is checked against its store.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// A client's history, to be checked too; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub history: Vec<PathBuf>,
@@ -375,14 +367,9 @@ pub struct Certs {
 /// Arguments of `flare doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct Doctor {
-    /// Folder of the server's data, made or not.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// Address to listen on, as for `flare up`.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub listen: Option<String>,

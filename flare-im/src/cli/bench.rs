@@ -1,8 +1,8 @@
 //! Arguments of `flare bench`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
+
+use super::{DataFolder, LinkAddress};
 
 /// What `flare bench` measures.
 #[derive(Clone, Debug, Subcommand)]
@@ -84,25 +84,12 @@ pub struct BenchLoad {
 /// Which server is measured.
 #[derive(Clone, Debug, Args)]
 pub struct BenchServer {
-    /// The access gateway's address.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "ws://127.0.0.1:8081/ws",
-        env = "FLARE_URL"
-    )]
-    pub url: String,
-    /// An authority to believe beside the public ones, as PEM; for wss.
-    #[arg(long, value_name = "FILE", env = "FLARE_CA")]
-    pub ca: Option<PathBuf>,
-    /// Folder of the server's data, to make tokens with its key.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub data: PathBuf,
+    /// Where it is.
+    #[command(flatten)]
+    pub link: LinkAddress,
+    /// Where its data is, to make tokens with its key.
+    #[command(flatten)]
+    pub data: DataFolder,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

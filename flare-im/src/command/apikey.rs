@@ -58,7 +58,7 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
             tenant,
             store,
         } => {
-            let keys = open(&store.data).await?;
+            let keys = open(&store.data.folder).await?;
             let (key, secret) = keys
                 .create(tenant, name, scopes.iter().map(String::as_str))
                 .await?;
@@ -75,7 +75,7 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
             }
         }
         cli::ApiKey::List { tenant, store } => {
-            let keys = open(&store.data).await?;
+            let keys = open(&store.data.folder).await?;
             let mut page_token = String::new();
             loop {
                 let page = keys.list(tenant, Some(PAGE), &page_token).await?;
@@ -93,7 +93,10 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
             tenant,
             store,
         } => {
-            open(&store.data).await?.revoke(tenant, key_id).await?;
+            open(&store.data.folder)
+                .await?
+                .revoke(tenant, key_id)
+                .await?;
             if store.json {
                 say!(
                     "{}",

@@ -76,7 +76,7 @@ pub async fn run(args: &cli::Doctor) -> anyhow::Result<()> {
     let listen = args.listen.as_deref().map(Listen::parse).transpose()?;
     let listen = listen.map(|it| ("argument --listen", it.toml()));
     let config = process::load(&args.config, &Role::ALL, listen)?.config;
-    let data = args.data.clone();
+    let data = args.data.folder.clone();
     let findings = tokio::task::spawn_blocking(move || {
         let folder = folder::look(&data);
         let mut findings = folder.findings;

@@ -12,7 +12,7 @@ use crate::{
 pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
     let loaded = process::load(&args.config, &args.roles, None)?;
     let telemetry = process::begin(&loaded.config, &args.roles)?;
-    let (data, _) = process::data_folder(&args.data)?;
+    let (data, _) = process::data_folder(&args.data.folder)?;
     let ground = Ground {
         data,
         telemetry: telemetry.clone(),

@@ -34,9 +34,9 @@ pub fn options(args: &cli::Client) -> anyhow::Result<Options> {
         (None, Some(user)) => TokenSource::Provider(Arc::new(Maker::of(args, user)?)),
         _ => TokenSource::Fixed(first),
     };
-    let mut options = Options::new(&args.url, source, &args.device);
+    let mut options = Options::new(&args.link.url, source, &args.device);
     options.platform = "terminal".to_owned();
-    options.trust = trust(args.ca.as_deref())?;
+    options.trust = trust(args.link.ca.as_deref())?;
     Ok(options)
 }
 
@@ -60,14 +60,14 @@ struct Maker {
 impl Maker {
     fn of(args: &cli::Client, user: &str) -> anyhow::Result<Self> {
         // Looked for first, so that a mistyped folder is not made, with a key that no server knows.
-        if !args.data.is_dir() {
+        if !args.data.folder.is_dir() {
             bail!(
                 "{} is no data folder of a server: give --data, or --token",
-                args.data.display()
+                args.data.folder.display()
             );
         }
         Ok(Self {
-            data: args.data.clone(),
+            data: args.data.folder.clone(),
             user: user.to_owned(),
             device: args.device.clone(),
         })
@@ -97,12 +97,16 @@ mod tests {
 
     fn client(token: Option<&str>, user: Option<&str>, data: &str) -> cli::Client {
         cli::Client {
-            url: "ws://127.0.0.1:1/ws".to_owned(),
-            ca: None,
+            link: cli::LinkAddress {
+                url: "ws://127.0.0.1:1/ws".to_owned(),
+                ca: None,
+            },
             token: token.map(str::to_owned),
             user: user.map(str::to_owned),
             device: "terminal".to_owned(),
-            data: data.into(),
+            data: cli::DataFolder {
+                folder: data.into(),
+            },
         }
     }
 

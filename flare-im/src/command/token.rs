@@ -31,7 +31,7 @@ pub fn mint(
 pub fn run(args: &cli::Token) -> anyhow::Result<()> {
     let ttl = Duration::from_secs(args.ttl);
     let token = mint(
-        &args.data,
+        &args.data.folder,
         &args.tenant,
         &args.user,
         args.device.as_deref(),

@@ -59,7 +59,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
     let (data, used) = process::data_folder(
         ephemeral
             .as_ref()
-            .map_or(args.data.as_path(), |it| it.path()),
+            .map_or(args.data.folder.as_path(), |it| it.path()),
     )?;
     let development_sign_in = if args.dev {
         DevelopmentSignIn::On

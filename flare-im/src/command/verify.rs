@@ -44,8 +44,9 @@ struct Report {
 pub async fn run(args: &cli::Verify) -> anyhow::Result<()> {
     let folder = args
         .data
+        .folder
         .canonicalize()
-        .with_context(|| format!("data folder {}", args.data.display()))?;
+        .with_context(|| format!("data folder {}", args.data.folder.display()))?;
     ensure!(
         folder.join("log").is_dir(),
         "{} holds no log",

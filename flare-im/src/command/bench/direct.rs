@@ -20,7 +20,7 @@ struct Report {
 
 pub(super) async fn run(load: Load, server: &BenchServer) -> anyhow::Result<()> {
     room_for(load.pairs)?;
-    let tokens = Tokens::open(&server.data)?;
+    let tokens = Tokens::open(&server.data.folder)?;
     let report = Report {
         in_flight: load.in_flight,
         bytes: load.bytes,

@@ -36,7 +36,7 @@ pub(super) async fn run(
         open_files >= needed,
         "{count} connections need {needed} open files, the hard limit is {open_files}"
     );
-    let tokens = Tokens::open(&server.data)?;
+    let tokens = Tokens::open(&server.data.folder)?;
     let at = Server::of(server)?;
     let before = pid.map(resident_bytes).transpose()?;
     let connecting = progress::counted("connecting", count.into())?;

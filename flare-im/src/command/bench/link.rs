@@ -57,8 +57,8 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn of(args: &cli::BenchServer) -> anyhow::Result<Self> {
         Ok(Self {
-            url: args.url.clone(),
-            trust: trust(args.ca.as_deref())?,
+            url: args.link.url.clone(),
+            trust: trust(args.link.ca.as_deref())?,
         })
     }
 }

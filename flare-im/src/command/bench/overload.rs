@@ -63,7 +63,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let most = times.iter().copied().max().unwrap_or(1);
     room_for(load.pairs.saturating_mul(most))?;
-    let tokens = Tokens::open(&server.data)?;
+    let tokens = Tokens::open(&server.data.folder)?;
     let at = Server::of(server)?;
 
     let server_bytes_before = pid.map(resident_bytes).transpose()?;
