@@ -29,6 +29,8 @@ mod explanation;
 mod forwarded;
 mod messages;
 
+pub(crate) use self::{administration::MAX_REASON_CHARS, messages::MAX_BATCH};
+
 /// The largest answer that is taken from an inner service: a page of the largest contents fits.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 

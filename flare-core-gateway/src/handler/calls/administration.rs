@@ -17,7 +17,7 @@ use super::{Call, Calls};
 use crate::domain::api_key;
 
 /// Longest reason of a kick, in characters.
-const MAX_REASON_CHARS: usize = 200;
+pub(crate) const MAX_REASON_CHARS: usize = 200;
 
 impl Calls {
     /// Closes a device's connections, or all of a user's.

@@ -19,7 +19,7 @@ use super::{Call, Calls};
 use crate::handler::admission::{refuse_own, wire_actor};
 
 /// Most messages of one batch.
-const MAX_BATCH: usize = 200;
+pub(crate) const MAX_BATCH: usize = 200;
 
 impl Calls {
     /// Sends one message.

@@ -12,6 +12,8 @@ use super::{
 use crate::domain::caller::Callers;
 
 mod comments;
+mod refusals;
+mod rules;
 mod schema;
 
 const INTRODUCTION: &str = "The HTTP/JSON side of `flare.gateway.v1.CoreGatewayService`.\n\n\
@@ -68,13 +70,7 @@ pub fn document() -> Result<Value, Refusal> {
         "paths": paths,
         "components": {
             "schemas": schemas.finish(),
-            "responses": {
-                "Refusal": {
-                    "description": "Refused: `code` says why, `field` names what was wrong.",
-                    "headers": {"retry-after": {"description": "Seconds; where it may be retried.", "schema": {"type": "integer"}}},
-                    "content": {"application/json": {"schema": {"type": "object", "properties": {"error": error}}}},
-                },
-            },
+            "responses": refusals::components(&error)?,
             "securitySchemes": {
                 "userToken": {"type": "http", "scheme": "bearer", "description": "A user's token."},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "A backend's key."},
@@ -146,6 +142,12 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value, Refusal> {
         .filter(|it| !it.is_empty())
         .collect::<Vec<_>>()
         .join("\n\n");
+    let mut responses = refusals::references()?;
+    let answered = json!({
+        "description": "OK",
+        "content": {"application/json": {"schema": schemas.reference(&answer)}},
+    });
+    responses.insert("200".to_owned(), answered);
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": spaced(route.method.name()),
@@ -153,19 +155,14 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value, Refusal> {
         "tags": [tag(route.path)],
         "security": security,
         "parameters": parameters,
-        "responses": {
-            "200": {
-                "description": "OK",
-                "content": {"application/json": {"schema": schemas.reference(&answer)}},
-            },
-            "default": {"$ref": "#/components/responses/Refusal"},
-        },
+        "responses": responses,
     });
     if route.body {
         let given: Vec<&str> = route.path_fields().collect();
+        let body = schemas.body_without(&request, &given);
         operation["requestBody"] = json!({
-            "required": true,
-            "content": {"application/json": {"schema": schemas.object_without(&request, &given)}},
+            "required": body.is_required,
+            "content": {"application/json": {"schema": body.schema, "example": body.example}},
         });
     }
     Ok(operation)
@@ -198,6 +195,9 @@ fn parameter(field: &FieldDescriptor, place: &str, schemas: &mut Schemas) -> Val
         "required": place == "path",
         "schema": schemas.value(field),
     });
+    if let Some(example) = rules::rule(field).example {
+        parameter["example"] = example;
+    }
     if !description.is_empty() {
         parameter["description"] = Value::String(description);
     }

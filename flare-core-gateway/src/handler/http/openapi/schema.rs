@@ -7,10 +7,28 @@ use flare_server_core::error::Refusal;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::comments::comment;
+use super::{
+    comments::comment,
+    rules::{Rule, rule},
+};
+
+/// What a request's body is.
+pub(super) struct Body {
+    /// Whether a request without one is refused.
+    pub(super) is_required: bool,
+    /// Its schema.
+    pub(super) schema: Value,
+    /// One that is taken.
+    pub(super) example: Value,
+}
 
 /// Filled by the server, so not shown.
 const CONTEXT: &str = "flare.common.v1.RequestContext";
+const READ_RANGE: &str = "flare.storage.v1.ReadRange";
+const SEND: &str = "flare.gateway.v1.SendMessageRequest";
+const CONTENT: &str = "flare.message.v1.Content";
+/// Shows a kind of content that the server does not know.
+const UNKNOWN: &str = "unknown";
 const PACKAGE_PREFIX: &str = "flare.";
 
 /// The schemas that were referred to, and whatever they refer to.
@@ -37,27 +55,50 @@ impl Schemas {
     pub(super) fn reference(&mut self, message: &MessageDescriptor) -> Value {
         let name = component(message.full_name());
         if self.begun.insert(name.clone()) {
-            let schema = self.object_without(message, &[]);
+            let schema = self.object(message, &[]);
             self.made.insert(name.clone(), schema);
         }
         reference(&name)
     }
 
-    /// A message's schema without some of its fields, and without the context.
-    pub(super) fn object_without(
-        &mut self,
-        message: &MessageDescriptor,
-        without: &[&str],
-    ) -> Value {
-        let mut properties = Map::new();
-        for field in message.fields() {
-            let is_context = matches!(field.kind(), Kind::Message(it) if it.full_name() == CONTEXT);
-            if is_context || without.contains(&field.name()) {
-                continue;
+    /// What a request's body is: its schema without some of its fields, whether one is needed, and one that is taken.
+    pub(super) fn body_without(&mut self, message: &MessageDescriptor, without: &[&str]) -> Body {
+        let schema = self.object(message, without);
+        let mut example = Map::new();
+        for field in shown(message, without) {
+            if let Some(value) = rule(&field).example {
+                example.insert(field.json_name().to_owned(), value);
             }
-            properties.insert(field.json_name().to_owned(), self.property(&field));
         }
-        let mut schema = json!({"type": "object", "properties": properties});
+        Body {
+            is_required: shown(message, without)
+                .iter()
+                .any(|it| rule(it).is_required),
+            schema,
+            example: Value::Object(example),
+        }
+    }
+
+    fn object(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        for field in shown(message, without) {
+            let name = field.json_name().to_owned();
+            if rule(&field).is_required {
+                required.push(name.clone());
+            }
+            properties.insert(name, self.property(&field));
+        }
+        let object = Object {
+            required,
+            is_closed: is_request(message),
+        };
+        let exclusive = exclusive(message);
+        let mut schema = if exclusive.is_empty() {
+            object.of(properties)
+        } else {
+            alternatives(&exclusive, properties, &object)
+        };
         let said = comment(
             message.parent_file().file_descriptor_proto(),
             message.path(),
@@ -71,7 +112,9 @@ impl Schemas {
     fn property(&mut self, field: &FieldDescriptor) -> Value {
         let value = self.value(field);
         let mut schema = if field.is_list() {
-            json!({"type": "array", "items": value})
+            let mut list = json!({"type": "array", "items": value});
+            merge(&mut list, rule(field).of_list);
+            list
         } else {
             value
         };
@@ -94,8 +137,16 @@ impl Schemas {
         schema
     }
 
-    /// The schema of one value of a field, as proto3 JSON has it.
+    /// The schema of one value of a field: its type, and what is said of it beyond.
     pub(super) fn value(&mut self, field: &FieldDescriptor) -> Value {
+        let mut schema = self.type_of(field);
+        let Rule { of_value, .. } = rule(field);
+        merge(&mut schema, of_value);
+        schema
+    }
+
+    /// As proto3 JSON has it.
+    fn type_of(&mut self, field: &FieldDescriptor) -> Value {
         match field.kind() {
             Kind::Bool => json!({"type": "boolean"}),
             Kind::String => json!({"type": "string"}),
@@ -134,6 +185,91 @@ impl Schemas {
             self.made.insert(name.clone(), schema);
         }
         reference(&name)
+    }
+}
+
+/// The fields of a message but some, and but the context.
+fn shown(message: &MessageDescriptor, without: &[&str]) -> Vec<FieldDescriptor> {
+    message
+        .fields()
+        .filter(|field| {
+            !without.contains(&field.name())
+                && !matches!(field.kind(), Kind::Message(it) if it.full_name() == CONTEXT)
+        })
+        .collect()
+}
+
+/// Whether a message stands in requests alone, so that fields which it has not are refused.
+fn is_request(message: &MessageDescriptor) -> bool {
+    message.name().ends_with("Request") || message.full_name() == READ_RANGE
+}
+
+/// The fields of a message of which there is exactly one: the kinds of a content, and to whom a message goes. Empty: it has none such.
+fn exclusive(message: &MessageDescriptor) -> Vec<String> {
+    let fields: Vec<FieldDescriptor> = match message.full_name() {
+        CONTENT => {
+            let kinds = message
+                .oneofs()
+                .flat_map(|it| it.fields().collect::<Vec<_>>());
+            kinds.chain(message.get_field_by_name(UNKNOWN)).collect()
+        }
+        SEND => ["conversation_id", "user_id"]
+            .into_iter()
+            .filter_map(|it| message.get_field_by_name(it))
+            .collect(),
+        _ => Vec::new(),
+    };
+    fields
+        .into_iter()
+        .map(|it| it.json_name().to_owned())
+        .collect()
+}
+
+/// A schema for each of the exclusive fields, with whatever is none of them.
+fn alternatives(exclusive: &[String], properties: Map<String, Value>, object: &Object) -> Value {
+    let (exclusive, common): (Map<_, _>, Map<_, _>) = properties
+        .into_iter()
+        .partition(|(name, _)| exclusive.contains(name));
+    let each = exclusive.into_iter().map(|(name, field)| {
+        let mut required = object.required.clone();
+        required.push(name.clone());
+        let mut properties = common.clone();
+        properties.insert(name.clone(), field);
+        let mut schema = Object {
+            required,
+            is_closed: object.is_closed,
+        }
+        .of(properties);
+        schema["title"] = Value::String(name);
+        schema
+    });
+    json!({"oneOf": each.collect::<Vec<_>>()})
+}
+
+/// What an object's schema says beside its properties.
+struct Object {
+    /// What is needed.
+    required: Vec<String>,
+    /// Whether it has no other properties.
+    is_closed: bool,
+}
+
+impl Object {
+    fn of(&self, properties: Map<String, Value>) -> Value {
+        let mut schema = json!({"type": "object", "properties": properties});
+        if !self.required.is_empty() {
+            schema["required"] = json!(self.required);
+        }
+        if self.is_closed {
+            schema["additionalProperties"] = Value::Bool(false);
+        }
+        schema
+    }
+}
+
+fn merge(schema: &mut Value, keywords: Value) {
+    if let (Value::Object(schema), Value::Object(keywords)) = (schema, keywords) {
+        schema.extend(keywords);
     }
 }
 

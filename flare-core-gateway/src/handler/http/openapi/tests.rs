@@ -58,10 +58,15 @@ fn operation_ids_are_unique() {
 fn the_contract_s_comments_and_types_are_in_it() {
     let document = made();
     let send = &document["paths"]["/api/v1/messages"]["post"];
-    let properties = &send["requestBody"]["content"]["application/json"]["schema"]["properties"];
+    let ways = &send["requestBody"]["content"]["application/json"]["schema"]["oneOf"];
+    let (properties, to_user) = (&ways[0]["properties"], &ways[1]["properties"]);
     assert_eq!(
         properties["conversationId"]["description"],
         "One of the two."
+    );
+    assert!(
+        properties.get("userId").is_none() && to_user.get("conversationId").is_none(),
+        "they exclude each other"
     );
     assert_eq!(
         properties["content"]["$ref"],
@@ -108,4 +113,86 @@ fn path_fields_are_parameters_and_not_in_the_body() {
     let events = &document["paths"]["/api/v1/conversations/{conversation_id}/events"]["get"];
     let answer = &events["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
     assert_eq!(answer, "#/components/schemas/storage.v1.RangeResult");
+}
+
+#[test]
+fn a_body_is_needed_where_one_of_its_fields_is() {
+    let document = made();
+    let needs = |path: &str, verb: &str| {
+        let body = &document["paths"][path][verb]["requestBody"];
+        let schema = &body["content"]["application/json"]["schema"];
+        (body["required"].clone(), schema["required"].clone())
+    };
+    for (path, verb) in [
+        ("/api/v1/admin/users/{user_id}/kick", "post"),
+        ("/api/v1/admin/users/{user_id}/revoke", "post"),
+        ("/api/v1/sign-out", "post"),
+        ("/api/v1/conversations/{conversation_id}/settings", "patch"),
+    ] {
+        assert_eq!(needs(path, verb), (json!(false), Value::Null), "{path}");
+    }
+    let role = "/api/v1/conversations/{conversation_id}/members/{user_id}/role";
+    assert_eq!(
+        needs(role, "put"),
+        (json!(true), json!(["clientId", "role"]))
+    );
+}
+
+#[test]
+fn every_status_of_a_refusal_is_documented_with_its_codes() {
+    let document = made();
+    let responses = &document["paths"]["/api/v1/messages"]["post"]["responses"];
+    let statuses: Vec<&String> = responses.as_object().expect("responses").keys().collect();
+    let expected = [
+        "200", "400", "401", "403", "404", "409", "413", "429", "500", "503", "504",
+    ];
+    assert_eq!(statuses, expected);
+    let conflict = &document["components"]["responses"]["Conflict"];
+    let said = conflict["description"].as_str().expect("a description");
+    assert!(
+        said.contains("ALREADY_EXISTS, CONVERSATION_DISBANDED"),
+        "{said}"
+    );
+    assert_eq!(responses["409"]["$ref"], "#/components/responses/Conflict");
+}
+
+#[test]
+fn a_content_is_of_one_kind() {
+    let document = made();
+    let content = &document["components"]["schemas"]["message.v1.Content"];
+    let kinds: Vec<&Value> = content["oneOf"]
+        .as_array()
+        .expect("kinds")
+        .iter()
+        .map(|it| &it["required"][0])
+        .collect();
+    assert_eq!(kinds.len(), 14, "{kinds:?}");
+    assert!(kinds.contains(&&json!("text")) && kinds.contains(&&json!("unknown")));
+}
+
+#[test]
+fn an_example_has_every_needed_field_and_no_other_than_there_are() {
+    let document = made();
+    let mut bodies = 0;
+    for item in document["paths"].as_object().expect("paths").values() {
+        for operation in item.as_object().expect("an item").values() {
+            let media = &operation["requestBody"]["content"]["application/json"];
+            let (schema, Some(example)) = (&media["schema"], media["example"].as_object()) else {
+                continue;
+            };
+            bodies += 1;
+            let schema = schema.get("oneOf").map_or(schema, |it| &it[0]);
+            for name in schema["required"].as_array().into_iter().flatten() {
+                let name = name.as_str().expect("a name");
+                assert!(example.contains_key(name), "{name}: {operation}");
+            }
+            for name in example.keys() {
+                assert!(
+                    schema["properties"].get(name).is_some(),
+                    "{name}: {operation}"
+                );
+            }
+        }
+    }
+    assert!(bodies > 10);
 }
