@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    deployment::Authority,
+    authority::Authority,
     person::Person,
     scene::Scene,
     worker::{self, Address, Answer, Order, Tally, Task, Work},

@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    process::{self, Addresses, Process},
+    authority::{Authority, trust},
+    process::{self, Addresses, Process, text},
     tunnel,
 };
 
@@ -152,7 +153,7 @@ impl Deployment {
     }
 
     fn outside(&self) -> &Addresses {
-        &self.edge.as_ref().unwrap_or(&self.core).addresses
+        &self.place(Part::Edge).addresses
     }
 
     /// The roles of each of its processes, in their order.
@@ -208,7 +209,13 @@ impl Deployment {
 
     /// A metric of the part that clients connect to, summed over all series whose name and labels contain every one of `words`; 0 if there is none.
     pub(crate) async fn metric(&self, words: &[&str]) -> anyhow::Result<f64> {
-        let ops = self.outside().ops.context("no ops listener")?;
+        self.metric_of(Part::Edge, words).await
+    }
+
+    /// Likewise, of a part.
+    pub(crate) async fn metric_of(&self, part: Part, words: &[&str]) -> anyhow::Result<f64> {
+        let ops = self.place(part).addresses.ops;
+        let ops = ops.context("no ops listener")?;
         let text = get(ops, "/metrics").await?;
         let lines = text
             .lines()
@@ -278,13 +285,16 @@ impl Deployment {
         }
     }
 
-    /// The number of a part's process.
-    pub(crate) fn id(&self, part: Part) -> anyhow::Result<u32> {
-        let slot = match (part, &self.edge) {
+    fn place(&self, part: Part) -> &Slot {
+        match (part, &self.edge) {
             (Part::Edge, Some(edge)) => edge,
             _ => &self.core,
-        };
-        let running = slot.running.as_ref();
+        }
+    }
+
+    /// The number of a part's process.
+    pub(crate) fn id(&self, part: Part) -> anyhow::Result<u32> {
+        let running = self.place(part).running.as_ref();
         running
             .with_context(|| format!("{part:?} does not run"))?
             .id()
@@ -310,6 +320,15 @@ impl Deployment {
         running
             .with_context(|| format!("{part:?} does not run"))?
             .fail_writes()
+            .await
+    }
+
+    /// Waits for the end of a part that nobody asked to end, and demands that it says why.
+    pub(crate) async fn fails(&mut self, part: Part) -> anyhow::Result<()> {
+        let running = self.slot(part).running.take();
+        running
+            .with_context(|| format!("{part:?} does not run"))?
+            .fails()
             .await
     }
 
@@ -413,63 +432,6 @@ async fn start(
     .await
 }
 
-/// Belief in the authority whose certificate stands in this file, if there is one.
-pub(crate) fn trust(ca: Option<&Path>) -> anyhow::Result<Trust> {
-    Ok(match ca {
-        Some(file) => Trust::with_authority(&std::fs::read(file)?)?,
-        None => Trust::public(),
-    })
-}
-
-/// What `flare certs` has made.
-#[derive(Clone, Debug)]
-pub(crate) struct Authority {
-    folder: PathBuf,
-}
-
-impl Authority {
-    /// Makes one for a deployment in `folder`, and the certificates of its processes; of the authority that there is, if there is one.
-    pub(crate) async fn make(folder: &Path) -> anyhow::Result<Self> {
-        let made = Self::of(folder);
-        process::run(&["certs", "--out", &text(&made.folder)?]).await?;
-        Ok(made)
-    }
-
-    fn of(folder: &Path) -> Self {
-        Self {
-            folder: folder.join("certs"),
-        }
-    }
-
-    /// The file of this name that it has made.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// Its own certificate's file.
-    pub(crate) fn ca(&self) -> PathBuf {
-        self.file("ca.pem")
-    }
-
-    /// Its own certificate.
-    pub(crate) fn pem(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(std::fs::read(self.ca())?)
-    }
-
-    /// Of a process that is encrypted on every side.
-    fn settings(&self) -> anyhow::Result<Vec<String>> {
-        let files = [
-            ("tls.certificate", "server.pem"),
-            ("tls.key", "server-key.pem"),
-            ("peer.tls.ca", "ca.pem"),
-            ("peer.tls.certificate", "peer.pem"),
-            ("peer.tls.key", "peer-key.pem"),
-        ];
-        let setting = |(key, file)| Ok(format!("{key}={}", text(&self.file(file))?));
-        files.into_iter().map(setting).collect()
-    }
-}
-
 /// The answer to a plain HTTP GET, headers included.
 async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(at).await?;
@@ -485,16 +447,10 @@ async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-fn data(folder: &Path, part: Part) -> PathBuf {
+/// Where a part of a deployment in `folder` keeps its data.
+pub(crate) fn data(folder: &Path, part: Part) -> PathBuf {
     folder.join(match part {
         Part::Core => "data",
         Part::Edge => "edge-data",
     })
-}
-
-fn text(path: &Path) -> anyhow::Result<String> {
-    Ok(path
-        .to_str()
-        .with_context(|| format!("{} is no UTF-8", path.display()))?
-        .to_owned())
 }

@@ -19,7 +19,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig},
 };
 
-use crate::{deployment::Authority, person::SOON};
+use crate::{authority::Authority, person::SOON};
 
 const TENANT: &str = "default";
 /// The largest page of events.

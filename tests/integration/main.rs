@@ -3,9 +3,11 @@
 //! `cargo test --test integration` runs them all; `-- embedded::two_devices_chat` runs one, `-- --help` shows what else there is.
 
 mod arguments;
+mod authority;
 mod collector;
 mod crew;
 mod deployment;
+mod disk;
 mod judge;
 mod person;
 mod process;
@@ -69,7 +71,7 @@ fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result
         .enable_all()
         .build()?;
     let played = runtime.block_on(async {
-        let scene = Scene::set(kind, folder.path(), scenario.tracing).await?;
+        let scene = Scene::set(kind, folder.path(), scenario.needs).await?;
         tokio::time::timeout(scenario.within, (scenario.play)(scene, arguments))
             .await
             .map_err(anyhow::Error::from)?

@@ -140,11 +140,16 @@ impl Process {
         let limit = (NO_FILE_GROWS, rlimit::INFINITY);
         rlimit::prlimit(pid, rlimit::Resource::FSIZE, Some(limit), None)
             .context("the limit of its files' size")?;
+        self.fails().await
+    }
+
+    /// Demands that it ends by itself, with an error.
+    pub(crate) async fn fails(self) -> anyhow::Result<()> {
         let name = self.name.clone();
         let (status, said) = self.ended().await?;
         ensure!(
             status.code().is_some_and(|code| code != 0),
-            "{name} could not write, and ended with {status}:\n{said}"
+            "{name} was to fail, and ended with {status}:\n{said}"
         );
         Ok(())
     }
@@ -205,6 +210,14 @@ pub(crate) async fn run(arguments: &[&str]) -> anyhow::Result<String> {
         done.status
     );
     Ok(String::from_utf8(done.stdout)?)
+}
+
+/// A path in an argument or a setting.
+pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
+    Ok(path
+        .to_str()
+        .with_context(|| format!("{} is no UTF-8", path.display()))?
+        .to_owned())
 }
 
 fn append(log: &Path) -> std::io::Result<File> {

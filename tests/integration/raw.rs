@@ -1,7 +1,7 @@
 //! A device that speaks frames without the SDK, for what the SDK would never do.
 
 use anyhow::{Context, bail, ensure};
-use flare_checker::{ClientEvent, Target, Via};
+use flare_checker::{ClientEvent, Refused, Target, Via};
 use flare_core::{
     codec::{self, ClientFrame, ServerFrame},
     transport::{
@@ -11,9 +11,11 @@ use flare_core::{
 };
 use flare_core_sdk::TokenSource;
 use flare_proto::{
-    client::{CloseReason, Connect, Send, SendAck},
+    client::{CloseReason, Connect, ErrorFrame, Send, SendAck},
+    common::ErrorCode,
     message::{Content, Event, Text, content::Kind},
 };
+use flare_server_core::error::is_retryable;
 use prost::Message;
 use tokio::time::timeout;
 
@@ -136,14 +138,22 @@ impl Raw {
 
     /// The next receipt.
     pub(crate) async fn receipt(&mut self) -> anyhow::Result<SendAck> {
+        match self.answer().await? {
+            Ok(ack) => Ok(ack),
+            Err(error) => bail!("refused: {error:?}"),
+        }
+    }
+
+    /// The next receipt or refusal.
+    pub(crate) async fn answer(&mut self) -> anyhow::Result<Result<SendAck, ErrorFrame>> {
         loop {
             match self.hears().await? {
                 Heard::Frame(frame) => match *frame {
-                    ServerFrame::SendAck(ack) => return Ok(ack),
-                    ServerFrame::Error(error) => bail!("refused: {error:?}"),
+                    ServerFrame::SendAck(ack) => return Ok(Ok(ack)),
+                    ServerFrame::Error(error) => return Ok(Err(error)),
                     _ => {}
                 },
-                Heard::Closed(reason) => bail!("closed with {reason:?} before a receipt"),
+                Heard::Closed(reason) => bail!("closed with {reason:?} before an answer"),
             }
         }
     }
@@ -159,6 +169,15 @@ impl Raw {
                 }
             }
             ServerFrame::SendAck(ack) => self.recorder.write(recorder::acked(ack)),
+            ServerFrame::Error(error) if !error.client_id.is_empty() => {
+                let code = error.error.as_ref().map(|it| it.code());
+                let code = code.unwrap_or(ErrorCode::Unspecified);
+                self.recorder.write(ClientEvent::Refused(Refused {
+                    client_id: error.client_id.clone(),
+                    code: code.as_str_name().to_owned(),
+                    retryable: is_retryable(code),
+                }));
+            }
             ServerFrame::SyncHint(hint) if hint.conversation_ids.is_empty() => {
                 self.recorder
                     .write(ClientEvent::SyncHint { conversation: None });

@@ -13,6 +13,7 @@ mod load;
 mod reading;
 mod restarts;
 mod retries;
+mod room;
 mod slow_reader;
 mod soak;
 mod standstill;
@@ -23,7 +24,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use crate::{
     arguments::Arguments,
     deployment::Kind,
-    scene::{Scene, Tracing},
+    scene::{Needs, Scene, Tracing},
 };
 
 /// A play in progress.
@@ -34,8 +35,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// Against which deployments it is played.
     pub(crate) kinds: &'static [Kind],
-    /// How the server traces; None: it does not.
-    pub(crate) tracing: Option<&'static Tracing>,
+    pub(crate) needs: &'static Needs,
     /// A play that takes longer has failed.
     pub(crate) within: Duration,
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
@@ -46,24 +46,30 @@ const SPLIT: &[Kind] = &[Kind::Split];
 const BOTH: &[Kind] = &Kind::ALL;
 
 /// Nothing is slow.
-const EVERY_TRACE: &Tracing = &Tracing {
-    ratio: 1.0,
-    slow: Duration::ZERO,
+const EVERY_TRACE: &Needs = &Needs {
+    tracing: Some(Tracing {
+        ratio: 1.0,
+        slow: Duration::ZERO,
+    }),
+    ..Needs::NONE
 };
-const NO_TRACE: &Tracing = &Tracing {
-    ratio: 0.0,
-    slow: traces::SLOW,
+const NO_TRACE: &Needs = &Needs {
+    tracing: Some(Tracing {
+        ratio: 0.0,
+        slow: traces::SLOW,
+    }),
+    ..Needs::NONE
 };
 
 macro_rules! scenario {
     ($module:ident :: $name:ident, $kinds:expr, $seconds:expr) => {
-        scenario!($module::$name, $kinds, $seconds, None)
+        scenario!($module::$name, $kinds, $seconds, &Needs::NONE)
     };
-    ($module:ident :: $name:ident, $kinds:expr, $seconds:expr, $tracing:expr) => {
+    ($module:ident :: $name:ident, $kinds:expr, $seconds:expr, $needs:expr) => {
         Scenario {
             name: stringify!($name),
             kinds: $kinds,
-            tracing: $tracing,
+            needs: $needs,
             within: Duration::from_secs($seconds),
             play: |scene, arguments| Box::pin($module::$name(scene, arguments)),
         }
@@ -77,6 +83,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(soak::soak, EMBEDDED, 36_000),
     scenario!(restarts::restart_under_load, BOTH, 120),
     scenario!(standstill::stands_still, BOTH, 180),
+    scenario!(room::room_runs_out, BOTH, 120, room::SMALL_DISK),
+    scenario!(
+        room::log_finds_no_room,
+        BOTH,
+        120,
+        room::NO_ROOM_FOR_THE_LOG
+    ),
+    scenario!(
+        room::store_finds_no_room,
+        BOTH,
+        120,
+        room::NO_ROOM_FOR_THE_STORE
+    ),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
     scenario!(chat::two_devices_chat, BOTH, 60),
@@ -87,18 +106,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(reading::unread_and_read_across_devices, EMBEDDED, 60),
     scenario!(joining::late_joiner, EMBEDDED, 60),
     scenario!(explaining::where_a_message_went, BOTH, 60),
-    scenario!(
-        traces::every_stage_of_a_message,
-        BOTH,
-        60,
-        Some(EVERY_TRACE)
-    ),
-    scenario!(
-        traces::only_what_failed_or_was_slow,
-        BOTH,
-        60,
-        Some(NO_TRACE)
-    ),
+    scenario!(traces::every_stage_of_a_message, BOTH, 60, EVERY_TRACE),
+    scenario!(traces::only_what_failed_or_was_slow, BOTH, 60, NO_TRACE),
     scenario!(identity::kick, EMBEDDED, 60),
     scenario!(identity::revoke, EMBEDDED, 60),
 ];

@@ -16,7 +16,8 @@ use flare_core_sdk::{Codec, TokenSource};
 
 use crate::{
     collector::Collector,
-    deployment::{Deployment, Kind, Part},
+    deployment::{self, Deployment, Kind, Part},
+    disk::Disk,
     judge::{self, Backend, Hour, Minimums},
     person::{Device, Person},
     raw::Raw,
@@ -31,9 +32,37 @@ pub(crate) struct Tracing {
     pub(crate) slow: Duration,
 }
 
+/// What a scenario needs beside a server as it is.
+pub(crate) struct Needs {
+    /// How the server traces; None: it does not.
+    pub(crate) tracing: Option<Tracing>,
+    /// Settings of every process, beside those of every scenario.
+    pub(crate) settings: &'static [&'static str],
+    /// What is kept on a disk of its own.
+    pub(crate) disk: Option<SmallDisk>,
+}
+
+/// A disk that holds some of the data and nothing else.
+pub(crate) struct SmallDisk {
+    /// A folder of the data folder; empty: that one.
+    pub(crate) below: &'static str,
+    pub(crate) bytes: u64,
+}
+
+impl Needs {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        tracing: None,
+        settings: &[],
+        disk: None,
+    };
+}
+
 /// A stage with a running server.
 pub(crate) struct Scene {
     pub(crate) server: Deployment,
+    /// The data's own, if they have one. After the server: it goes when nobody uses it any more.
+    disk: Option<Disk>,
     folder: PathBuf,
     backend: Backend,
     /// Of a server that traces.
@@ -46,23 +75,21 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Starts a server whose data, logs and histories are kept below `folder`, with a collector for its spans if it traces.
-    pub(crate) async fn set(
-        kind: Kind,
-        folder: &Path,
-        tracing: Option<&Tracing>,
-    ) -> anyhow::Result<Self> {
-        let collector = match tracing {
-            Some(_) => Some(Collector::start().await?),
-            None => None,
-        };
-        let settings = tracing.zip(collector.as_ref()).map(|(tracing, collector)| {
-            vec![
+    pub(crate) async fn set(kind: Kind, folder: &Path, needs: &Needs) -> anyhow::Result<Self> {
+        let mut settings: Vec<String> = needs.settings.iter().map(|it| (*it).to_owned()).collect();
+        let mut collector = None;
+        if let Some(tracing) = &needs.tracing {
+            let collector = collector.insert(Collector::start().await?);
+            settings.extend([
                 format!("telemetry.otlp_endpoint={}", collector.endpoint()),
                 format!("telemetry.sample_ratio={:?}", tracing.ratio),
                 format!("telemetry.slow_ms={}", tracing.slow.as_millis()),
-            ]
-        });
-        let server = Deployment::start(kind, folder, settings.unwrap_or_default()).await?;
+            ]);
+        }
+        let data = deployment::data(folder, Part::Core);
+        let mount = |it: &SmallDisk| Disk::mount(&data.join(it.below), it.bytes);
+        let disk = needs.disk.as_ref().map(mount).transpose()?;
+        let server = Deployment::start(kind, folder, settings).await?;
         std::fs::create_dir_all(folder.join("histories"))?;
         let key = server
             .api_key(&["read", "send", "conversations", "admin"])
@@ -72,6 +99,7 @@ impl Scene {
         let harness = Recorder::open(&path, "harness", "harness")?;
         Ok(Self {
             server,
+            disk,
             folder: folder.to_owned(),
             backend,
             collector,
@@ -84,6 +112,13 @@ impl Scene {
     /// The server, as a backend with an API key sees it.
     pub(crate) fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// The disk that the data have for themselves.
+    pub(crate) fn disk(&self) -> anyhow::Result<&Disk> {
+        self.disk
+            .as_ref()
+            .context("the data have no disk of their own")
     }
 
     /// Takes the collector of a server that traces.
@@ -183,7 +218,8 @@ impl Scene {
         self.comes_back(part).await
     }
 
-    async fn comes_back(&mut self, part: Part) -> anyhow::Result<()> {
+    /// Notes that a part is started again, and does so.
+    pub(crate) async fn comes_back(&mut self, part: Part) -> anyhow::Result<()> {
         self.harness.write(ClientEvent::Restart);
         self.server.start_again(part).await
     }

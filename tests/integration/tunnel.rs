@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::deployment::Authority;
+use crate::authority::Authority;
 
 /// Passes on, to `to`, what comes to the address that this gives, as long as the runtime lasts.
 pub(crate) async fn open(authority: &Authority, to: SocketAddr) -> anyhow::Result<SocketAddr> {

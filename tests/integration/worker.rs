@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use crate::{
-    deployment::trust,
+    authority::trust,
     person::{Device, Person},
     recorder::Recorder,
 };

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    arguments::Arguments, deployment::Authority, judge::Minimums, person::SOON, raw::Raw,
+    arguments::Arguments, authority::Authority, judge::Minimums, person::SOON, raw::Raw,
     scene::Scene,
 };
 

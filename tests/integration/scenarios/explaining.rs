@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::{
     arguments::Arguments,
-    deployment::{Authority, Kind, Part},
+    authority::Authority,
+    deployment::{Kind, Part},
     judge::Minimums,
     person::SOON,
     process,

@@ -33,7 +33,7 @@ pub(super) struct ClientState {
 pub(super) struct View {
     /// All that it got.
     pub(super) seen: SeqRanges,
-    /// What it was told of, of its own accord by the server, since it declared to stay online.
+    /// What it was told of, of its own accord by the server, since it declared to stay online. A hint also tells of what it has found by itself before.
     pub(super) pushed: SeqRanges,
     /// The highest floor that it was told, or 0.
     pub(super) floor: u64,
@@ -52,6 +52,13 @@ pub(super) struct View {
     stored: u64,
     /// The same, when the present connection began.
     stored_before_connection: u64,
+}
+
+impl View {
+    fn hinted(&mut self) {
+        self.hints = HINTED;
+        self.pushed.clone_from(&self.seen);
+    }
 }
 
 /// How the answer to a sync contradicts itself or what the client has.
@@ -101,7 +108,7 @@ impl ClientState {
     pub(super) fn hinted_of_all(&mut self) {
         self.hinted_of_all = true;
         for view in self.views.values_mut() {
-            view.hints = HINTED;
+            view.hinted();
         }
     }
 
@@ -152,7 +159,7 @@ impl ClientState {
     }
 
     pub(super) fn hinted(&mut self, conversation: u32) {
-        self.view(conversation).hints = HINTED;
+        self.view(conversation).hinted();
     }
 
     pub(super) fn synced(&mut self, conversation: u32, answer: &SyncAnswer) -> Option<SyncFault> {
@@ -250,6 +257,7 @@ mod tests {
         let mut state = state();
         state.stays_online();
         state.got(0, 1, Via::Sync);
+        assert_eq!(state.view(0).pushed.ranges(), []);
         state.hinted(0);
         state.got(0, 2, Via::Sync);
         // On its way when the hint came.
@@ -259,7 +267,22 @@ mod tests {
         state.got(0, 4, Via::Sync);
         state.synced(0, &answer(3, 4, 4, None));
         state.got(0, 5, Via::Sync);
-        assert_eq!(state.view(0).pushed.ranges(), [(2, 4)]);
+        assert_eq!(state.view(0).pushed.ranges(), [(1, 4)]);
+    }
+
+    #[test]
+    fn a_hint_tells_of_what_was_found_before_it_and_not_of_what_is_found_later() {
+        let mut state = state();
+        state.stays_online();
+        for seq in [1, 2] {
+            state.got(0, seq, Via::Sync);
+        }
+        state.hinted_of_all();
+        for seq in [2, 3] {
+            state.synced(0, &answer(seq, seq, seq, Some(0)));
+        }
+        state.got(0, 3, Via::Sync);
+        assert_eq!(state.view(0).pushed.ranges(), [(1, 2)]);
     }
 
     #[test]
