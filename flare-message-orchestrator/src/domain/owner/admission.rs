@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// After which a refusal for want of something is worth another try.
-const RETRY_SOON: Duration = Duration::from_millis(200);
+pub(super) const RETRY_SOON: Duration = Duration::from_millis(200);
 /// The same, where it takes longer to mend.
 const RETRY_LATER: Duration = Duration::from_secs(2);
 
@@ -142,7 +142,14 @@ impl Owner {
             origin,
             result: Err(refusal),
         });
-        if !retryable || origin.lane == 0 {
+        if retryable {
+            self.hold_lane(line, position, origin);
+        }
+    }
+
+    /// Refuses what stands in the line from a position on and is of the lane, and lets nothing of it pass until its caller has taken note.
+    pub(super) fn hold_lane(&mut self, line: u64, position: usize, origin: Origin) {
+        if origin.lane == 0 {
             return;
         }
         let mut generation = origin.lane_generation;

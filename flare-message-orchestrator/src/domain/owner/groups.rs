@@ -1,12 +1,15 @@
 //! One group is in flight, the next gathers: no timers.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use flare_proto::common::ErrorCode;
 use flare_server_core::error::Refusal;
 use flare_storage_model::{Applied, LogRecord, apply, record};
 
-use super::{AppendReport, Output, Owner, claim::Phase};
+use super::{AppendReport, Origin, Output, Owner, admission::RETRY_SOON, claim::Phase};
 use crate::domain::{
     command::Placement,
     decide::{Group, Outcome, Verdict},
@@ -162,7 +165,7 @@ impl Owner {
                 for event in events {
                     if let Err(broken) = self.memory.follow(offset, event, ids.next()) {
                         drop(ids);
-                        self.put_back(decided);
+                        self.take_back(decided);
                         self.halt(format!("own group at offset {offset}: {broken}"));
                         return;
                     }
@@ -176,7 +179,7 @@ impl Owner {
             }
             other => {
                 let reason = format!("own group at offset {offset} does not count: {other:?}");
-                self.put_back(decided);
+                self.take_back(decided);
                 self.halt(reason);
                 return;
             }
@@ -241,10 +244,36 @@ impl Owner {
         }
     }
 
-    /// What was in flight is to be decided again, in its old order.
+    /// What was in flight may have its places or not.
     pub(super) fn take_back_flight(&mut self) {
         if let Some(flight) = self.flight.take() {
-            self.put_back(flight.decided);
+            self.take_back(flight.decided);
+        }
+    }
+
+    /// Has a group decided again of which nobody knows whether it counts; but for lanes in which something was refused for good before something else.
+    /// That refusal was told to nobody and is remembered nowhere, so what was refused could be placed now, behind what came after it: whoever
+    /// sent these is told that their outcome is unknown.
+    fn take_back(&mut self, decided: Vec<Decided>) {
+        let doubtful = doubtful_lanes(&decided);
+        let (told, again): (Vec<_>, Vec<_>) = decided.into_iter().partition(|it| {
+            let origin = it.pending.command.origin;
+            doubtful.contains(&(origin.stream, origin.lane))
+        });
+        self.put_back(again);
+        let mut last: BTreeMap<(u64, u64), (u64, Origin)> = BTreeMap::new();
+        for Decided { line, pending, .. } in told {
+            let origin = pending.command.origin;
+            self.lines.answered(line, pending.bytes);
+            self.out.push(Output::Reply {
+                origin,
+                result: Err(unknown_outcome()),
+            });
+            last.insert((origin.stream, origin.lane), (line, origin));
+        }
+        for (line, origin) in last.into_values() {
+            self.hold_lane(line, 0, origin);
+            self.close_line(line);
         }
     }
 
@@ -253,6 +282,35 @@ impl Owner {
             self.lines.put_back(line, pending);
         }
     }
+}
+
+/// The streams and lanes in which a refusal for good was followed by something.
+fn doubtful_lanes(decided: &[Decided]) -> BTreeSet<(u64, u64)> {
+    let (mut refused, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+    for Decided {
+        pending, outcome, ..
+    } in decided
+    {
+        let Origin { stream, lane, .. } = pending.command.origin;
+        if lane == 0 {
+            continue;
+        }
+        if refused.contains(&(stream, lane)) {
+            doubtful.insert((stream, lane));
+        }
+        if matches!(outcome, Outcome::Refused(_)) {
+            refused.insert((stream, lane));
+        }
+    }
+    doubtful
+}
+
+fn unknown_outcome() -> Refusal {
+    Refusal::new(
+        ErrorCode::DeadlineExceeded,
+        "the log was lost before it said where this stands: it may have been placed, or not; send it again",
+    )
+    .with_retry_after(RETRY_SOON)
 }
 
 fn placed_id(decided: &Decided) -> Option<IdDigest> {

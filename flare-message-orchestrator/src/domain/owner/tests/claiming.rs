@@ -320,3 +320,80 @@ fn a_log_that_cannot_be_read_is_tried_again_from_the_stores_cursor() {
     assert_eq!(world.count(|it| matches!(it, Output::BackOff { .. })), 1);
     assert_eq!(world.count(|it| matches!(it, Output::ReadCursor { .. })), 2);
 }
+
+/// Alice takes back what is not there, and says something behind that, all by one lane; Bob says something by another. Nobody knows of the group.
+fn refused_and_placed() -> (World, u64) {
+    let mut world = World::owning();
+    world.place(send("alice", "bob", "0"));
+    let place = world.events()[0].key().conversation.to_string();
+    let by = |lane: u64, mut command: Command| {
+        command.origin = Origin {
+            stream: 1,
+            lane,
+            lane_generation: 1,
+            ..Origin::default()
+        };
+        command
+    };
+    world.answered.clear();
+    world.hold = IS_GROUP;
+    world.submit([
+        by(1, recall("alice", &place, 2, "1")),
+        by(1, send("alice", "bob", "2")),
+        by(2, send("bob", "alice", "3")),
+    ]);
+    world.submit([by(1, send("alice", "bob", "4"))]);
+    let (append, group) = held_append(&world);
+    world.log.push(group);
+    (world, append)
+}
+
+fn codes(world: &World) -> Vec<(u64, Option<ErrorCode>)> {
+    let code = |it: &Answered| (it.0, it.1.as_ref().err().map(|it| it.code));
+    world.answered.iter().map(code).collect()
+}
+
+#[test]
+fn what_was_refused_before_something_else_of_its_lane_is_not_placed_behind_it() {
+    let (mut world, append) = refused_and_placed();
+    report(&mut world, append, AppendReport::Unknown);
+    assert_eq!(
+        codes(&world),
+        [
+            (2, Some(ErrorCode::DeadlineExceeded)),
+            (3, Some(ErrorCode::DeadlineExceeded)),
+            (5, Some(ErrorCode::RetryInOrder)),
+            (4, None),
+        ]
+    );
+    let seqs: Vec<_> = world.events().iter().map(|it| it.header().seq).collect();
+    assert_eq!(seqs, [1, 2, 3], "nothing was placed but what had landed");
+    // The lane is held until its caller has taken note.
+    let mut next = send("alice", "bob", "5");
+    next.origin = Origin {
+        stream: 1,
+        lane: 1,
+        lane_generation: 1,
+        ..Origin::default()
+    };
+    assert_eq!(world.code(next.clone()), ErrorCode::RetryInOrder);
+    next.origin.lane_generation = 2;
+    assert_eq!(world.place(next).seq, 4);
+    assert_eq!(world.owner.pending(), 0);
+}
+
+#[test]
+fn the_same_is_told_before_the_partition_is_disowned() {
+    let (mut world, _) = refused_and_placed();
+    world.step(Input::Revoked);
+    assert_eq!(
+        codes(&world),
+        [
+            (2, Some(ErrorCode::DeadlineExceeded)),
+            (3, Some(ErrorCode::DeadlineExceeded)),
+            (5, Some(ErrorCode::RetryInOrder)),
+            (4, Some(ErrorCode::NotOwner)),
+        ]
+    );
+    assert_eq!(world.owner.pending(), 0);
+}
