@@ -2,18 +2,10 @@
 
 use std::fmt;
 
-use anyhow::Context;
 use flare_core::codec::Codec;
-use flare_proto::{common::ErrorCode, storage::ReadRangesResponse};
-use prost::Message;
-use tonic::{client::Grpc, metadata::MetadataValue};
+use flare_proto::common::ErrorCode;
 
-use crate::{
-    answer::Answer,
-    ask::{AnyBytes, Ask},
-    ground::Ground,
-    link,
-};
+use crate::{ask::Ask, ground::Ground, link, surfaces::api::SERVICE};
 
 /// Where an input comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +57,7 @@ impl Cell {
                 codec,
                 payload,
                 closes,
-            } => link::first(ground, *codec, payload, *closes).await,
+            } => link::first(&ground.server, *codec, payload, *closes).await,
             Ask::Frame {
                 codec,
                 token,
@@ -73,7 +65,7 @@ impl Cell {
                 payload,
             } => {
                 link::frame(
-                    ground,
+                    &ground.server,
                     *codec,
                     (token, device),
                     payload,
@@ -86,16 +78,23 @@ impl Cell {
                 path,
                 headers,
                 body,
-            } => http(ground, verb, path, headers, body).await,
+            } => ground.api.http(verb, path, headers, body).await,
             Ask::Grpc {
                 method,
                 headers,
                 body,
-            } => grpc(ground, method, headers, body).await,
+            } => {
+                let method = format!("{SERVICE}/{method}");
+                ground.api.grpc(&method, headers, body).await
+            }
         };
-        answer
-            .map_err(|error| format!("{error:#}"))?
-            .is(self.code, self.field)
+        let answer = answer.map_err(|error| format!("{error:#}"))?;
+        let error = answer.refused(self.code)?;
+        if error.field != self.field {
+            let (want, field) = (self.field, &error.field);
+            return Err(format!("want {want:?}, got {field:?}: {}", error.message));
+        }
+        Ok(())
     }
 }
 
@@ -105,53 +104,4 @@ fn ends_connection(code: ErrorCode) -> bool {
         code,
         ErrorCode::MalformedFrame | ErrorCode::FrameTooLarge | ErrorCode::FailedPrecondition
     )
-}
-
-async fn http(
-    ground: &Ground,
-    verb: &str,
-    path: &str,
-    headers: &[(&'static str, String)],
-    body: &[u8],
-) -> anyhow::Result<Answer> {
-    let url = format!("{}{path}", ground.server.api());
-    let mut request = ground.http.request(verb.parse()?, url).body(body.to_vec());
-    if !body.is_empty() {
-        request = request.header("content-type", "application/json");
-    }
-    for (name, value) in headers {
-        request = request.header(*name, value);
-    }
-    let response = request.send().await?;
-    let status = response.status().as_u16();
-    Answer::of_http(status, &response.text().await?)
-}
-
-async fn grpc(
-    ground: &Ground,
-    method: &str,
-    headers: &[(&'static str, String)],
-    body: &[u8],
-) -> anyhow::Result<Answer> {
-    let mut client = Grpc::new(ground.channel.clone());
-    client.ready().await?;
-    let mut request = tonic::Request::new(body.to_vec());
-    for (name, value) in headers {
-        request
-            .metadata_mut()
-            .insert(*name, MetadataValue::try_from(value).context(*name)?);
-    }
-    let path = format!("/flare.gateway.v1.CoreGatewayService/{method}").parse()?;
-    match client.unary(request, path, AnyBytes).await {
-        Ok(response) if method == "ReadRanges" => of_ranges(response.get_ref()),
-        Ok(response) => Ok(Answer::Done(format!("{:?}", response.into_inner()))),
-        Err(status) => Answer::of_grpc(status),
-    }
-}
-
-/// Each range has its own outcome.
-pub(crate) fn of_ranges(response: &[u8]) -> anyhow::Result<Answer> {
-    let response = ReadRangesResponse::decode(response)?;
-    let refused = response.ranges.iter().find_map(|it| it.error.clone());
-    Ok(refused.map_or_else(|| Answer::Done(format!("{response:?}")), Answer::Refused))
 }

@@ -5,25 +5,18 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, ensure};
 use flare_proto::{
     common::ErrorCode,
-    gateway::{
-        AdminDeviceRequest, SendMessageRequest,
-        core_gateway_service_client::CoreGatewayServiceClient,
-    },
-    message::{Content, Text, content::Kind},
-    session::{
-        CreateConversationRequest, DisbandConversationRequest, LeaveConversationRequest,
-        ListMembersRequest, MarkReadRequest,
-    },
+    gateway::{AdminDeviceRequest, SendMessageRequest},
+    session::{DisbandConversationRequest, ListMembersRequest, MarkReadRequest, MembershipState},
     storage::HistoryRequest,
 };
 use flare_server_core::error::Refusal;
-use prost::Message;
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
-use crate::{
-    ask::Headers,
+use crate::surfaces::{
+    api::Api,
+    backend::{Backend, group_of, key_for, text, with},
+    message::{Headers, bearer},
     server::{NO_TENANT, Server},
     state::State,
 };
@@ -37,6 +30,9 @@ const CARL: &str = "carl";
 pub(crate) const REX: &str = "rex";
 /// Of another tenant.
 pub(crate) const ZOE: &str = "zoe";
+
+/// The users of the default tenant whose inboxes are looked at.
+const USERS: [&str; 3] = [ANN, BEN, CARL];
 
 /// Ann is in it, and has said something.
 pub(crate) const TEAM: &str = "team";
@@ -58,14 +54,12 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 /// The server and its inhabitants.
 pub(crate) struct Ground {
     pub(crate) server: Server,
-    pub(crate) http: reqwest::Client,
-    pub(crate) channel: Channel,
+    pub(crate) api: Api,
+    pub(crate) backend: Backend,
     /// Those of the default tenant.
     pub(crate) conversations: Vec<String>,
     /// The direct conversation of Ben and Carl.
     pub(crate) direct_of_others: String,
-    /// The secret of a key with every scope.
-    key: String,
     /// The secret of one that may only read.
     pub(crate) reading_key: String,
     /// The secret of one that was revoked.
@@ -100,7 +94,7 @@ impl Ground {
     /// Starts the server and lets things happen until all is settled.
     pub(crate) async fn prepare() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let server = Server::ephemeral(folder.path())?;
+        let server = Server::ephemeral(folder.path(), &[])?;
         let token = |tenant: &str, user: &str| server.token(tenant, user, None, Duration::ZERO);
         let tokens = Tokens {
             ann: token("default", ANN)?,
@@ -112,19 +106,21 @@ impl Ground {
             revoked: token("default", REX)?,
             zoe: token("other", ZOE)?,
         };
-        let (_, key) = server.api_key("send,conversations,read,presence,admin")?;
-        let (_, reading_key) = server.api_key("read")?;
-        let (revoked_id, revoked_key) = server.api_key("send,read")?;
+        let (_, key) = server.api_key("default", "send,conversations,read,presence,admin")?;
+        let (_, reading_key) = server.api_key("default", "read")?;
+        let (revoked_id, revoked_key) = server.api_key("default", "send,read")?;
         server.revoke_api_key(&revoked_id)?;
-        let channel = Channel::from_shared(server.api())?.connect().await?;
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let api = Api::of(server.api()).await?;
+        let backend = Backend {
+            channel: api.channel.clone(),
+            key,
+        };
         let mut ground = Self {
             server,
-            http,
-            channel,
+            api,
+            backend,
             conversations: Vec::new(),
             direct_of_others: String::new(),
-            key,
             reading_key,
             revoked_key,
             tokens,
@@ -135,32 +131,14 @@ impl Ground {
         Ok(ground)
     }
 
-    /// The users of the default tenant.
-    pub(crate) fn users(&self) -> [&'static str; 3] {
-        [ANN, BEN, CARL]
-    }
-
-    /// A generated client, as a business backend has it.
-    pub(crate) fn client(&self) -> CoreGatewayServiceClient<Channel> {
-        CoreGatewayServiceClient::new(self.channel.clone())
+    /// A picture of all that is there in the default tenant.
+    pub(crate) async fn state(&self) -> anyhow::Result<State> {
+        State::read(&self.backend, &self.conversations, &USERS).await
     }
 
     /// The headers by which the key acts for a user.
     pub(crate) fn key_for(&self, user: &str) -> Headers {
-        vec![
-            ("x-api-key", self.key.clone()),
-            ("x-flare-user", user.to_owned()),
-        ]
-    }
-
-    /// A request of the backend's own.
-    pub(crate) fn as_system<T>(&self, message: T) -> Request<T> {
-        with(&[("x-api-key", self.key.clone())], message)
-    }
-
-    /// A request of the backend's for a user.
-    pub(crate) fn as_user<T>(&self, user: &str, message: T) -> Request<T> {
-        with(&self.key_for(user), message)
+        key_for(&self.backend.key, user)
     }
 
     async fn live(&mut self) -> anyhow::Result<()> {
@@ -173,10 +151,9 @@ impl Ground {
         ];
         let mut heads = BTreeMap::new();
         for (group, members) in groups {
-            self.client()
-                .create_conversation(self.as_user(BEN, group_of(group, members)))
-                .await?;
+            self.backend.create(BEN, group, members).await?;
             let seq = self
+                .backend
                 .say(BEN, group, &format!("hello-{group}"), "hello")
                 .await?
                 .1;
@@ -184,24 +161,15 @@ impl Ground {
         }
         heads.insert(
             TEAM.to_owned(),
-            self.say(ANN, TEAM, SAID.0, SAID.1).await?.1,
+            self.backend.say(ANN, TEAM, SAID.0, SAID.1).await?.1,
         );
-        let theirs = group_of(THEIRS, &[]);
-        self.client()
+        let theirs = group_of(THEIRS, &[ZOE]);
+        self.backend
+            .client()
             .create_conversation(with(&bearer(&self.tokens.zoe), theirs))
             .await?;
 
-        let left = LeaveConversationRequest {
-            client_id: "leaves".to_owned(),
-            conversation_id: LEFT.to_owned(),
-            ..LeaveConversationRequest::default()
-        };
-        let seq = self
-            .client()
-            .leave_conversation(self.as_user(ANN, left))
-            .await?
-            .into_inner()
-            .seq;
+        let seq = self.backend.leave(ANN, LEFT).await?;
         heads.insert(LEFT.to_owned(), seq);
         let ended = DisbandConversationRequest {
             client_id: "ends".to_owned(),
@@ -209,8 +177,9 @@ impl Ground {
             ..DisbandConversationRequest::default()
         };
         let seq = self
+            .backend
             .client()
-            .disband_conversation(self.as_user(BEN, ended))
+            .disband_conversation(self.backend.as_user(BEN, ended))
             .await?
             .into_inner()
             .seq;
@@ -221,8 +190,9 @@ impl Ground {
             ..text("", "direct", "hello")
         };
         let placed = self
+            .backend
             .client()
-            .send_message(self.as_user(BEN, request))
+            .send_message(self.backend.as_user(BEN, request))
             .await?
             .into_inner()
             .placed;
@@ -234,7 +204,10 @@ impl Ground {
             user_id: REX.to_owned(),
             ..AdminDeviceRequest::default()
         };
-        self.client().revoke(self.as_system(revoked)).await?;
+        self.backend
+            .client()
+            .revoke(self.backend.as_system(revoked))
+            .await?;
         self.conversations = heads.keys().cloned().collect();
         self.settle(&heads).await?;
         self.cursors = self.cursors().await?;
@@ -246,24 +219,25 @@ impl Ground {
         let deadline = Instant::now() + SETTLED_WITHIN;
         let entries = [(ANN, 4), (BEN, 6), (CARL, 3)];
         loop {
-            for user in self.users() {
+            for user in USERS {
                 for (conversation, seq) in heads {
                     self.mark_read(user, conversation, *seq).await?;
                 }
             }
-            let state = State::read(self).await?;
+            let state = self.state().await?;
             let has_all = entries
                 .iter()
-                .all(|(user, count)| state.entries_of(user) == *count);
-            if state.heads == *heads && state.unsettled.is_empty() && has_all {
+                .all(|(user, count)| entries_of(&state, user) == *count);
+            let unsettled = unsettled(&state);
+            if state.heads == *heads && unsettled.is_empty() && has_all {
                 return Ok(());
             }
-            let counts = entries.map(|(user, _)| (user, state.entries_of(user)));
+            let counts = entries.map(|(user, _)| (user, entries_of(&state, user)));
             ensure!(
                 Instant::now() < deadline,
                 "not settled: {:?} instead of {heads:?}, {counts:?}, {:?}",
                 state.heads,
-                state.unsettled
+                unsettled
             );
         }
     }
@@ -275,30 +249,18 @@ impl Ground {
             seq,
             ..MarkReadRequest::default()
         };
-        match self.client().mark_read(self.as_user(user, request)).await {
+        match self
+            .backend
+            .client()
+            .mark_read(self.backend.as_user(user, request))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(status) => match Refusal::from(status) {
                 refusal if NOT_YET.contains(&refusal.code) => Ok(()),
                 refusal => Err(refusal).context(format!("{user} reads {conversation} up to {seq}")),
             },
         }
-    }
-
-    async fn say(
-        &self,
-        user: &str,
-        conversation: &str,
-        client_id: &str,
-        said: &str,
-    ) -> anyhow::Result<(String, u64)> {
-        let request = text(conversation, client_id, said);
-        let answer = self
-            .client()
-            .send_message(self.as_user(user, request))
-            .await?
-            .into_inner();
-        let placed = answer.placed.context("not placed")?;
-        Ok((placed.message_id, placed.seq))
     }
 
     async fn cursors(&self) -> anyhow::Result<Cursors> {
@@ -308,8 +270,9 @@ impl Ground {
             ..HistoryRequest::default()
         };
         let history = self
+            .backend
             .client()
-            .history(self.as_user(ANN, request))
+            .history(self.backend.as_user(ANN, request))
             .await?
             .into_inner()
             .next_page_token;
@@ -319,8 +282,9 @@ impl Ground {
             ..ListMembersRequest::default()
         };
         let members = self
+            .backend
             .client()
-            .list_members(self.as_user(ANN, request))
+            .list_members(self.backend.as_user(ANN, request))
             .await?
             .into_inner()
             .next_page_token;
@@ -338,7 +302,10 @@ impl Ground {
             if conversation == ENDED {
                 continue;
             }
-            let (_, seq) = self.say(BEN, conversation, "and-then", "goodbye").await?;
+            let (_, seq) = self
+                .backend
+                .say(BEN, conversation, "and-then", "goodbye")
+                .await?;
             if seq != head + 1 {
                 gaps.push(format!(
                     "{conversation}: the next seq was {seq}, the head {head}"
@@ -349,50 +316,27 @@ impl Ground {
     }
 }
 
+fn entries_of(state: &State, user: &str) -> usize {
+    state.entries.iter().filter(|(of, _)| of == user).count()
+}
+
+/// Where a user's list does not agree with the conversation's head, or he has not read it all.
+fn unsettled(state: &State) -> Vec<String> {
+    let mut found = Vec::new();
+    for (user, entry) in &state.entries {
+        let id = entry.conversation.as_ref().map(|it| &it.conversation_id);
+        let head = id.and_then(|it| state.heads.get(it)).copied();
+        let is_active = entry.state() == MembershipState::Active;
+        if is_active && (Some(entry.head_seq) != head || entry.read_seq != entry.head_seq) {
+            found.push(format!("{user}: head {head:?}, {entry:?}"));
+        }
+    }
+    found
+}
+
 /// Refusals of a read position that a later one may not get.
 const NOT_YET: [ErrorCode; 3] = [
     ErrorCode::PositionBeyondHead,
     ErrorCode::NotAMember,
     ErrorCode::ConversationNotFound,
 ];
-
-/// The headers of a user's token.
-pub(crate) fn bearer(token: &str) -> Headers {
-    vec![("authorization", format!("Bearer {token}"))]
-}
-
-fn with<T>(headers: &[(&'static str, String)], message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    for (name, value) in headers {
-        let value = MetadataValue::try_from(value).expect("visible ASCII");
-        request.metadata_mut().insert(*name, value);
-    }
-    request
-}
-
-fn group_of(id: &str, members: &[&str]) -> CreateConversationRequest {
-    CreateConversationRequest {
-        client_id: format!("makes-{id}"),
-        conversation_id: id.to_owned(),
-        title: id.to_owned(),
-        member_ids: members.iter().map(|it| (*it).to_owned()).collect(),
-        ..CreateConversationRequest::default()
-    }
-}
-
-fn text(conversation: &str, client_id: &str, said: &str) -> SendMessageRequest {
-    let kind = Some(Kind::Text(Text {
-        text: said.to_owned(),
-    }));
-    SendMessageRequest {
-        conversation_id: conversation.to_owned(),
-        client_id: client_id.to_owned(),
-        content: Content {
-            kind,
-            ..Content::default()
-        }
-        .encode_to_vec()
-        .into(),
-        ..SendMessageRequest::default()
-    }
-}

@@ -2,24 +2,23 @@
 
 #![expect(clippy::expect_used, reason = "a broken test ends here")]
 
-mod answer;
 mod ask;
 mod cell;
 mod ground;
 mod link;
 mod processes;
-mod server;
-mod state;
+#[path = "../surfaces/surfaces.rs"]
+mod surfaces;
 mod table;
 
-use crate::{ground::Ground, state::State};
+use crate::ground::Ground;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_input_gets_its_code_and_changes_nothing() {
     let ground = Ground::prepare()
         .await
         .expect("a server with conversations");
-    let mut before = State::read(&ground).await.expect("heads, rows and inboxes");
+    let mut before = ground.state().await.expect("heads, rows and inboxes");
     let mut wrong = Vec::new();
     let mut cells = 0;
     for row in table::rows(&ground) {
@@ -29,7 +28,7 @@ async fn every_wrong_input_gets_its_code_and_changes_nothing() {
                 wrong.push(format!("{} | {}: {found}", row.input, cell.surface));
             }
         }
-        let after = State::read(&ground).await.expect("heads, rows and inboxes");
+        let after = ground.state().await.expect("heads, rows and inboxes");
         wrong.extend(
             before
                 .differences(&after)

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::server::{Server, flare, run};
+use crate::surfaces::server::{Server, flare, run};
 
 /// What is not said by then will not be said.
 const SAID_WITHIN: Duration = Duration::from_secs(30);

@@ -13,10 +13,14 @@ use flare_proto::{client::CloseReason, common::ErrorCode};
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{self, Ask, FRAME_ID, Headers},
+    ask::{self, Ask},
     cell::Cell,
-    ground::{Ground, bearer},
-    link,
+    ground::Ground,
+    surfaces::{
+        api::SERVICE,
+        link,
+        message::{self as wire, FRAME_ID, Headers, bearer},
+    },
 };
 
 /// An input, and what each surface says to it.
@@ -63,7 +67,7 @@ impl Row {
             row.cell(
                 Ask::First {
                     codec,
-                    payload: ask::frame(codec, frame),
+                    payload: wire::frame(codec, frame),
                     closes,
                 },
                 refused,
@@ -88,7 +92,7 @@ impl Row {
     /// On both codecs, a frame of the token's user.
     fn frame_of(self, token: &str, frame: &Value, refused: Refused) -> Self {
         Codec::ALL.into_iter().fold(self, |row, codec| {
-            let payload = ask::frame(codec, frame);
+            let payload = wire::frame(codec, frame);
             row.cell(
                 Ask::Frame {
                     codec,
@@ -123,7 +127,7 @@ impl Row {
 
     /// On both codecs, a Call by Ann. The method is named "package.Service/Method".
     fn call(self, ground: &Ground, method: &str, request: &Value, refused: Refused) -> Self {
-        self.frame(ground, &ask::call(method, request), refused)
+        self.frame(ground, &wire::call(method, request), refused)
     }
 
     /// A request of Ann's over HTTP.
@@ -166,12 +170,11 @@ impl Row {
     }
 
     fn grpc_with(self, headers: Headers, method: &str, request: &Value, refused: Refused) -> Self {
-        let service = flare_proto::descriptor_pool()
-            .get_service_by_name("flare.gateway.v1.CoreGatewayService");
+        let service = flare_proto::descriptor_pool().get_service_by_name(SERVICE);
         let method_of = service
             .and_then(|it| it.methods().find(|it| it.name() == method))
             .expect("a method");
-        let body = ask::proto(method_of.input().full_name(), request);
+        let body = wire::proto(method_of.input().full_name(), request);
         self.cell(
             Ask::Grpc {
                 method: method.to_owned(),

@@ -11,8 +11,9 @@ use ulid::Ulid;
 
 use super::Row;
 use crate::{
-    ask::{FRAME_ID, message},
+    ask::message,
     ground::{Ground, SAID, TEAM},
+    surfaces::message::FRAME_ID,
 };
 
 const AN_HOUR: Duration = Duration::from_secs(3_600);

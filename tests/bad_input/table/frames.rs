@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Refused, Row};
 use crate::{
-    ask::{self, Ask, FRAME_ID, message},
-    ground::{Ground, TEAM, bearer},
+    ask::{Ask, message},
+    ground::{Ground, TEAM},
+    surfaces::message::{self as wire, FRAME_ID, bearer},
 };
 
 /// More than a frame may have.
@@ -66,7 +67,7 @@ fn cut(bytes: &[u8]) -> Vec<u8> {
 pub(super) fn rows(ground: &Ground) -> Vec<Row> {
     let good = message(TEAM, "no-frame", "hello");
     let good_frame = send(&good);
-    let request = ask::proto("flare.gateway.v1.SendMessageRequest", &good);
+    let request = wire::proto("flare.gateway.v1.SendMessageRequest", &good);
     let strange = |name: &str, value: Value| {
         let mut fields = good.clone();
         fields[name] = value;
@@ -100,14 +101,14 @@ pub(super) fn rows(ground: &Ground) -> Vec<Row> {
             .http_bytes(ground, vec![b' '; TOO_BIG_BODY], (FrameTooLarge, ""))
             .grpc_bytes(ground, "SendMessage", vec![0_u8; TOO_BIG_BODY], (FrameTooLarge, "")),
         Row::new("a truncated frame")
-            .bytes(ground, Proto, cut(&ask::frame(Proto, &good_frame).bytes), (MalformedFrame, ""))
-            .bytes(ground, Json, cut(&ask::frame(Json, &good_frame).bytes), (MalformedFrame, ""))
+            .bytes(ground, Proto, cut(&wire::frame(Proto, &good_frame).bytes), (MalformedFrame, ""))
+            .bytes(ground, Json, cut(&wire::frame(Json, &good_frame).bytes), (MalformedFrame, ""))
             .http_bytes(ground, cut(good.to_string().as_bytes()), (MalformedFrame, ""))
             .grpc_bytes(ground, "SendMessage", cut(&request), (MalformedFrame, "")),
         Codec::ALL.into_iter().fold(
             Row::new("text where bytes were agreed, or the other way round"),
             |row, codec| {
-                let mut payload = ask::frame(codec, &good_frame);
+                let mut payload = wire::frame(codec, &good_frame);
                 payload.text = !payload.text;
                 let (token, device) = (ground.tokens.ann.clone(), "phone".to_owned());
                 row.cell(Ask::Frame { codec, token, device, payload }, (MalformedFrame, ""))

@@ -7,7 +7,7 @@ use super::Row;
 use crate::{
     ask::message,
     ground::{Ground, TEAM},
-    link,
+    surfaces::link,
 };
 
 pub(super) fn rows(ground: &Ground) -> Vec<Row> {

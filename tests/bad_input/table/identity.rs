@@ -5,9 +5,12 @@ use serde_json::json;
 
 use super::{Refused, Row};
 use crate::{
-    ask::{FRAME_ID, Headers, message},
-    ground::{ANN, BEN, CLOSED, Ground, TEAM, bearer},
-    link,
+    ask::message,
+    ground::{ANN, BEN, CLOSED, Ground, TEAM},
+    surfaces::{
+        link,
+        message::{FRAME_ID, Headers, bearer},
+    },
 };
 
 /// A good message over HTTP and gRPC, with credentials that are not.

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::Row;
 use crate::{
-    ask::FRAME_ID,
     ground::{Ground, SIDE, TEAM},
+    surfaces::message::FRAME_ID,
 };
 
 const SESSION: &str = "flare.session.v1.SessionService";

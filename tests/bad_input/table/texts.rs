@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::Row;
 use crate::{
-    ask::{FRAME_ID, message},
+    ask::message,
     ground::{Ground, TEAM},
+    surfaces::message::FRAME_ID,
 };
 
 const A_MEBIBYTE: usize = 1_024 * 1_024;

@@ -87,10 +87,12 @@ impl Server {
         })
     }
 
-    /// One with a temporary folder and both tenants.
-    pub(crate) fn ephemeral(folder: &Path) -> anyhow::Result<Self> {
+    /// One with a temporary folder, both tenants and these further settings.
+    pub(crate) fn ephemeral(folder: &Path, settings: &[&str]) -> anyhow::Result<Self> {
         let tenants = format!("identity.tenants=[\"{}\"]", TENANTS.join("\",\""));
-        Self::start(&["--ephemeral", "--set", &tenants], folder)
+        let mut arguments = vec!["--ephemeral", "--set", &tenants];
+        arguments.extend(settings.iter().flat_map(|it| ["--set", it]));
+        Self::start(&arguments, folder)
     }
 
     /// Whether the process still runs.
@@ -108,13 +110,15 @@ impl Server {
         format!("http://{}", self.started.core_gateway)
     }
 
-    /// Makes an API key with the command line: its id and secret.
-    pub(crate) fn api_key(&self, scopes: &str) -> anyhow::Result<(String, String)> {
+    /// Makes an API key of a tenant with the command line: its id and secret.
+    pub(crate) fn api_key(&self, tenant: &str, scopes: &str) -> anyhow::Result<(String, String)> {
         let line = self.command(&[
             "apikey",
             "create",
             "--name",
-            "bad-input",
+            "of-the-test",
+            "--tenant",
+            tenant,
             "--scope",
             scopes,
             "--json",

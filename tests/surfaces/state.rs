@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use flare_proto::{
-    session::{ListMembersRequest, ListPositionsRequest, MembershipState, SyncInboxRequest},
+    session::{InboxEntry, ListMembersRequest, ListPositionsRequest, SyncInboxRequest},
     storage::{ReadRange, ReadRangesRequest},
 };
 
-use crate::ground::Ground;
+use super::backend::Backend;
 
 /// More than any conversation here has.
 const MANY: u32 = 200;
@@ -18,41 +18,45 @@ pub(crate) struct State {
     parts: BTreeMap<String, String>,
     /// By conversation.
     pub(crate) heads: BTreeMap<String, u64>,
-    /// Whether a user's list agrees with the conversation's head, and he has read it all.
-    pub(crate) unsettled: Vec<String>,
+    /// What each user's inbox has.
+    pub(crate) entries: Vec<(String, InboxEntry)>,
 }
 
 impl State {
     /// Asks for everything, as the system and as each user.
-    pub(crate) async fn read(ground: &Ground) -> anyhow::Result<Self> {
+    pub(crate) async fn read(
+        backend: &Backend,
+        conversations: &[String],
+        users: &[impl AsRef<str>],
+    ) -> anyhow::Result<Self> {
         let mut state = Self {
             parts: BTreeMap::new(),
             heads: BTreeMap::new(),
-            unsettled: Vec::new(),
+            entries: Vec::new(),
         };
-        for it in &ground.conversations {
+        for it in conversations {
             state
-                .read_conversation(ground, it)
+                .read_conversation(backend, it)
                 .await
                 .with_context(|| format!("conversation {it}"))?;
         }
-        for user in ground.users() {
+        for user in users.iter().map(AsRef::as_ref) {
             state
-                .read_inbox(ground, user)
+                .read_inbox(backend, user)
                 .await
                 .with_context(|| format!("the inbox of {user}"))?;
         }
         Ok(state)
     }
 
-    async fn read_conversation(&mut self, ground: &Ground, id: &str) -> anyhow::Result<()> {
-        let mut client = ground.client();
+    async fn read_conversation(&mut self, backend: &Backend, id: &str) -> anyhow::Result<()> {
+        let mut client = backend.client();
         let ranges = vec![ReadRange {
             conversation_id: id.to_owned(),
             after_seq: 0,
             limit: Some(MANY),
         }];
-        let request = ground.as_system(ReadRangesRequest {
+        let request = backend.as_system(ReadRangesRequest {
             ranges,
             ..ReadRangesRequest::default()
         });
@@ -68,7 +72,7 @@ impl State {
             ..ListMembersRequest::default()
         };
         let members = client
-            .list_members(ground.as_system(request))
+            .list_members(backend.as_system(request))
             .await?
             .into_inner();
         self.parts
@@ -80,7 +84,7 @@ impl State {
             ..ListPositionsRequest::default()
         };
         let positions = client
-            .list_positions(ground.as_system(request))
+            .list_positions(backend.as_system(request))
             .await?
             .into_inner();
         self.parts
@@ -88,14 +92,14 @@ impl State {
         Ok(())
     }
 
-    async fn read_inbox(&mut self, ground: &Ground, user: &str) -> anyhow::Result<()> {
+    async fn read_inbox(&mut self, backend: &Backend, user: &str) -> anyhow::Result<()> {
         let request = SyncInboxRequest {
             page_size: Some(MANY),
             ..SyncInboxRequest::default()
         };
-        let inbox = ground
+        let inbox = backend
             .client()
-            .sync_inbox(ground.as_user(user, request))
+            .sync_inbox(backend.as_user(user, request))
             .await?
             .into_inner();
         for entry in inbox.entries {
@@ -104,25 +108,11 @@ impl State {
                 .as_ref()
                 .map(|it| it.conversation_id.clone())
                 .unwrap_or_default();
-            let head = self.heads.get(&id).copied();
-            let is_active = entry.state() == MembershipState::Active;
-            if is_active && (Some(entry.head_seq) != head || entry.read_seq != entry.head_seq) {
-                self.unsettled
-                    .push(format!("{user} in {id}: head {head:?}, {entry:?}"));
-            }
             self.parts
                 .insert(format!("what {user} has of {id}"), format!("{entry:?}"));
+            self.entries.push((user.to_owned(), entry));
         }
         Ok(())
-    }
-
-    /// How many conversations a user's inbox has.
-    pub(crate) fn entries_of(&self, user: &str) -> usize {
-        let prefix = format!("what {user} has of ");
-        self.parts
-            .keys()
-            .filter(|it| it.starts_with(&prefix))
-            .count()
     }
 
     /// What differs in a later picture.
