@@ -4,7 +4,10 @@ use flare_server_core::error::Refusal;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use self::{comments::comment, schema::Schemas};
+use self::{
+    comments::comment,
+    schema::{Schemas, Side, said_of},
+};
 use super::{
     request::descriptor,
     routes::{CLIENT_CONFIG_PATH, OPENAPI_PATH, ROUTES, Route},
@@ -145,7 +148,7 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value, Refusal> {
     let mut responses = refusals::references()?;
     let answered = json!({
         "description": "OK",
-        "content": {"application/json": {"schema": schemas.reference(&answer)}},
+        "content": {"application/json": {"schema": schemas.reference(&answer, Side::Answer)}},
     });
     responses.insert("200".to_owned(), answered);
     let mut operation = json!({
@@ -185,17 +188,15 @@ fn element_of(message: &MessageDescriptor, name: &str) -> Result<MessageDescript
 }
 
 fn parameter(field: &FieldDescriptor, place: &str, schemas: &mut Schemas) -> Value {
-    let description = comment(
-        field.parent_message().parent_file().file_descriptor_proto(),
-        field.path(),
-    );
+    let description = said_of(field);
+    let rule = rules::rule(field);
     let mut parameter = json!({
         "name": field.name(),
         "in": place,
-        "required": place == "path",
-        "schema": schemas.value(field),
+        "required": place == "path" || rule.is_required,
+        "schema": schemas.value(field, Side::Request),
     });
-    if let Some(example) = rules::rule(field).example {
+    if let Some(example) = rule.example {
         parameter["example"] = example;
     }
     if !description.is_empty() {

@@ -70,13 +70,15 @@ fn optional_id(pattern: &str) -> Rule {
     takes(json!({"pattern": format!("^({pattern})?$")}))
 }
 
-/// What is said of a field. Of what stands in answers alone, nothing is.
+/// What is said of a field of a request, or of what stands in one.
 pub(super) fn rule(field: &FieldDescriptor) -> Rule {
     let message = field.parent_message();
     match (message.name(), field.name()) {
-        ("Text", "text") => takes(json!({"minLength": 1})).required(),
+        ("Text" | "Quote" | "Notice", "text")
+        | ("Image" | "Audio" | "Video" | "File", "url")
+        | ("Custom", "type") => takes(json!({"minLength": 1})).required(),
+        ("Forward", "messages") => Rule::default().required().list(json!({"minItems": 1})),
         ("Mention", "user_id") => id(ID),
-        ("Content", "unknown") => takes(json!({"readOnly": true})),
         ("ReadRange", name) => of_request("ReadRange", name),
         (request, name) if request.ends_with("Request") => of_request(request, name),
         _ => Rule::default(),
@@ -100,7 +102,9 @@ fn of_request(request: &str, field: &str) -> Rule {
             optional_id(ID)
         }
         (_, "user_id") => id(ID).such_as("bob"),
-        ("AddMembersRequest", "user_ids") => id(ID).such_as(json!(["dave"])),
+        ("AddMembersRequest", "user_ids") => id(ID)
+            .list(json!({"minItems": 1}))
+            .such_as(json!(["dave"])),
         (_, "user_ids") => id(ID)
             .list(json!({"minItems": 1, "maxItems": MAX_USERS}))
             .such_as(json!(["bob", "carol"])),

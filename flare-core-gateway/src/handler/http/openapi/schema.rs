@@ -12,6 +12,24 @@ use super::{
     rules::{Rule, rule},
 };
 
+/// What a schema is of. Requests have to be as the rules say; answers hold what was taken at any time, and what a later server adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// What a caller sends.
+    Request,
+    /// What he gets.
+    Answer,
+}
+
+impl Side {
+    fn rule(self, field: &FieldDescriptor) -> Rule {
+        match self {
+            Self::Request => rule(field),
+            Self::Answer => Rule::default(),
+        }
+    }
+}
+
 /// What a request's body is.
 pub(super) struct Body {
     /// Whether a request without one is refused.
@@ -19,7 +37,7 @@ pub(super) struct Body {
     /// Its schema.
     pub(super) schema: Value,
     /// One that is taken.
-    pub(super) example: Value,
+    pub(super) example: Map<String, Value>,
 }
 
 /// Filled by the server, so not shown.
@@ -29,6 +47,11 @@ const SEND: &str = "flare.gateway.v1.SendMessageRequest";
 const CONTENT: &str = "flare.message.v1.Content";
 /// Shows a kind of content that the server does not know.
 const UNKNOWN: &str = "unknown";
+/// With padding, and without stray bits in the last character.
+const BASE64: &str =
+    "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+/// Ends the name of what stands in answers too, where it is about requests.
+const INPUT: &str = "Input";
 const PACKAGE_PREFIX: &str = "flare.";
 
 /// The schemas that were referred to, and whatever they refer to.
@@ -48,56 +71,60 @@ impl Schemas {
         let message = descriptor_pool()
             .get_message_by_name(full_name)
             .ok_or_else(|| Refusal::internal(format!("the contract has no message {full_name}")))?;
-        Ok(self.reference(&message))
+        Ok(self.reference(&message, Side::Answer))
     }
 
     /// A reference to a message's schema.
-    pub(super) fn reference(&mut self, message: &MessageDescriptor) -> Value {
-        let name = component(message.full_name());
+    pub(super) fn reference(&mut self, message: &MessageDescriptor, side: Side) -> Value {
+        let mut name = component(message.full_name());
+        if side == Side::Request && !is_request(message) {
+            name.push_str(INPUT);
+        }
         if self.begun.insert(name.clone()) {
-            let schema = self.object(message, &[]);
+            let schema = self.object(message, &[], side);
             self.made.insert(name.clone(), schema);
         }
         reference(&name)
     }
 
-    /// What a request's body is: its schema without some of its fields, whether one is needed, and one that is taken.
+    /// What a request's body is, without the fields that the path gives.
     pub(super) fn body_without(&mut self, message: &MessageDescriptor, without: &[&str]) -> Body {
-        let schema = self.object(message, without);
-        let mut example = Map::new();
-        for field in shown(message, without) {
-            if let Some(value) = rule(&field).example {
-                example.insert(field.json_name().to_owned(), value);
+        let mut body = Body {
+            is_required: false,
+            schema: self.object(message, without, Side::Request),
+            example: Map::new(),
+        };
+        for field in shown(message, without, Side::Request) {
+            let rule = rule(&field);
+            body.is_required |= rule.is_required;
+            if let Some(value) = rule.example {
+                body.example.insert(field.json_name().to_owned(), value);
             }
         }
-        Body {
-            is_required: shown(message, without)
-                .iter()
-                .any(|it| rule(it).is_required),
-            schema,
-            example: Value::Object(example),
-        }
+        body
     }
 
-    fn object(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
+    fn object(&mut self, message: &MessageDescriptor, without: &[&str], side: Side) -> Value {
         let mut properties = Map::new();
-        let mut required = Vec::new();
-        for field in shown(message, without) {
-            let name = field.json_name().to_owned();
-            if rule(&field).is_required {
-                required.push(name.clone());
-            }
-            properties.insert(name, self.property(&field));
-        }
-        let object = Object {
-            required,
-            is_closed: is_request(message),
+        let mut object = Object {
+            required: Vec::new(),
+            is_closed: side == Side::Request,
         };
-        let exclusive = exclusive(message);
+        for field in shown(message, without, side) {
+            let name = field.json_name().to_owned();
+            if side.rule(&field).is_required {
+                object.required.push(name.clone());
+            }
+            properties.insert(name, self.property(&field, side));
+        }
+        let exclusive = match side {
+            Side::Request => exclusive(message),
+            Side::Answer => Vec::new(),
+        };
         let mut schema = if exclusive.is_empty() {
             object.of(properties)
         } else {
-            alternatives(&exclusive, properties, &object)
+            object.each_of(&exclusive, properties)
         };
         let said = comment(
             message.parent_file().file_descriptor_proto(),
@@ -109,48 +136,37 @@ impl Schemas {
         schema
     }
 
-    fn property(&mut self, field: &FieldDescriptor) -> Value {
-        let value = self.value(field);
+    fn property(&mut self, field: &FieldDescriptor, side: Side) -> Value {
+        let value = self.value(field, side);
         let mut schema = if field.is_list() {
             let mut list = json!({"type": "array", "items": value});
-            merge(&mut list, rule(field).of_list);
+            merge(&mut list, side.rule(field).of_list);
             list
         } else {
             value
         };
-        let mut said = comment(
-            field.parent_message().parent_file().file_descriptor_proto(),
-            field.path(),
-        );
-        // Each `optional` field has a one-of of its own, which nobody wrote.
-        if let Some(one_of) = field.containing_oneof().filter(|it| it.fields().len() > 1) {
-            let note = format!("One of `{}`: at most one of them is there.", one_of.name());
-            said = [said, note]
-                .into_iter()
-                .filter(|it| !it.is_empty())
-                .collect::<Vec<_>>()
-                .join("\n");
-        }
+        let said = said_of(field);
         if !said.is_empty() {
             schema["description"] = Value::String(said);
         }
         schema
     }
 
-    /// The schema of one value of a field: its type, and what is said of it beyond.
-    pub(super) fn value(&mut self, field: &FieldDescriptor) -> Value {
-        let mut schema = self.type_of(field);
-        let Rule { of_value, .. } = rule(field);
-        merge(&mut schema, of_value);
+    /// The schema of one value of a field: its type, and in requests what is said of it beyond.
+    pub(super) fn value(&mut self, field: &FieldDescriptor, side: Side) -> Value {
+        let mut schema = self.type_of(field, side);
+        merge(&mut schema, side.rule(field).of_value);
         schema
     }
 
     /// As proto3 JSON has it.
-    fn type_of(&mut self, field: &FieldDescriptor) -> Value {
+    fn type_of(&mut self, field: &FieldDescriptor, side: Side) -> Value {
         match field.kind() {
             Kind::Bool => json!({"type": "boolean"}),
             Kind::String => json!({"type": "string"}),
-            Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
+            Kind::Bytes => {
+                json!({"type": "string", "contentEncoding": "base64", "pattern": BASE64})
+            }
             Kind::Float | Kind::Double => json!({"type": "number"}),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
                 json!({"type": "integer", "format": "int32"})
@@ -163,7 +179,7 @@ impl Schemas {
             }
             Kind::Uint64 | Kind::Fixed64 => json!({"type": "string", "format": "uint64"}),
             Kind::Enum(it) => self.enumeration(&it),
-            Kind::Message(it) => self.reference(&it),
+            Kind::Message(it) => self.reference(&it, side),
         }
     }
 
@@ -188,31 +204,30 @@ impl Schemas {
     }
 }
 
-/// The fields of a message but some, and but the context.
-fn shown(message: &MessageDescriptor, without: &[&str]) -> Vec<FieldDescriptor> {
-    message
-        .fields()
-        .filter(|field| {
-            !without.contains(&field.name())
-                && !matches!(field.kind(), Kind::Message(it) if it.full_name() == CONTEXT)
-        })
-        .collect()
+/// The fields of a message without some of them, and in a request without those that the server fills.
+fn shown(message: &MessageDescriptor, without: &[&str], side: Side) -> Vec<FieldDescriptor> {
+    let is_content = message.full_name() == CONTENT;
+    let is_filled = |field: &FieldDescriptor| match field.kind() {
+        Kind::Message(it) if it.full_name() == CONTEXT => true,
+        _ => side == Side::Request && is_content && field.name() == UNKNOWN,
+    };
+    let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+    fields.retain(|it| !is_filled(it) && !without.contains(&it.name()));
+    fields
 }
 
-/// Whether a message stands in requests alone, so that fields which it has not are refused.
+/// Whether a message stands in requests alone.
 fn is_request(message: &MessageDescriptor) -> bool {
     message.name().ends_with("Request") || message.full_name() == READ_RANGE
 }
 
-/// The fields of a message of which there is exactly one: the kinds of a content, and to whom a message goes. Empty: it has none such.
+/// The fields of which there is exactly one in a request: the kinds of a content, and to whom a message goes. Empty: it has none such.
 fn exclusive(message: &MessageDescriptor) -> Vec<String> {
     let fields: Vec<FieldDescriptor> = match message.full_name() {
-        CONTENT => {
-            let kinds = message
-                .oneofs()
-                .flat_map(|it| it.fields().collect::<Vec<_>>());
-            kinds.chain(message.get_field_by_name(UNKNOWN)).collect()
-        }
+        CONTENT => message
+            .oneofs()
+            .flat_map(|it| it.fields().collect::<Vec<_>>())
+            .collect(),
         SEND => ["conversation_id", "user_id"]
             .into_iter()
             .filter_map(|it| message.get_field_by_name(it))
@@ -225,32 +240,25 @@ fn exclusive(message: &MessageDescriptor) -> Vec<String> {
         .collect()
 }
 
-/// A schema for each of the exclusive fields, with whatever is none of them.
-fn alternatives(exclusive: &[String], properties: Map<String, Value>, object: &Object) -> Value {
-    let (exclusive, common): (Map<_, _>, Map<_, _>) = properties
-        .into_iter()
-        .partition(|(name, _)| exclusive.contains(name));
-    let each = exclusive.into_iter().map(|(name, field)| {
-        let mut required = object.required.clone();
-        required.push(name.clone());
-        let mut properties = common.clone();
-        properties.insert(name.clone(), field);
-        let mut schema = Object {
-            required,
-            is_closed: object.is_closed,
-        }
-        .of(properties);
-        schema["title"] = Value::String(name);
-        schema
-    });
-    json!({"oneOf": each.collect::<Vec<_>>()})
+/// The contract's comment on a field, and what it is one of.
+pub(super) fn said_of(field: &FieldDescriptor) -> String {
+    let said = comment(
+        field.parent_message().parent_file().file_descriptor_proto(),
+        field.path(),
+    );
+    // Each `optional` field has a one-of of its own, which nobody wrote.
+    let one_of = field.containing_oneof().filter(|it| it.fields().len() > 1);
+    let note = one_of.map(|it| format!("One of `{}`: at most one of them is there.", it.name()));
+    let lines = [said, note.unwrap_or_default()];
+    let lines: Vec<String> = lines.into_iter().filter(|it| !it.is_empty()).collect();
+    lines.join("\n")
 }
 
 /// What an object's schema says beside its properties.
 struct Object {
     /// What is needed.
     required: Vec<String>,
-    /// Whether it has no other properties.
+    /// Whether there are no other properties: a request is refused for them, an answer of a later version may have them.
     is_closed: bool,
 }
 
@@ -264,6 +272,28 @@ impl Object {
             schema["additionalProperties"] = Value::Bool(false);
         }
         schema
+    }
+
+    /// A schema for each of the exclusive properties, with whatever is none of them.
+    fn each_of(&self, exclusive: &[String], properties: Map<String, Value>) -> Value {
+        let (exclusive, common): (Map<_, _>, Map<_, _>) = properties
+            .into_iter()
+            .partition(|(name, _)| exclusive.contains(name));
+        let each = exclusive.into_iter().map(|(name, value)| {
+            let mut required = self.required.clone();
+            required.push(name.clone());
+            let mut properties = common.clone();
+            properties.insert(name.clone(), value);
+            let is_closed = self.is_closed;
+            let mut schema = Self {
+                required,
+                is_closed,
+            }
+            .of(properties);
+            schema["title"] = Value::String(name);
+            schema
+        });
+        json!({"oneOf": each.collect::<Vec<_>>()})
     }
 }
 

@@ -70,7 +70,7 @@ fn the_contract_s_comments_and_types_are_in_it() {
     );
     assert_eq!(
         properties["content"]["$ref"],
-        "#/components/schemas/message.v1.Content"
+        "#/components/schemas/message.v1.ContentInput"
     );
     assert!(
         properties.get("context").is_none(),
@@ -157,17 +157,50 @@ fn every_status_of_a_refusal_is_documented_with_its_codes() {
 }
 
 #[test]
-fn a_content_is_of_one_kind() {
+fn a_content_is_sent_with_one_kind_and_comes_with_any_that_there_will_be() {
     let document = made();
-    let content = &document["components"]["schemas"]["message.v1.Content"];
-    let kinds: Vec<&Value> = content["oneOf"]
+    let schemas = &document["components"]["schemas"];
+    let kinds = schemas["message.v1.ContentInput"]["oneOf"]
         .as_array()
-        .expect("kinds")
+        .expect("kinds");
+    assert_eq!(kinds.len(), 13);
+    let text = kinds
         .iter()
-        .map(|it| &it["required"][0])
-        .collect();
-    assert_eq!(kinds.len(), 14, "{kinds:?}");
-    assert!(kinds.contains(&&json!("text")) && kinds.contains(&&json!("unknown")));
+        .find(|it| it["title"] == "text")
+        .expect("a kind");
+    assert_eq!(text["required"], json!(["text"]));
+    assert_eq!(text["additionalProperties"], false);
+    let others = ["image", "unknown"].map(|it| text["properties"].get(it));
+    assert_eq!(others, [None, None]);
+    let answered = &schemas["message.v1.Content"];
+    assert!(answered["properties"].get("unknown").is_some());
+    assert_eq!(
+        (
+            answered.get("required"),
+            answered.get("additionalProperties")
+        ),
+        (None, None),
+        "a later server may answer more"
+    );
+}
+
+#[test]
+fn a_parameter_of_the_query_is_needed_where_its_field_is() {
+    let document = made();
+    let disband = &document["paths"]["/api/v1/conversations/{conversation_id}"]["delete"];
+    let needed = disband["parameters"]
+        .as_array()
+        .expect("parameters")
+        .iter()
+        .map(|it| (it["name"].as_str().expect("a name"), it["required"] == true));
+    assert_eq!(
+        needed.collect::<Vec<_>>(),
+        [
+            ("conversation_id", true),
+            ("client_id", true),
+            ("x-flare-user", false)
+        ]
+    );
 }
 
 #[test]
