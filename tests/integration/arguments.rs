@@ -11,12 +11,14 @@ const OWN_HELP: &str = "\
 Beside the options below, these end-to-end scenarios take:
     --deployment KIND   Only scenarios against this deployment: embedded or split
     --cycles N          How often the kill loop kills the server; 25 if not given
+    --clients N         How many come back at once; 200 if not given
     --minutes N         How long the soak lasts; half a minute if not given
     --binary PATH       The flare to run, such as a release build; the one built with the tests if not given
     --json FILE         Where the kill loop or the soak puts what it saw
     --keep-data         Keep data, logs and histories also of what succeeds, and say where
 ";
 const DEFAULT_CYCLES: u32 = 25;
+const DEFAULT_CLIENTS: usize = 200;
 /// Two servers with their clients keep two cores busy.
 const DEFAULT_THREADS: usize = 2;
 
@@ -24,6 +26,8 @@ const DEFAULT_THREADS: usize = 2;
 pub(crate) struct Arguments {
     pub(crate) deployment: Option<Kind>,
     pub(crate) cycles: u32,
+    /// How many come back at once.
+    pub(crate) clients: usize,
     /// How long the soak lasts.
     pub(crate) minutes: Option<u32>,
     /// The binary under test.
@@ -38,6 +42,7 @@ impl Arguments {
     /// Reads the command line, the program's name first. For a mistake in our own words it says what is wrong; of libtest's it ends the process.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut deployment, mut cycles, mut keep_data) = (None, DEFAULT_CYCLES, false);
+        let mut clients = DEFAULT_CLIENTS;
         let (mut minutes, mut binary, mut json) = (None, None, None);
         let mut rest = Vec::new();
         let mut words = words.peekable();
@@ -59,6 +64,12 @@ impl Arguments {
                     cycles = text
                         .parse()
                         .map_err(|_| format!("--cycles wants a number, not {text:?}"))?;
+                }
+                "--clients" => {
+                    let text = value()?;
+                    clients = text
+                        .parse()
+                        .map_err(|_| format!("--clients wants a number, not {text:?}"))?;
                 }
                 "--minutes" => {
                     let text = value()?;
@@ -83,6 +94,7 @@ impl Arguments {
         Ok(Self {
             deployment,
             cycles,
+            clients,
             minutes,
             binary,
             json,

@@ -152,6 +152,14 @@ impl Deployment {
         self.kind
     }
 
+    /// Its processes.
+    pub(crate) fn parts(&self) -> &'static [Part] {
+        match self.kind {
+            Kind::Embedded => &[Part::Core],
+            Kind::Split => &[Part::Core, Part::Edge],
+        }
+    }
+
     fn outside(&self) -> &Addresses {
         &self.place(Part::Edge).addresses
     }

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod authority;
+mod cable;
 mod collector;
 mod crew;
 mod deployment;

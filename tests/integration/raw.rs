@@ -39,6 +39,7 @@ pub(crate) struct Raw {
     device: Device,
     recorder: Recorder,
     socket: WebSocket<ClientStream>,
+    heartbeat_ms: u32,
     next_id: u32,
 }
 
@@ -55,13 +56,23 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
 }
 
 impl Raw {
-    /// Connects.
+    /// Connects, and leaves the heartbeat to the server.
     pub(crate) async fn arrive(device: Device, recorder: Recorder) -> anyhow::Result<Self> {
-        let socket = connect(&device, &recorder).await?;
+        Self::arrive_beating(device, recorder, 0).await
+    }
+
+    /// Connects, and promises a frame so often.
+    pub(crate) async fn arrive_beating(
+        device: Device,
+        recorder: Recorder,
+        heartbeat_ms: u32,
+    ) -> anyhow::Result<Self> {
+        let socket = connect(&device, &recorder, heartbeat_ms).await?;
         Ok(Self {
             device,
             recorder,
             socket,
+            heartbeat_ms,
             next_id: 2,
         })
     }
@@ -69,7 +80,7 @@ impl Raw {
     /// Drops the connection without a word, and connects anew.
     pub(crate) async fn reconnect(&mut self) -> anyhow::Result<()> {
         self.recorder.write(ClientEvent::Disconnected);
-        self.socket = connect(&self.device, &self.recorder).await?;
+        self.socket = connect(&self.device, &self.recorder, self.heartbeat_ms).await?;
         Ok(())
     }
 
@@ -200,7 +211,11 @@ impl Raw {
     }
 }
 
-async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSocket<ClientStream>> {
+async fn connect(
+    device: &Device,
+    recorder: &Recorder,
+    heartbeat_ms: u32,
+) -> anyhow::Result<WebSocket<ClientStream>> {
     let TokenSource::Fixed(token) = &device.token else {
         bail!("a raw device has a fixed token")
     };
@@ -218,7 +233,7 @@ async fn connect(device: &Device, recorder: &Recorder) -> anyhow::Result<WebSock
         device_id: device.device.clone(),
         platform: "test".to_owned(),
         sdk_version: "raw/1".to_owned(),
-        heartbeat_ms: 0,
+        heartbeat_ms,
     };
     socket
         .send(codec::encode_client(

@@ -6,11 +6,16 @@ mod chat;
 mod courier;
 mod explaining;
 mod groups;
+mod half_open;
 mod identity;
 mod joining;
 mod kill_loop;
 mod load;
+mod never_reads;
+mod noisy;
+mod pair;
 mod reading;
+mod reconnects;
 mod restarts;
 mod retries;
 mod room;
@@ -96,6 +101,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         120,
         room::NO_ROOM_FOR_THE_STORE
     ),
+    scenario!(
+        never_reads::sends_without_reading,
+        BOTH,
+        120,
+        never_reads::SLOW_PACE
+    ),
+    scenario!(
+        half_open::half_open_readers,
+        BOTH,
+        120,
+        half_open::QUICK_HEARTBEAT
+    ),
+    scenario!(reconnects::all_come_back, BOTH, 600),
+    scenario!(noisy::noisy_beside_quiet, BOTH, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
     scenario!(chat::two_devices_chat, BOTH, 60),

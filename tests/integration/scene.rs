@@ -24,6 +24,8 @@ use crate::{
     recorder::Recorder,
 };
 
+const MEMORY: &str = "process_resident_memory_bytes";
+
 /// How a server traces.
 pub(crate) struct Tracing {
     /// The share of traces that is sampled.
@@ -119,6 +121,15 @@ impl Scene {
         self.disk
             .as_ref()
             .context("the data have no disk of their own")
+    }
+
+    /// The memory of all processes together, in bytes.
+    pub(crate) async fn memory(&self) -> anyhow::Result<f64> {
+        let mut all = 0.0;
+        for part in self.server.parts() {
+            all += self.server.metric_of(*part, &[MEMORY]).await?;
+        }
+        Ok(all)
     }
 
     /// Takes the collector of a server that traces.

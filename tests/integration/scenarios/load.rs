@@ -30,12 +30,18 @@ impl Load {
 
     /// `client` writes to `target` from now on.
     pub(crate) fn add(&mut self, client: &Client, target: Target, name: &str) {
+        self.add_with(client, target, name, WINDOW);
+    }
+
+    /// Likewise, with so many messages without a receipt.
+    pub(crate) fn add_with(&mut self, client: &Client, target: Target, name: &str, window: usize) {
         let (acked, progress) = watch::channel(0);
         self.progress.push(progress);
         self.writers.spawn(write(
             client.clone(),
             target,
             name.to_owned(),
+            window,
             acked,
             self.stop.subscribe(),
         ));
@@ -73,6 +79,7 @@ async fn write(
     client: Client,
     target: Target,
     name: String,
+    window: usize,
     acked: watch::Sender<u64>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<u64> {
@@ -83,7 +90,7 @@ async fn write(
             break;
         }
         open.push_back(client.send_text(target.clone(), format!("{name} {number}")));
-        if open.len() < WINDOW {
+        if open.len() < window {
             continue;
         }
         if let Some(sending) = open.pop_front() {

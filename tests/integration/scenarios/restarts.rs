@@ -6,12 +6,7 @@ use flare_core_sdk::{Codec, Target};
 use flare_proto::message::HistoryVisibility;
 
 use super::{courier::Courier, groups::refusal, load::Load};
-use crate::{
-    arguments::Arguments,
-    deployment::{Kind, Part},
-    judge::Minimums,
-    scene::Scene,
-};
+use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
 
 /// Receipts of each writer between two blows.
 const BETWEEN: u64 = 25;
@@ -35,13 +30,9 @@ pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyho
     let stranger = scene.arrives("dan", "phone").await?;
     let mut courier = Courier::new(&scene, "ann").await?;
 
-    let parts: &[Part] = match scene.server.kind() {
-        Kind::Embedded => &[Part::Core],
-        Kind::Split => &[Part::Core, Part::Edge],
-    };
     let mut restarts = 0;
     for _ in 0..2 {
-        for part in parts {
+        for part in scene.server.parts() {
             load.goes_on(BETWEEN).await?;
             courier.sends().await?;
             scene.crash(*part).await?;

@@ -9,12 +9,7 @@ use flare_proto::message::HistoryVisibility;
 use tokio::time::{Instant, sleep_until};
 
 use super::load::Load;
-use crate::{
-    arguments::Arguments,
-    deployment::{Kind, Part},
-    judge::Minimums,
-    scene::Scene,
-};
+use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
 
 /// Receipts of each writer before, and after.
 const BETWEEN: u64 = 25;
@@ -33,11 +28,7 @@ pub(crate) async fn stands_still(scene: Scene, _: &Arguments) -> anyhow::Result<
     load.add(ann.client(), Target::user("ben"), "ann");
     load.add(ben.client(), Target::conversation(&group), "ben");
     load.add(cat.client(), Target::conversation(&group), "cat");
-    let parts: &[Part] = match scene.server.kind() {
-        Kind::Embedded => &[Part::Core],
-        Kind::Split => &[Part::Core, Part::Edge],
-    };
-    for part in parts {
+    for part in scene.server.parts() {
         load.goes_on(BETWEEN).await?;
         scene.server.signal(*part, "STOP").await?;
         // What was under way when it stopped has arrived long before half of it is over.
