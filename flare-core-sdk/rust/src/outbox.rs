@@ -201,8 +201,7 @@ impl Outbox {
     pub(crate) fn placed(&mut self, key: u64, conversation_id: &str) -> Option<Entry> {
         let entry = self.remove(key)?;
         if let Some(lane) = self.lanes.get_mut(&entry.lane) {
-            lane.probing = false;
-            lane.refusals = 0;
+            lane.placed();
         }
         self.tidy(&entry.lane);
         if let Target::User(user) = &entry.command.target {
