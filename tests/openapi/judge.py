@@ -50,8 +50,9 @@ class Run:
                 self._complain(f"{operation}: a server error, {status}", call)
             for check in checks.get(case, []):
                 if check["status"] == "failure" and check["name"] != "not_a_server_error":
-                    said = check["failure_info"]["failure"]["message"].strip()
-                    self._complain(f"{operation}: {check['name']}: {said[:SHOWN]}", call)
+                    # What follows is the schema, and the answer, which is shown anyhow.
+                    said = check["failure_info"]["failure"]["message"].strip().split("\n\n")[0]
+                    self._complain(f"{operation}: {check['name']}: {said}", call)
 
     def _complain(self, what, call=None):
         times, first = self.complaints.get(what, (0, call))
