@@ -4,11 +4,16 @@ use std::fmt;
 
 use flare_core::codec::Codec;
 use flare_core_gateway::handler::{http::routes::Route, method::Method};
-use flare_proto::client::CloseReason;
+use flare_proto::{
+    client::CloseReason,
+    common::{Error, ErrorCode},
+};
+use flare_storage_model::direct_conversation_id;
 use serde_json::Value;
 
 use crate::{
     caller::Caller,
+    expect::Expect,
     ground::Ground,
     request,
     stage::Stage,
@@ -69,6 +74,8 @@ pub(crate) fn surfaces(row: &Row, caller: Caller) -> Vec<Surface> {
     }
 }
 
+const UNKNOWN: Expect = Expect::Refused(ErrorCode::ConversationNotFound);
+
 /// A caller's call.
 pub(crate) struct Cell<'a> {
     pub(crate) row: &'a Row,
@@ -105,7 +112,46 @@ impl Cell<'_> {
         let answer = self.ask(ground, stage).await;
         let answer = answer.map_err(|error| format!("{error:#}"))?;
         let expect = self.row.expects.of(self.caller, self.surface.is_link());
-        expect.check(&answer)
+        expect.check(&answer)?;
+        // Over HTTP a refusal is the same one in JSON.
+        match expect == UNKNOWN && !matches!(self.surface, Surface::Http(_)) {
+            true => self.check_words(ground, stage).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Whether what is there, and not for him, is answered in the same words as what is not there: a group, and a direct conversation, whose
+    /// id anybody can work out.
+    async fn check_words(&self, ground: &Ground, stage: &Stage) -> Result<(), String> {
+        let no_room = format!("no-{}", stage.room);
+        let no_direct = direct_conversation_id("default", &stage.owner, &stage.other);
+        let is_in_room = matches!(self.caller, Caller::Admin | Caller::Left | Caller::Removed);
+        for (there, not_there) in [(&stage.room, no_room), (&stage.direct, no_direct)] {
+            if is_in_room && *there == stage.room {
+                continue;
+            }
+            let of_there = self.refusal(ground, stage, there).await?;
+            let of_nothing = self.refusal(ground, stage, &not_there).await?;
+            if of_there != of_nothing {
+                return Err(format!(
+                    "{there} is told from what is not there: {of_there:?}, {of_nothing:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is refused about a conversation, without its name.
+    async fn refusal(&self, ground: &Ground, stage: &Stage, room: &str) -> Result<Error, String> {
+        let stage = stage.asked_about(room);
+        let answer = self.ask(ground, &stage).await;
+        match answer.map_err(|error| format!("{error:#}"))? {
+            Answer::Refused(mut error) => {
+                error.message = error.message.replace(room, "it");
+                Ok(error)
+            }
+            Answer::Done(_) => Err(format!("about {room} it was done")),
+        }
     }
 
     async fn ask(&self, ground: &Ground, stage: &Stage) -> anyhow::Result<Answer> {

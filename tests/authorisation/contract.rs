@@ -85,6 +85,11 @@ fn of_table() -> BTreeSet<String> {
 
 /// A call without a row, or a row without a call, is a failure.
 pub(crate) fn is_covered() -> anyhow::Result<()> {
+    let mut names = BTreeSet::new();
+    for row in rows() {
+        let is_first = names.insert((row.call.name(), row.about));
+        ensure!(is_first, "{} {:?} stands twice", row.call.name(), row.about);
+    }
     let (contract, table) = (of_contract(), of_table());
     let without_row: Vec<_> = contract.difference(&table).collect();
     let without_call: Vec<_> = table.difference(&contract).collect();

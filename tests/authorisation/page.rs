@@ -36,7 +36,8 @@ contract without a line here fails that test. What the codes mean is in [errors.
   his: he reads it, marks it as read, and keeps it in his list with his settings. What came later he does not see, and its seqs are beyond his head.
 - An **admin** or **member** whose role is too low is told so: `PERMISSION_DENIED`.
 - The **wrong device** is one that a token is not for. The client link compares the device of `Connect` with the token's: `DEVICE_MISMATCH`. Requests over gRPC and HTTP name no
-  device, so such a token is as good there as its user. A **signed-out device** is one whose tokens were revoked: `TOKEN_REVOKED` on every surface.
+  device, so such a token is as good there as its user. A **signed-out device** is one whose tokens were revoked: `TOKEN_REVOKED` on every surface. A token that
+  is for no device in particular goes on being good where it does not come with that one.
 - Users of a tenant may write to each other and see who is online. Devices are shown to their user and to API keys.
 ";
 

@@ -117,7 +117,7 @@ async fn ask_row(ground: &Ground, row: &Row) -> anyhow::Result<Shown> {
         }
     }
     if let Call::Frame(frame) = row.call {
-        let effects = unanswered::effects(ground, frame, &quiet, &busy).await?;
+        let effects = unanswered::effects(ground, frame, &row.expects, &quiet, &busy).await?;
         shown.wrong.extend(effects);
     }
     Ok(shown)

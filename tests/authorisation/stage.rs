@@ -5,20 +5,25 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use flare_core_gateway::handler::method::Method;
 use flare_proto::{
-    gateway::{CreateApiKeyRequest, ListApiKeysRequest},
+    gateway::{CreateApiKeyRequest, ListApiKeysRequest, SendMessageRequest},
     message::Role,
     session::{
-        GetConversationRequest, MembershipState, RemoveMemberRequest, SetRoleRequest,
+        GetConversationRequest, InboxEntry, MembershipState, RemoveMemberRequest, SetRoleRequest,
         SyncInboxRequest,
     },
 };
 use flare_server_core::error::Refusal;
+use flare_storage_model::direct_conversation_id;
 use tokio::time::Instant;
 
 use crate::{
     expect::{EARLY, LATE},
     ground::{GONE, Ground, LOST},
-    surfaces::{backend::with, message::bearer, state::State},
+    surfaces::{
+        backend::{text, with},
+        message::bearer,
+        state::State,
+    },
 };
 
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
@@ -28,6 +33,8 @@ const MANY: u32 = 200;
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub(crate) room: String,
+    /// The direct conversation of owner and member.
+    pub(crate) direct: String,
     /// A conversation that is not there yet.
     pub(crate) new_room: String,
     pub(crate) owner: String,
@@ -64,6 +71,7 @@ impl Stage {
         let user = |role: &str| format!("{role}-{number}");
         Self {
             room: user("room"),
+            direct: direct_conversation_id("default", &user("owner"), &user("member")),
             new_room: user("new-room"),
             owner: user("owner"),
             admin: user("admin"),
@@ -89,6 +97,15 @@ impl Stage {
             .await
             .with_context(|| stage.room.clone())?;
         Ok(stage)
+    }
+
+    /// The same people, who are asked about another conversation.
+    pub(crate) fn asked_about(&self, conversation: &str) -> Self {
+        Self {
+            room: conversation.to_owned(),
+            direct: conversation.to_owned(),
+            ..self.clone()
+        }
     }
 
     async fn live(&mut self, ground: &Ground, method: Option<Method>) -> anyhow::Result<()> {
@@ -117,6 +134,12 @@ impl Stage {
             let request = backend.as_user(owner, request);
             backend.client().set_role(request).await?;
         }
+        let greeting = SendMessageRequest {
+            user_id: self.member.clone(),
+            ..text("", "greets", "hello")
+        };
+        let greeting = backend.as_user(owner, greeting);
+        backend.client().send_message(greeting).await?;
         let owners_seq = backend.say(owner, room, "first", "hello").await?.1;
         let (early_id, early_seq) = backend.say(&self.member, room, "early", EARLY).await?;
         let left_at = backend.leave(&self.left, room).await?;
@@ -147,20 +170,41 @@ impl Stage {
 
     async fn settle(&self, ground: &Ground) -> anyhow::Result<()> {
         let deadline = Instant::now() + SETTLED_WITHIN;
-        let room = [self.room.clone()];
+        let rooms = [self.room.clone(), self.direct.clone()];
         let present = [&self.owner, &self.admin, &self.deputy, &self.member];
         let gone = [&self.left, &self.removed];
+        // One inbox tells, most of the time, that it is too early to look at everything.
+        loop {
+            let inbox = State::read(&ground.backend, &[], &[&self.member]).await?;
+            let mut of_member = inbox.entries.iter();
+            if of_member.any(|(_, it)| it.head_seq == self.late_seq) {
+                break;
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{}: the newest message is in no inbox: {:?}",
+                self.room,
+                inbox.entries
+            );
+        }
         loop {
             let users: Vec<&String> = present.into_iter().chain(gone).collect();
-            let state = State::read(&ground.backend, &room, &users).await?;
-            let entry = |user: &String| state.entries.iter().find(|(of, _)| of == user);
+            let state = State::read(&ground.backend, &rooms, &users).await?;
+            let has = |user: &String, room: &String, is_so: fn(&InboxEntry, u64) -> bool| {
+                let mut of = state.entries.iter().filter(|(of, _)| of == user);
+                of.any(|(_, it)| {
+                    let id = it.conversation.as_ref().map(|it| &it.conversation_id);
+                    id == Some(room) && is_so(it, state.heads[room])
+                })
+            };
+            let is_at_head = |it: &InboxEntry, head: u64| it.head_seq == head;
+            let is_former = |it: &InboxEntry, _: u64| it.state() == MembershipState::Former;
             let is_settled = state.heads.get(&self.room) == Some(&self.late_seq)
-                && present
-                    .into_iter()
-                    .all(|it| entry(it).is_some_and(|(_, it)| it.head_seq == self.late_seq))
-                && gone.into_iter().all(|it| {
-                    entry(it).is_some_and(|(_, it)| it.state() == MembershipState::Former)
-                });
+                && present.iter().all(|it| has(it, &self.room, is_at_head))
+                && [&self.owner, &self.member]
+                    .iter()
+                    .all(|it| has(it, &self.direct, is_at_head))
+                && gone.iter().all(|it| has(it, &self.room, is_former));
             if is_settled {
                 return Ok(());
             }
@@ -187,7 +231,7 @@ impl Stage {
             &self.other,
         ];
         let backend = &ground.backend;
-        let state = State::read(backend, std::slice::from_ref(&self.room), &users).await?;
+        let state = State::read(backend, &[self.room.clone(), self.direct.clone()], &users).await?;
         let mut more = Vec::new();
         let request = GetConversationRequest {
             conversation_id: self.new_room.clone(),

@@ -128,6 +128,20 @@ impl Row {
         }
     }
 
+    /// About the direct conversation of owner and member, of which everybody else is a stranger.
+    fn direct(
+        method: Method,
+        effect: Effect,
+        request: fn(&Asked<'_>) -> Value,
+        [owner, member]: [Expect; 2],
+        [key, for_owner]: [Expect; 2],
+    ) -> Self {
+        let known = [owner, UNKNOWN, member, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN];
+        let keys = [key, for_owner, UNKNOWN, UNKNOWN];
+        let about = "in the direct conversation of owner and member";
+        Self::new(method, about, effect, request, known, keys)
+    }
+
     /// About a conversation, of which outsiders learn nothing: what its owner, an admin, a member may, and a key.
     fn inside(
         method: Method,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     caller::Caller,
+    expect::Expectations,
     ground::Ground,
     stage::Stage,
     surfaces::{
@@ -20,35 +21,54 @@ use crate::{
 
 const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 const CODEC: Codec = Codec::Proto;
+/// Those whose positions the tenant's backend can look at.
+const IN_TENANT: [Caller; 6] = [
+    Caller::Owner,
+    Caller::Admin,
+    Caller::Member,
+    Caller::Left,
+    Caller::Removed,
+    Caller::Stranger,
+];
 
-/// What is wrong with the effects of a row's frame, after its cells: the refused ones on the one stage, the others on the other.
+/// What is wrong with the effects of a row's frame, after its cells: those that are to be dropped on the one stage, the others on the other.
 pub(crate) async fn effects(
     ground: &Ground,
     frame: &str,
+    expects: &Expectations,
     quiet: &Stage,
     busy: &Stage,
 ) -> anyhow::Result<Vec<String>> {
     match frame {
-        "ack" => acks(ground, quiet, busy).await,
-        "signal" => signals(ground, busy).await,
+        "ack" => acks(ground, expects, quiet, busy).await,
+        "signal" => signals(ground, expects, busy).await,
         _ => Ok(Vec::new()),
     }
 }
 
 /// What members have acknowledged is their position; what others have, is nobody's, even when they come in later.
-async fn acks(ground: &Ground, quiet: &Stage, busy: &Stage) -> anyhow::Result<Vec<String>> {
-    delivered(ground, busy, &[&busy.owner, &busy.admin, &busy.member]).await?;
+async fn acks(
+    ground: &Ground,
+    expects: &Expectations,
+    quiet: &Stage,
+    busy: &Stage,
+) -> anyhow::Result<Vec<String>> {
+    let (counts, dropped): (Vec<Caller>, Vec<Caller>) = IN_TENANT
+        .into_iter()
+        .partition(|it| expects.of(*it, true).is_done());
+    let acknowledged: Vec<_> = counts.iter().map(|it| user(busy, *it)).collect();
+    delivered(ground, busy, &acknowledged).await?;
     // The last of the quiet stage's acknowledgements: those before it have gone the same way.
     let mut link = connected(ground, quiet, Caller::Owner).await?;
     let json = json!({"ack": {"positions": [{"conversationId": quiet.room, "seq": quiet.early_seq.to_string()}]}});
     link.send(frame(CODEC, &json)).await?;
     link.goes_on().await?;
     delivered(ground, quiet, &[&quiet.owner]).await?;
-    let outsiders = [&quiet.left, &quiet.removed, &quiet.stranger];
+    let outsiders: Vec<_> = dropped.iter().map(|it| user(quiet, *it)).collect();
     let request = AddMembersRequest {
         client_id: "brings-in".to_owned(),
         conversation_id: quiet.room.clone(),
-        user_ids: outsiders.into_iter().cloned().collect(),
+        user_ids: outsiders.iter().map(|it| (*it).clone()).collect(),
         ..AddMembersRequest::default()
     };
     let request = ground.backend.as_user(&quiet.owner, request);
@@ -93,7 +113,11 @@ async fn delivered(ground: &Ground, stage: &Stage, users: &[&String]) -> anyhow:
 }
 
 /// The deputy hears members type, and nobody else.
-async fn signals(ground: &Ground, stage: &Stage) -> anyhow::Result<Vec<String>> {
+async fn signals(
+    ground: &Ground,
+    expects: &Expectations,
+    stage: &Stage,
+) -> anyhow::Result<Vec<String>> {
     let token = ground
         .server
         .token("default", &stage.deputy, None, Duration::ZERO)?;
@@ -102,19 +126,9 @@ async fn signals(ground: &Ground, stage: &Stage) -> anyhow::Result<Vec<String>> 
     deputy.answer().await?;
     let mut wrong = Vec::new();
     for caller in Caller::KNOWN {
-        let (user, is_member) = match caller {
-            Caller::Owner => (&stage.owner, true),
-            Caller::Admin => (&stage.admin, true),
-            Caller::Member => (&stage.member, true),
-            Caller::Left => (&stage.left, false),
-            Caller::Removed => (&stage.removed, false),
-            Caller::Stranger => (&stage.stranger, false),
-            // He has the owner's name in another tenant.
-            _ => (&stage.owner, false),
-        };
-        let (last, last_user) = match caller {
-            Caller::Admin => (Caller::Member, &stage.member),
-            _ => (Caller::Admin, &stage.admin),
+        let last = match caller {
+            Caller::Admin => Caller::Member,
+            _ => Caller::Admin,
         };
         types(ground, stage, caller).await?;
         // Signals of a gateway go out one after the other.
@@ -122,19 +136,32 @@ async fn signals(ground: &Ground, stage: &Stage) -> anyhow::Result<Vec<String>> 
         let mut was_heard = false;
         loop {
             if let ServerFrame::Signal(signal) = deputy.next().await? {
-                if signal.user_id == *last_user {
+                if signal.user_id == *user(stage, last) {
                     break;
                 }
-                was_heard |= signal.user_id == *user;
+                was_heard |= signal.user_id == *user(stage, caller);
             }
         }
-        if was_heard != is_member {
+        if was_heard != expects.of(caller, true).is_done() {
             let title = caller.title();
             wrong.push(format!("signal: {title} was heard: {was_heard}"));
         }
     }
     deputy.goes_on().await?;
     Ok(wrong)
+}
+
+/// Whose name the caller bears.
+fn user(stage: &Stage, caller: Caller) -> &String {
+    match caller {
+        Caller::Admin => &stage.admin,
+        Caller::Member => &stage.member,
+        Caller::Left => &stage.left,
+        Caller::Removed => &stage.removed,
+        Caller::Stranger => &stage.stranger,
+        // Of another tenant, too.
+        _ => &stage.owner,
+    }
 }
 
 async fn types(ground: &Ground, stage: &Stage, caller: Caller) -> anyhow::Result<()> {

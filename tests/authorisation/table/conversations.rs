@@ -4,7 +4,7 @@ use flare_core_gateway::handler::method::Method;
 use flare_proto::common::ErrorCode;
 use serde_json::{Value, json};
 
-use super::{Asked, DENIED, Effect, OK, Row};
+use super::{Asked, DENIED, Effect, OK, Row, STATE};
 use crate::expect::Expect;
 
 fn new(asked: &Asked<'_>, id: &str) -> Value {
@@ -42,6 +42,13 @@ pub(super) fn rows() -> Vec<Row> {
             [OK; 3],
             [OK; 2],
         ),
+        Row::direct(
+            Method::GetConversation,
+            Effect::None,
+            |it| json!({"conversationId": it.stage.direct}),
+            [OK; 2],
+            [OK; 2],
+        ),
         Row::inside(
             Method::RenameConversation,
             "",
@@ -49,6 +56,13 @@ pub(super) fn rows() -> Vec<Row> {
             |it| json!({"conversationId": it.stage.room, "clientId": it.id, "title": it.id}),
             [OK, OK, DENIED],
             [OK; 2],
+        ),
+        Row::direct(
+            Method::RenameConversation,
+            Effect::None,
+            |it| json!({"conversationId": it.stage.direct, "clientId": it.id, "title": it.id}),
+            [STATE; 2],
+            [STATE; 2],
         ),
         Row::inside(
             Method::DisbandConversation,

@@ -42,6 +42,13 @@ pub(super) fn rows() -> Vec<Row> {
             [OK, OK, DENIED],
             [OK; 2],
         ),
+        Row::direct(
+            Method::AddMembers,
+            Effect::None,
+            |it| json!({"conversationId": it.stage.direct, "clientId": it.id, "userIds": [it.id]}),
+            [STATE; 2],
+            [STATE; 2],
+        ),
         Row::inside(
             Method::RemoveMember,
             "a member",

@@ -36,6 +36,13 @@ pub(super) fn rows() -> Vec<Row> {
             // The system is no participant of a direct conversation.
             [WHO, OK, OK, WHO],
         ),
+        Row::direct(
+            Method::SendMessage,
+            Effect::Adds,
+            |it| json!({"conversationId": it.stage.direct, "clientId": it.id, "content": content()}),
+            [OK; 2],
+            [OK; 2],
+        ),
         Row::new(
             Method::SendMessage,
             "in the name of a member",
@@ -70,6 +77,14 @@ pub(super) fn rows() -> Vec<Row> {
             Effect::Spends,
             |it| recall(it, it.stage.owners_seq),
             [OK, OK, DENIED],
+            [OK; 2],
+        ),
+        Row::direct(
+            Method::RecallMessage,
+            Effect::Spends,
+            // The owner's greeting.
+            |it| json!({"conversationId": it.stage.direct, "clientId": it.id, "seq": "1"}),
+            [OK, DENIED],
             [OK; 2],
         ),
     ]

@@ -42,6 +42,13 @@ pub(super) fn rows() -> Vec<Row> {
             Method::History,
             |it| json!({"conversationId": it.stage.room}),
         ),
+        Row::direct(
+            Method::History,
+            Effect::None,
+            |it| json!({"conversationId": it.stage.direct}),
+            [OK; 2],
+            [OK; 2],
+        ),
         shows(
             Method::Snapshot,
             |it| json!({"conversationId": it.stage.room}),
@@ -61,6 +68,13 @@ pub(super) fn rows() -> Vec<Row> {
             |it| json!({"conversationId": it.stage.room, "seq": it.stage.late_seq.to_string()}),
             [OK, OK, OK, BEYOND, BEYOND, UNKNOWN, UNKNOWN],
             [WHO, OK, UNKNOWN, UNKNOWN],
+        ),
+        Row::direct(
+            Method::MarkRead,
+            Effect::Adds,
+            |it| json!({"conversationId": it.stage.direct, "seq": "1"}),
+            [OK; 2],
+            [WHO, OK],
         ),
         Row::inside(
             Method::ListPositions,
