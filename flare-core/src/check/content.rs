@@ -33,12 +33,6 @@ pub fn content(bytes: &[u8], limits: &Limits) -> Result<Content, Refusal> {
         ));
     }
     within(&content, limits, 0, &mut 0)?;
-    for mention in &content.mentions {
-        super::id(
-            "content.mentions.user_id",
-            ids::check_user_id(&mention.user_id),
-        )?;
-    }
     Ok(content)
 }
 
@@ -61,17 +55,23 @@ fn within(
             message,
         ));
     }
+    for mention in &content.mentions {
+        super::id(
+            "content.mentions.user_id",
+            ids::check_user_id(&mention.user_id),
+        )?;
+    }
     if content.unknown.is_some() {
         return Err(Refusal::invalid(
             "content.unknown",
             "unknown is the server's, in JSON",
         ));
     }
+    // A kind of a later build is none to this one, and passes.
+    if let Some(field) = content.kind.as_ref().and_then(missing) {
+        return Err(Refusal::invalid(field, "is empty, and needed"));
+    }
     match &content.kind {
-        Some(Kind::Text(text)) if text.text.is_empty() => Err(Refusal::invalid(
-            "content.text.text",
-            "a text has at least one character",
-        )),
         Some(Kind::Forward(_)) if depth >= MAX_FORWARD_DEPTH => {
             let message = format!("forwards in forwards, at most {MAX_FORWARD_DEPTH} deep");
             Err(Refusal::invalid("content.forward", message))
@@ -93,4 +93,21 @@ fn within(
         }
         _ => Ok(()),
     }
+}
+
+/// What a content of this kind cannot be without, where it has it not.
+fn missing(kind: &Kind) -> Option<&'static str> {
+    let (field, is_empty) = match kind {
+        Kind::Text(it) => ("content.text.text", it.text.is_empty()),
+        Kind::Image(it) => ("content.image.url", it.url.is_empty()),
+        Kind::Audio(it) => ("content.audio.url", it.url.is_empty()),
+        Kind::Video(it) => ("content.video.url", it.url.is_empty()),
+        Kind::File(it) => ("content.file.url", it.url.is_empty()),
+        Kind::Forward(it) => ("content.forward.messages", it.messages.is_empty()),
+        Kind::Quote(it) => ("content.quote.text", it.text.is_empty()),
+        Kind::Notice(it) => ("content.notice.text", it.text.is_empty()),
+        Kind::Custom(it) => ("content.custom.type", it.r#type.is_empty()),
+        Kind::Location(_) | Kind::Card(_) | Kind::Sticker(_) | Kind::Encrypted(_) => return None,
+    };
+    is_empty.then_some(field)
 }

@@ -1,6 +1,9 @@
 use flare_proto::{
     client::{Ping, Position, Recall, SyncRange, Typing, client_signal},
-    message::{Content, Forward, ForwardedMessage, Mention, Text, content::Kind},
+    message::{
+        Audio, Card, Content, Custom, Encrypted, File, Forward, ForwardedMessage, Image, Location,
+        Mention, Notice, Quote, Sticker, Text, Video, content::Kind,
+    },
 };
 use prost::Message;
 
@@ -224,6 +227,57 @@ fn forwarded_messages_are_counted_wherever_they_stand() {
     };
     let refused = Err((ErrorCode::LimitExceeded, "content.mentions".to_owned()));
     assert_eq!(of(forward(vec![holding(mentions)])), refused);
+}
+
+#[test]
+fn a_content_has_what_its_kind_needs_wherever_it_stands() {
+    let of = |kind| Content {
+        kind: Some(kind),
+        ..Content::default()
+    };
+    let forwarding = |content| {
+        of(Kind::Forward(Forward {
+            messages: vec![ForwardedMessage {
+                content: Some(content),
+                ..ForwardedMessage::default()
+            }],
+            ..Forward::default()
+        }))
+    };
+    let nobody = Content {
+        mentions: vec![Mention::default()],
+        ..text("x")
+    };
+    for (content, field) in [
+        (text(""), "content.text.text"),
+        (of(Kind::Image(Image::default())), "content.image.url"),
+        (of(Kind::Audio(Audio::default())), "content.audio.url"),
+        (of(Kind::Video(Video::default())), "content.video.url"),
+        (of(Kind::File(File::default())), "content.file.url"),
+        (
+            of(Kind::Forward(Forward::default())),
+            "content.forward.messages",
+        ),
+        (of(Kind::Quote(Quote::default())), "content.quote.text"),
+        (of(Kind::Notice(Notice::default())), "content.notice.text"),
+        (of(Kind::Custom(Custom::default())), "content.custom.type"),
+        (nobody, "content.mentions.user_id"),
+    ] {
+        let forwarded = forwarding(content.clone());
+        for content in [content, forwarded] {
+            let bytes = content.encode_to_vec();
+            assert_eq!(checked(with_content(&bytes)), invalid(field), "{content:?}");
+        }
+    }
+    for kind in [
+        Kind::Location(Location::default()),
+        Kind::Card(Card::default()),
+        Kind::Sticker(Sticker::default()),
+        Kind::Encrypted(Encrypted::default()),
+    ] {
+        let bytes = of(kind).encode_to_vec();
+        assert_eq!(checked(with_content(&bytes)), Ok(()));
+    }
 }
 
 const MAX_FORWARDED: usize = crate::content::MAX_FORWARDED;
