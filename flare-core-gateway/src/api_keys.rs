@@ -16,9 +16,19 @@ pub use crate::{
     },
 };
 
-/// The folder, inside that of all data, in which the keys are.
-pub const FOLDER: &str = "gateway";
-const FILE: &str = "api_keys.sqlite";
+/// The keys of a data folder, open.
+pub struct OpenKeys {
+    /// What can be done with them.
+    pub keys: ApiKeys,
+    store: SqliteApiKeyStore,
+}
+
+impl OpenKeys {
+    /// Closes the file: what was committed is in it alone.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
 
 /// Opens the keys that a server on the data folder `data` uses; it may run meanwhile, and sees each change at once.
 ///
@@ -28,15 +38,10 @@ pub async fn open(
     data: &Path,
     clock: Arc<dyn Clock>,
     ids: Arc<IdSource>,
-) -> Result<ApiKeys, ApiKeyStoreError> {
-    let store = store_in(&data.join(FOLDER)).await?;
-    Ok(ApiKeys::new(Arc::new(store), clock, ids))
-}
-
-/// The store in its own folder, made if it is not there.
-pub(crate) async fn store_in(folder: &Path) -> Result<SqliteApiKeyStore, ApiKeyStoreError> {
-    std::fs::create_dir_all(folder).map_err(|error| ApiKeyStoreError {
-        why: format!("{}: {error}", folder.display()),
-    })?;
-    SqliteApiKeyStore::open(&folder.join(FILE)).await
+) -> Result<OpenKeys, ApiKeyStoreError> {
+    let store = SqliteApiKeyStore::open(data).await?;
+    Ok(OpenKeys {
+        keys: ApiKeys::new(Arc::new(store.clone()), clock, ids),
+        store,
+    })
 }

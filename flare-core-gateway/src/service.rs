@@ -14,7 +14,6 @@ use flare_server_core::{
 };
 
 use crate::{
-    api_keys,
     application::{
         api_keys::ApiKeys,
         credentials::Credentials,
@@ -32,7 +31,7 @@ use crate::{
         listener::{self, Door},
         observe,
     },
-    infrastructure::grpc_revocations::GrpcRevocations,
+    infrastructure::{grpc_revocations::GrpcRevocations, sqlite_api_key_store::SqliteApiKeyStore},
 };
 
 /// The name under which the listener is bound.
@@ -54,8 +53,7 @@ pub async fn build(
     let listener = platform
         .listener(LISTENER)
         .ok_or("no listener is bound for flare-core-gateway")?;
-    let folder = platform.data_folder(api_keys::FOLDER)?;
-    let database = api_keys::store_in(&folder).await?;
+    let database = SqliteApiKeyStore::open(platform.data_root()).await?;
     let store: Arc<dyn ApiKeyStore> = Arc::new(database.clone());
     platform.at_end(Task::new("core-gateway.database", async move {
         database.close().await;

@@ -19,11 +19,7 @@ use tempfile::TempDir;
 use ulid::Ulid;
 
 async fn open(folder: &Path) -> Arc<dyn ApiKeyStore> {
-    Arc::new(
-        SqliteApiKeyStore::open(&folder.join("api_keys.sqlite"))
-            .await
-            .expect("it opens"),
-    )
+    Arc::new(SqliteApiKeyStore::open(folder).await.expect("it opens"))
 }
 
 async fn fresh() -> (Arc<dyn ApiKeyStore>, TempDir) {

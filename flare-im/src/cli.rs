@@ -63,6 +63,10 @@ pub enum Command {
     ///
     /// Nothing is changed. Ends with an error if a server would not start here, or not keep its promises.
     Doctor(Doctor),
+    /// Accept that a file of the data folder is lost, or another than it was, where a start refuses it.
+    ///
+    /// What is there is taken as it is at the next start, and made anew if it is missing: what only that file held is gone for good.
+    AcceptLoss(AcceptLoss),
 }
 
 /// Where the configuration comes from.
@@ -379,6 +383,16 @@ pub struct Doctor {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// Arguments of `flare accept-loss`.
+#[derive(Clone, Debug, Args)]
+pub struct AcceptLoss {
+    /// The file's name in the data folder, as the refusal says it, such as `session/session.sqlite`.
+    pub name: String,
+    /// Where its data is.
+    #[command(flatten)]
+    pub data: DataFolder,
 }
 
 /// What `flare config` does.

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+pub mod accept_loss;
 pub mod apikey;
 pub mod bench;
 pub mod certs;
@@ -22,6 +23,7 @@ use crate::cli::{Cli, Command};
 /// Does what the command line says.
 pub async fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::AcceptLoss(args) => accept_loss::run(&args),
         Command::Up(args) => up::run(&args).await,
         Command::Run(args) => run::run(&args).await,
         Command::Token(args) => token::run(&args),

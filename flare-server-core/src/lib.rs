@@ -3,10 +3,12 @@
 pub mod channels;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod embedded;
 pub mod error;
 pub mod event_bus;
 pub mod identity;
+pub mod inventory;
 pub mod log_file;
 pub mod message_log;
 pub mod ops;

@@ -201,7 +201,8 @@ fn a_log_that_ends_before_a_cursor_is_refused_with_the_place() {
     assert_eq!(
         error.to_string(),
         "log ends before a cursor: log/00000000000000000000.seg, byte 1024: \
-         the log ends at offset 2, the store has read up to 3"
+         the log ends at offset 2, the store has read up to 3; \
+         restore the whole data folder from one backup"
     );
 }
 

@@ -190,8 +190,8 @@ impl Session {
 
 /// Builds the service on the platform: `SessionService`, the sweeper of its outbox, and the consumer of the stream.
 pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts, ServiceError> {
-    let file = platform.data_folder("session")?.join("session.sqlite");
-    let store = Arc::new(SqliteSession::open(&file, config.database_readers).await?);
+    let store = SqliteSession::open(platform.data_root(), config.database_readers).await?;
+    let store = Arc::new(store);
     let shutdown = platform.shutdown.clone();
     let bus = platform.event_bus().await?;
     let adapters = Adapters {

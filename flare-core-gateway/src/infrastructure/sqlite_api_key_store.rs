@@ -1,15 +1,14 @@
 //! API keys in a SQLite file.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
+use flare_server_core::database::DatabaseFile;
 use sqlx::{
     Row, SqlitePool,
     migrate::MigrateError,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+    sqlite::{SqlitePoolOptions, SqliteRow},
 };
 use ulid::Ulid;
 
@@ -24,31 +23,33 @@ use crate::{
 /// Tables of the store, from the beginning on.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// How long a command waits for another process's, and an open for another's.
+/// The database's name in the data folder.
+const FILE: &str = "gateway/api_keys.sqlite";
+/// How long an open waits for another process's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rows of a SQLite file, each commit synced. A server and commands beside it may have it open at once.
 #[derive(Clone, Debug)]
 pub struct SqliteApiKeyStore {
+    file: Arc<DatabaseFile>,
     pool: SqlitePool,
 }
 
 impl SqliteApiKeyStore {
-    /// Opens the file, made if it is not there, and brings its tables up to date.
+    /// Opens the database of a data folder, makes it if it never was there, and brings its tables up to date.
     ///
     /// # Errors
-    /// Says what the file or its system does not allow.
-    pub async fn open(file: &Path) -> Result<Self, ApiKeyStoreError> {
+    /// Says what the file or its system does not allow, such as that it is not what was left there.
+    pub async fn open(data: &Path) -> Result<Self, ApiKeyStoreError> {
+        let database = DatabaseFile::open(data, FILE)
+            .await
+            .map_err(|error| ApiKeyStoreError {
+                why: error.to_string(),
+            })?;
+        let (file, options) = (database.path(), database.options());
         let failed = |error: &dyn std::fmt::Display| ApiKeyStoreError {
             why: format!("{}: {error}", file.display()),
         };
-        let options = SqliteConnectOptions::from_str("sqlite:")
-            .map_err(|error| failed(&error))?
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
         let open = || async {
             let pool = SqlitePoolOptions::new()
                 .max_connections(4)
@@ -76,12 +77,16 @@ impl SqliteApiKeyStore {
                 )),
                 error => failed(&error),
             })?;
-        Ok(Self { pool })
+        Ok(Self {
+            file: Arc::new(database),
+            pool,
+        })
     }
 
     /// Closes the file; what was committed is on disk before.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.file.close().await;
     }
 }
 

@@ -153,7 +153,8 @@ impl Running {
             Arc::clone(&platform.ids),
         )
         .await
-        .expect("keys");
+        .expect("keys")
+        .keys;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(20))
             .build()

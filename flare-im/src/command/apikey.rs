@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use flare_core_gateway::api_keys::{self, ApiKey, ApiKeys};
+use flare_core_gateway::api_keys::{self, ApiKey, ApiKeys, OpenKeys};
 use flare_server_core::clock::{IdSource, SystemClock};
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ impl From<ApiKey> for Shown {
     }
 }
 
-async fn open(data: &Path) -> anyhow::Result<ApiKeys> {
+async fn open(data: &Path) -> anyhow::Result<OpenKeys> {
     let (folder, _) = process::data_folder(data)?;
     Ok(api_keys::open(
         &folder,
@@ -51,6 +51,16 @@ async fn open(data: &Path) -> anyhow::Result<ApiKeys> {
 
 /// Makes, lists or revokes.
 pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
+    let (cli::ApiKey::Create { store, .. }
+    | cli::ApiKey::List { store, .. }
+    | cli::ApiKey::Revoke { store, .. }) = args;
+    let open = open(&store.data.folder).await?;
+    let done = with(&open.keys, args).await;
+    open.close().await;
+    done
+}
+
+async fn with(keys: &ApiKeys, args: &cli::ApiKey) -> anyhow::Result<()> {
     match args {
         cli::ApiKey::Create {
             name,
@@ -58,7 +68,6 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
             tenant,
             store,
         } => {
-            let keys = open(&store.data.folder).await?;
             let (key, secret) = keys
                 .create(tenant, name, scopes.iter().map(String::as_str))
                 .await?;
@@ -75,7 +84,6 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
             }
         }
         cli::ApiKey::List { tenant, store } => {
-            let keys = open(&store.data.folder).await?;
             let mut page_token = String::new();
             loop {
                 let page = keys.list(tenant, Some(PAGE), &page_token).await?;
@@ -93,10 +101,7 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
             tenant,
             store,
         } => {
-            open(&store.data.folder)
-                .await?
-                .revoke(tenant, key_id)
-                .await?;
+            keys.revoke(tenant, key_id).await?;
             if store.json {
                 say!(
                     "{}",

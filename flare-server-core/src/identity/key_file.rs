@@ -6,7 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::clock::IdSource;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    clock::IdSource,
+    inventory::{InventoryError, Listed},
+};
 
 const KEY_BYTES: usize = 32;
 
@@ -37,6 +43,73 @@ pub enum KeyFileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It was made here, and is not there or another one now.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+}
+
+/// What the inventory says of a key, which tells nobody the key.
+#[derive(Deserialize, Eq, PartialEq, Serialize)]
+struct Entry {
+    sha256: String,
+}
+
+impl Entry {
+    fn of(key: &[u8; KEY_BYTES]) -> Self {
+        let digest = Sha256::digest(key);
+        Self {
+            sha256: digest.iter().map(|it| format!("{it:02x}")).collect(),
+        }
+    }
+}
+
+/// The key in the file `name` of a data folder, like [`open_or_make_key`]. Once the folder's inventory lists it, it is neither made again
+/// where it is missing nor believed where it is another.
+///
+/// # Errors
+/// If it is not the key that was there, or the system does not allow it.
+pub(super) fn open_or_make_listed_key(
+    data: &Path,
+    name: &str,
+    ids: &IdSource,
+) -> Result<[u8; KEY_BYTES], KeyFileError> {
+    let listed = Listed::new(data, name);
+    if let Some(entry) = listed.entry::<Entry>()? {
+        return open_listed(&listed, &entry);
+    }
+    let hold = listed.hold()?;
+    // Another process may have made it meanwhile.
+    if let Some(entry) = listed.entry::<Entry>()? {
+        return open_listed(&listed, &entry);
+    }
+    let key = open_or_make_key(&listed.path(), ids)?;
+    listed.keep(&hold, &Entry::of(&key))?;
+    Ok(key)
+}
+
+fn open_listed(listed: &Listed, entry: &Entry) -> Result<[u8; KEY_BYTES], KeyFileError> {
+    let path = listed.path();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(listed
+                .not_as_left("is missing: tokens are signed with it")
+                .into());
+        }
+        Err(source) => return Err(KeyFileError::Io { path, source }),
+    };
+    let key = read(&path, file).map_err(|error| match error {
+        KeyFileError::Length { bytes, .. } => listed
+            .not_as_left(format!("has {bytes} bytes, a key has {KEY_BYTES}"))
+            .into(),
+        error => error,
+    })?;
+    if Entry::of(&key) == *entry {
+        Ok(key)
+    } else {
+        let what = "is another key than the one that was here: no token of then would be good";
+        Err(listed.not_as_left(what).into())
+    }
 }
 
 /// The 32 bytes in the file at `path`; if there is no file, it is made with random ones, readable for its owner only, and is on disk when
@@ -176,6 +249,25 @@ mod tests {
             matches!(error, KeyFileError::Mode { mode: 0o644, .. }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_listed_key_is_neither_made_again_nor_believed_where_it_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.key");
+        let open =
+            |seed| open_or_make_listed_key(folder.path(), "token.key", &IdSource::seeded(seed));
+        let first = open(1).unwrap();
+        assert_eq!(open(2).unwrap(), first);
+        fs::remove_file(&path).unwrap();
+        let error = open(3).unwrap_err().to_string();
+        assert!(error.contains("token.key is missing"), "{error}");
+        assert!(!path.exists());
+        write(&path, &[7; KEY_BYTES]).unwrap();
+        let error = open(4).unwrap_err().to_string();
+        assert!(error.contains("another key"), "{error}");
+        crate::inventory::accept_loss(folder.path(), "token.key").unwrap();
+        assert_eq!(open(5).unwrap(), [7; KEY_BYTES]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    key_file::{KeyFileError, open_or_make_key},
+    key_file::{KeyFileError, open_or_make_key, open_or_make_listed_key},
     section::{IdentityConfig, TokenAlgorithm},
     token::{
         Claims, DEFAULT_TENANT, MAX_ISSUED_AHEAD_S, MAX_LIFE_S, MAX_TOKEN_BYTES, TokenError,
@@ -131,11 +131,10 @@ impl LocalJwt {
         let mut keys = Vec::new();
         let mut local = None;
         if config.local_key {
-            let path = config
-                .local_key_file
-                .clone()
-                .unwrap_or_else(|| data_folder.join(LOCAL_KEY_FILE));
-            let secret = open_or_make_key(&path, ids)?;
+            let secret = match &config.local_key_file {
+                Some(path) => open_or_make_key(path, ids)?,
+                None => open_or_make_listed_key(data_folder, LOCAL_KEY_FILE, ids)?,
+            };
             keys.push(Key::new(
                 LOCAL_KEY_ID,
                 Algorithm::HS256,

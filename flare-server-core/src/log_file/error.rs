@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The files are not what this log wrote. Nothing was changed; an operator has to decide.
-    #[error("log damaged: {}, byte {byte}: {reason}", file.display())]
+    #[error("log damaged: {}, byte {byte}: {reason}; restore the whole data folder from one backup", file.display())]
     Damaged {
         /// The file that is wrong.
         file: PathBuf,
@@ -17,7 +17,8 @@ pub enum LogError {
     },
     /// The log ends before a cursor that was kept elsewhere, so records that were once durable are gone.
     #[error(
-        "log ends before a cursor: {}, byte {byte}: the log ends at offset {end}, {owner} has read up to {cursor}",
+        "log ends before a cursor: {}, byte {byte}: the log ends at offset {end}, {owner} has read up to {cursor}; \
+         restore the whole data folder from one backup",
         file.display()
     )]
     EndsBeforeCursor {

@@ -1,11 +1,11 @@
 //! The SQLite file of this service, with its one writer.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
+use flare_server_core::database::DatabaseFile;
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
-    migrate::MigrateError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Sqlite, SqliteConnection, SqlitePool, Transaction, migrate::MigrateError,
+    sqlite::SqlitePoolOptions,
 };
 
 use crate::{
@@ -13,25 +13,30 @@ use crate::{
     domain::role::{Class, History, Role},
 };
 
+/// The database's name in the data folder.
+const FILE: &str = "session/session.sqlite";
+
 /// The database. Clones share one state.
 ///
 /// All writes go through one connection, so a transaction never waits for another process or fails for a lock. A commit returns when
 /// it is on disk (WAL, `synchronous=FULL`).
 #[derive(Clone, Debug)]
 pub struct SqliteSession {
+    file: Arc<DatabaseFile>,
     writer: SqlitePool,
     readers: SqlitePool,
 }
 
 impl SqliteSession {
-    /// Opens the file, makes it if it is not there, and brings its tables up to this version.
-    pub async fn open(file: &Path, readers: u32) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+    /// Opens the database of a data folder, makes it if it never was there, and brings its tables up to this version.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, such as that it is not what was left there.
+    pub async fn open(data: &Path, readers: u32) -> Result<Self, StoreError> {
+        let database = DatabaseFile::open(data, FILE)
+            .await
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        let (file, options) = (database.path(), database.options());
         let named = |error: sqlx::Error| StoreError::Failed(format!("{}: {error}", file.display()));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
@@ -53,13 +58,18 @@ impl SqliteSession {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(named)?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            file: Arc::new(database),
+            writer,
+            readers,
+        })
     }
 
     /// Closes the file; what was committed is on disk before.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        self.file.close().await;
     }
 
     pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
@@ -195,9 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_without_room_is_no_mistake_of_ours() {
         let folder = tempfile::tempdir().unwrap();
-        let store = SqliteSession::open(&folder.path().join("session.db"), 1)
-            .await
-            .unwrap();
+        let store = SqliteSession::open(folder.path(), 1).await.unwrap();
         sqlx::query("PRAGMA max_page_count = 1")
             .execute(&store.writer)
             .await

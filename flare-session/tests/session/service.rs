@@ -108,8 +108,7 @@ async fn a_kill_loses_no_read_position_of_the_stream_that_waits_to_be_written() 
     let process = Process::with(&folder, &others, &config).await;
     process.create("team").await;
     let created = others.events.lock().await[0].clone();
-    let database = folder.path().join("session").join("session.sqlite");
-    let beside = SqliteSession::open(&database, 1).await.expect("opens");
+    let beside = SqliteSession::open(folder.path(), 1).await.expect("opens");
     let stored = async || {
         let key = ConversationKey::new(TENANT, "team");
         let page = beside.page(&key, None, 1).await.expect("answers");

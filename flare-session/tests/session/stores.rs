@@ -33,11 +33,7 @@ struct Stores {
 
 async fn sqlite() -> Stores {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(
-        SqliteSession::open(&folder.path().join("session.sqlite"), 2)
-            .await
-            .expect("opens"),
-    );
+    let store = Arc::new(SqliteSession::open(folder.path(), 2).await.expect("opens"));
     Stores {
         folder,
         conversations: Arc::clone(&store) as _,
@@ -213,7 +209,7 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
         .await
         .expect("commits");
     // Not closed: as after a crash.
-    let again = SqliteSession::open(&stores.folder.path().join("session.sqlite"), 1)
+    let again = SqliteSession::open(stores.folder.path(), 1)
         .await
         .expect("opens");
     let roster = RosterStore::roster(&again, &key())
@@ -228,7 +224,7 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
 #[tokio::test]
 async fn devices_beyond_those_that_are_kept_go_with_the_migration() {
     let stores = sqlite().await;
-    let file = stores.folder.path().join("session.sqlite");
+    let file = stores.folder.path().join("session/session.sqlite");
     let options = SqliteConnectOptions::new().filename(file);
     let mut database = SqliteConnection::connect_with(&options)
         .await

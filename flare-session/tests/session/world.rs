@@ -371,11 +371,7 @@ async fn start(
     shutdown: &Shutdown,
     seed: u64,
 ) -> (Session, Arc<SqliteSession>) {
-    let store = Arc::new(
-        SqliteSession::open(&folder.path().join("session.sqlite"), 2)
-            .await
-            .expect("opens"),
-    );
+    let store = Arc::new(SqliteSession::open(folder.path(), 2).await.expect("opens"));
     let adapters = Adapters {
         conversations: Arc::clone(&store) as _,
         rosters: Arc::new(CachedRosters::new(

@@ -29,10 +29,9 @@ use crate::{
 
 /// Opens the stores and offers the service.
 pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, ServiceError> {
-    let file = platform.data_folder("online")?.join("online.sqlite");
     let presence: Arc<dyn PresenceStore> =
         Arc::new(MemoryPresenceStore::new(Arc::clone(&platform.ids)));
-    let store = SqliteRevocationStore::open(&file).await?;
+    let store = SqliteRevocationStore::open(platform.data_root()).await?;
     let revocations: Arc<dyn RevocationStore> = Arc::new(store.clone());
     platform.at_end(Task::new("signaling-online.database", async move {
         store.close().await;

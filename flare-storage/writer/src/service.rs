@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use crate::{
     application::{
         find_in_log::LogSearch,
-        follow::{CommitListener, Follower},
+        follow::{CommitListener, FollowError, Follower},
     },
     config::StorageWriterConfig,
     domain::fold::Step,
@@ -72,7 +72,14 @@ pub async fn build(
         platform.spans.clone(),
         config.max_batch_bytes,
     )
-    .await?;
+    .await
+    .map_err(|error| -> ServiceError {
+        let log = platform.data_root().join("log");
+        match error {
+            FollowError::LogEndsBeforeStore { .. } => format!("{}: {error}", log.display()).into(),
+            error => error.into(),
+        }
+    })?;
     follower.catch_up().await?;
     match bus
         .register_view(PERSISTED_TOPIC, Arc::clone(&view) as _)

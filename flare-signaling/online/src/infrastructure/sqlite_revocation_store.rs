@@ -1,20 +1,18 @@
 //! Revocations in a SQLite file.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use flare_server_core::identity::MAX_LIFE_S;
-use sqlx::{
-    SqlitePool,
-    migrate::MigrateError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use flare_server_core::{database::DatabaseFile, identity::MAX_LIFE_S};
+use sqlx::{SqlitePool, migrate::MigrateError, sqlite::SqlitePoolOptions};
 
 use crate::{
     application::ports::{PortError, RevocationStore},
     domain::revocation::DeviceKey,
 };
 
+/// The database's name in the data folder.
+const FILE: &str = "online/online.sqlite";
 /// For so long a token that was issued before may be good: its life, and a day for whatever clocks are allowed to differ by.
 const KEPT_S: i64 = MAX_LIFE_S + 86_400;
 
@@ -24,23 +22,26 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// Rows of (tenant, user, device) → not before, or the latest time of issue; each commit synced.
 #[derive(Clone, Debug)]
 pub struct SqliteRevocationStore {
+    file: Arc<DatabaseFile>,
     pool: SqlitePool,
 }
 
 impl SqliteRevocationStore {
-    /// Opens the file, made if it is not there, and brings its tables up to date.
-    pub async fn open(file: &Path) -> Result<Self, PortError> {
-        let failed = |error: &dyn std::fmt::Display| PortError {
+    /// Opens the database of a data folder, makes it if it never was there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, such as that it is not what was left there.
+    pub async fn open(data: &Path) -> Result<Self, PortError> {
+        let refused = |why: String| PortError {
             what: "revocation store",
-            why: format!("{}: {error}", file.display()),
+            why,
         };
-        let options = SqliteConnectOptions::from_str("sqlite:")
-            .map_err(|error| failed(&error))?
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+        let database = DatabaseFile::open(data, FILE)
+            .await
+            .map_err(|error| refused(error.to_string()))?;
+        let (file, options) = (database.path(), database.options());
+        let failed =
+            |error: &dyn std::fmt::Display| refused(format!("{}: {error}", file.display()));
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_with(options)
@@ -52,12 +53,16 @@ impl SqliteRevocationStore {
             )),
             error => failed(&error),
         })?;
-        Ok(Self { pool })
+        Ok(Self {
+            file: Arc::new(database),
+            pool,
+        })
     }
 
     /// Closes the file; what was committed is on disk before.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.file.close().await;
     }
 }
 

@@ -165,9 +165,7 @@ async fn place(folder: &Path) -> Place {
 
 async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
     let revocations = Arc::new(Revocations {
-        inner: SqliteRevocationStore::open(&folder.join("online.sqlite"))
-            .await
-            .unwrap(),
+        inner: SqliteRevocationStore::open(folder).await.unwrap(),
         after_next_read: Mutex::default(),
         broken: AtomicBool::default(),
         held: watch::Sender::default(),

@@ -23,7 +23,7 @@ enum Flaw {
 
 /// A store in a file, and a flaw in front of it.
 struct Flawed {
-    file: PathBuf,
+    folder: PathBuf,
     inner: SqliteRevocationStore,
     flaw: Option<Flaw>,
     memory: Mutex<HashMap<DeviceKey, i64>>,
@@ -34,12 +34,12 @@ struct Flawed {
 }
 
 impl Flawed {
-    async fn open(file: PathBuf, flaw: Option<Flaw>) -> Result<Self, String> {
+    async fn open(folder: PathBuf, flaw: Option<Flaw>) -> Result<Self, String> {
         Ok(Self {
-            inner: SqliteRevocationStore::open(&file)
+            inner: SqliteRevocationStore::open(&folder)
                 .await
                 .map_err(|error| error.to_string())?,
-            file,
+            folder,
             flaw,
             memory: Mutex::default(),
             notes: Mutex::default(),
@@ -49,7 +49,7 @@ impl Flawed {
 
     /// As after the process's death: what is not in the file is gone.
     async fn restarts(self) -> Result<Self, String> {
-        let mut store = Self::open(self.file.clone(), self.flaw).await?;
+        let mut store = Self::open(self.folder.clone(), self.flaw).await?;
         if self.flaw != Some(Flaw::NotesInMemory) {
             store.notes = self.notes;
         }
@@ -148,7 +148,7 @@ struct Subject {
 
 async fn subject(flaw: Option<Flaw>) -> Result<Subject, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let store = Flawed::open(folder.path().join("online.sqlite"), flaw).await?;
+    let store = Flawed::open(folder.path().to_owned(), flaw).await?;
     Ok(Subject { folder, store })
 }
 

@@ -1,6 +1,10 @@
 //! What lies in fjall.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 use bytes::Bytes;
 use fjall::{
@@ -59,11 +63,27 @@ pub(super) struct Pending<'a> {
 }
 
 impl Disk {
+    /// Every error names the folder or a file in it.
     pub(super) fn open(folder: &Path, options: DiskOptions) -> Result<Self, StoreError> {
         fs::create_dir_all(folder).map_err(|error| {
             StoreError::Unavailable(format!("cannot make {}: {error}", folder.display()))
         })?;
         inventory::check(folder)?;
+        // fjall reckons with lengths that it reads from its files, and a debug build of it panics where they are nonsense.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_checked(folder, options)));
+        opened
+            .unwrap_or_else(|panic| {
+                let said = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("no word of why");
+                Err(StoreError::Damaged(format!("it ended in a panic: {said}")))
+            })
+            .map_err(|error| inventory::named(folder, error))
+    }
+
+    fn open_checked(folder: &Path, options: DiskOptions) -> Result<Self, StoreError> {
         let database = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .worker_threads(2)
@@ -107,6 +127,8 @@ impl Disk {
         };
         // What a killed process wrote may still be in the page cache only.
         disk.sync()?;
+        // Rows that every later step stands on.
+        disk.cursors()?;
         inventory::keep(folder)?;
         Ok(disk)
     }

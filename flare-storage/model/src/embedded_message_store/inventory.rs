@@ -11,6 +11,8 @@ use crate::message_store::StoreError;
 
 /// The list: a line for each folder of `keyspaces`.
 const LIST: &str = "keyspaces.list";
+/// What to do about damage.
+const RESTORE: &str = "restore the whole data folder from one backup";
 const KEYSPACES: &str = "keyspaces";
 /// What each of them has once it is made.
 const CURRENT: &str = "current";
@@ -29,9 +31,8 @@ pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
             Ok(true) => {}
             Ok(false) => {
                 return Err(StoreError::Damaged(format!(
-                    "{} is missing: a table of the store is lost; restore {} from a backup",
-                    file.display(),
-                    folder.display()
+                    "{} is missing: a table of the store is lost; {RESTORE}",
+                    file.display()
                 )));
             }
             Err(error) => return Err(unreadable(&file, &error)),
@@ -45,6 +46,23 @@ pub(super) fn keep(folder: &Path) -> Result<(), StoreError> {
     let list = folder.join(LIST);
     let kept = write(folder, &list);
     kept.map_err(|error| unreadable(&list, &error))
+}
+
+/// An error of the opening that says where, and, if it is damage, what to do.
+pub(super) fn named(folder: &Path, error: StoreError) -> StoreError {
+    let place = folder.display().to_string();
+    match error {
+        StoreError::Damaged(why) if !why.contains(&place) => {
+            StoreError::Damaged(format!("{place} cannot be opened: {why}; {RESTORE}"))
+        }
+        StoreError::Unavailable(why) if !why.contains(&place) => StoreError::Unavailable(format!(
+            "{place} cannot be opened: {why}; if a file of it is missing or damaged, {RESTORE}"
+        )),
+        StoreError::Failed(why) if !why.contains(&place) => {
+            StoreError::Failed(format!("{place}: {why}"))
+        }
+        error => error,
+    }
 }
 
 fn write(folder: &Path, list: &Path) -> io::Result<()> {

@@ -36,7 +36,7 @@ pub enum FollowError {
     Fold(#[from] FoldError),
     /// The store holds more than the log: the log was lost or replaced.
     #[error(
-        "the log of partition {partition} ends at offset {durable_end}, before the store's cursor {cursor}: restore the log, or start with an empty data folder"
+        "the log of partition {partition} ends at offset {durable_end}, before the store's cursor {cursor}: restore the whole data folder from one backup"
     )]
     LogEndsBeforeStore {
         /// Which.
