@@ -12,6 +12,11 @@ pub const MAX_FORWARDED: usize = 500;
 /// The field `unknown` of `Content`: only in JSON, only from the server.
 pub(crate) const UNKNOWN_FIELD: u32 = 30;
 
+/// From a content to those that it forwards: `Content.forward`, `Forward.messages`, `ForwardedMessage.content`.
+const FORWARD_FIELD: u32 = 9;
+const MESSAGES_FIELD: u32 = 2;
+const CONTENT_FIELD: u32 = 4;
+
 /// The fields of `Content` that are its kind, in this build.
 const KNOWN_KINDS: std::ops::RangeInclusive<u32> = 1..=13;
 /// The fields of `Content` that stand beside the kind, in this build.
@@ -58,6 +63,35 @@ pub fn kind(content: &[u8]) -> Option<ContentKind> {
     Some(found)
 }
 
+/// Whether each content has a kind, known or unknown, those within forwards too.
+pub(crate) fn has_kinds(content: &[u8]) -> bool {
+    let mut waiting = vec![content];
+    while let Some(content) = waiting.pop() {
+        if !matches!(
+            kind(content),
+            Some(ContentKind::Known(_) | ContentKind::Unknown(_))
+        ) {
+            return false;
+        }
+        for forward in fields_of(content, FORWARD_FIELD) {
+            for message in fields_of(forward, MESSAGES_FIELD) {
+                waiting.extend(fields_of(message, CONTENT_FIELD));
+            }
+        }
+    }
+    true
+}
+
+/// What stands in one of a message's fields, each time that it does.
+fn fields_of(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    wire::fields(message)
+        .flatten()
+        .filter_map(move |field| match field.value {
+            Value::Bytes(bytes) if field.number == number => Some(bytes),
+            _ => None,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +122,17 @@ mod tests {
             .get_field_by_name("unknown")
             .expect("in the contract");
         assert_eq!(unknown.number(), UNKNOWN_FIELD);
+        for (message, field, number) in [
+            ("Content", "forward", FORWARD_FIELD),
+            ("Forward", "messages", MESSAGES_FIELD),
+            ("ForwardedMessage", "content", CONTENT_FIELD),
+        ] {
+            let field = flare_proto::descriptor_pool()
+                .get_message_by_name(&format!("flare.message.v1.{message}"))
+                .and_then(|it| it.get_field_by_name(field))
+                .expect("in the contract");
+            assert_eq!(field.number(), number, "{message}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use flare_proto::{
 use prost::Message;
 
 use super::{Limits, Refusal};
-use crate::content::{ContentKind, MAX_FORWARD_DEPTH, MAX_FORWARDED, kind};
+use crate::content::{MAX_FORWARD_DEPTH, MAX_FORWARDED, has_kinds};
 
 /// Checks a sender's content as its bytes came, and gives back what of it this build understands. The bytes are what is kept and forwarded.
 ///
@@ -26,13 +26,13 @@ pub fn content(bytes: &[u8], limits: &Limits) -> Result<Content, Refusal> {
     }
     let content = Content::decode(bytes)
         .map_err(|error| Refusal::invalid("content", format!("no content: {error}")))?;
-    if content.kind.is_none() && !matches!(kind(bytes), Some(ContentKind::Unknown(_))) {
+    within(&content, limits, 0, &mut 0)?;
+    if !has_kinds(bytes) {
         return Err(Refusal::invalid(
             "content",
-            "a content has a kind: text, image, …",
+            "a content has a kind: text, image, …, and so has a forwarded one",
         ));
     }
-    within(&content, limits, 0, &mut 0)?;
     Ok(content)
 }
 

@@ -230,6 +230,16 @@ fn forwarded_messages_are_counted_wherever_they_stand() {
 }
 
 #[test]
+fn a_forwarded_content_of_a_later_build_passes() {
+    // forward { messages { content { 14: "" } } }
+    let later = [0x4a, 0x06, 0x12, 0x04, 0x22, 0x02, 0x72, 0x00];
+    assert_eq!(checked(with_content(&later)), Ok(()));
+    // forward { messages { content { mention_all: true } } }
+    let none = [0x4a, 0x07, 0x12, 0x05, 0x22, 0x03, 0xb0, 0x01, 0x01];
+    assert_eq!(checked(with_content(&none)), invalid("content"));
+}
+
+#[test]
 fn a_content_has_what_its_kind_needs_wherever_it_stands() {
     let of = |kind| Content {
         kind: Some(kind),
@@ -248,7 +258,10 @@ fn a_content_has_what_its_kind_needs_wherever_it_stands() {
         mentions: vec![Mention::default()],
         ..text("x")
     };
+    let good = forwarding(text("x")).encode_to_vec();
+    assert_eq!(checked(with_content(&good)), Ok(()));
     for (content, field) in [
+        (Content::default(), "content"),
         (text(""), "content.text.text"),
         (of(Kind::Image(Image::default())), "content.image.url"),
         (of(Kind::Audio(Audio::default())), "content.audio.url"),
