@@ -250,7 +250,7 @@ impl Driver {
         first: Option<Result<Incoming, flare_core::transport::TransportError>>,
     ) {
         let mut incoming = first;
-        for _ in 0..MAX_FRAMES_A_TURN {
+        for taken_in in 1.. {
             let now_ms = self.clock.now_ms();
             let reason = match incoming {
                 Some(Ok(Incoming::Frame(bytes))) => {
@@ -281,6 +281,9 @@ impl Driver {
             let Link::Up(socket) = &mut self.link else {
                 return;
             };
+            if taken_in == MAX_FRAMES_A_TURN {
+                return;
+            }
             match socket.recv().now_or_never() {
                 Some(next) => incoming = next,
                 None => return,

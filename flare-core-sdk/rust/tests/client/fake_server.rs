@@ -5,7 +5,7 @@ use std::time::Duration;
 use flare_core::{
     codec::{ClientFrame, Codec, Payload, ServerFrame, decode_client, encode_server},
     transport::{
-        Incoming, TransportExt,
+        Incoming, Transport as _, TransportExt,
         websocket::{AcceptOptions, OriginRule, WebSocket, accept},
     },
 };
@@ -120,6 +120,16 @@ impl Peer {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// Says all of them in one go.
+    pub(crate) async fn say_at_once(&mut self, frames: impl IntoIterator<Item = ServerFrame>) {
+        for frame in frames {
+            let payload = encode_server(self.codec, &frame).unwrap();
+            timeout(SOON, self.socket.ready()).await.unwrap().unwrap();
+            self.socket.feed(payload).unwrap();
+        }
+        timeout(SOON, self.socket.flush()).await.unwrap().unwrap();
     }
 
     /// The next frame; `None` when the client has gone.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use flare_core::codec::{ClientFrame, ServerFrame};
 use flare_core_sdk::{
     Client, ConversationEvent, DisconnectReason, Draft, Event, Intent, Observer, Refusal,
-    SyncAnswer,
+    SyncAnswer, Via,
     proto::{
-        client::{CloseReason, Kicked, SendAck, SyncHint},
+        client::{CloseReason, Deliver, Kicked, SendAck, SyncHint},
         common::ErrorCode,
         message::{self, EventKind},
         storage::{RangeResult, ReadRangesResponse},
@@ -20,6 +20,24 @@ use crate::{
     fake_server::{FakeServer, event},
     group, next, next_told, soon,
 };
+
+#[tokio::test]
+async fn none_of_many_frames_that_come_at_once_is_lost() {
+    const FRAMES: u64 = 300;
+    let server = FakeServer::start().await;
+    let (_client, mut events) = Client::connect(server.options());
+    let mut peer = server.welcomed().await;
+    peer.say_at_once((1..=FRAMES).map(|seq| {
+        ServerFrame::Deliver(Deliver {
+            events: vec![event("g", seq)],
+        })
+    }))
+    .await;
+    for seq in 1..=FRAMES {
+        let told = next_told(&mut events).await;
+        assert_eq!((told.header.seq, told.via), (seq, Via::Deliver));
+    }
+}
 
 #[tokio::test]
 async fn a_gap_is_synced_and_the_next_run_goes_on_where_the_last_one_ended() {
