@@ -52,14 +52,7 @@ impl Surface {
 
 /// The surfaces on which this caller's request can be made.
 pub(crate) fn surfaces(row: &Row, caller: Caller) -> Vec<Surface> {
-    let stage = Stage::named(0);
-    let asked = Asked {
-        stage: &stage,
-        caller,
-        id: String::new(),
-        token: String::new(),
-    };
-    let request = (row.request)(&asked);
+    let request = row.sample(caller);
     match row.call {
         Call::Frame(_) => vec![Surface::Link],
         Call::Method(method) => {

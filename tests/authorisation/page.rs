@@ -8,8 +8,7 @@ use crate::{
     caller::Caller,
     cell::{Surface, surfaces},
     request,
-    stage::Stage,
-    table::{Asked, Call, Row, rows},
+    table::{Call, Row, rows},
 };
 
 const HEAD: &str = "\
@@ -33,7 +32,8 @@ contract without a line here fails that test. What the codes mean is in [errors.
   either, whose ids follow from their two users. One thing tells: a group cannot be made under an id that is taken. Ids that the server makes cannot be guessed.
 - **Another tenant** has other conversations, users, keys and messages: nothing of this one exists for it. Users and conversations of the same name do not meet.
 - Who has **left** or was **removed** knows that the conversation is there: whatever he wants to do or see of it as it is now is `NOT_A_MEMBER`. What he could read when he went stays
-  his: he reads it, marks it as read, and keeps it in his list with his settings. What came later he does not see, and its seqs are beyond his head.
+  his: he reads it, marks it as read, and keeps it in his list with his settings. What came later he does not see, and its seqs are beyond his head; nor is he told
+  that the group was disbanded after he had gone.
 - An **admin** or **member** whose role is too low is told so: `PERMISSION_DENIED`.
 - The **wrong device** is one that a token is not for. The client link compares the device of `Connect` with the token's: `DEVICE_MISMATCH`. Requests over gRPC and HTTP name no
   device, so such a token is as good there as its user. A **signed-out device** is one whose tokens were revoked: `TOKEN_REVOKED` on every surface. A token that
@@ -140,20 +140,13 @@ fn name(row: &Row) -> String {
 
 /// The surfaces on which the row is asked.
 fn over(row: &Row) -> String {
-    let stage = Stage::named(0);
-    let asked = Asked {
-        stage: &stage,
-        caller: Caller::Owner,
-        id: String::new(),
-        token: String::new(),
-    };
     let shown = surfaces(row, Caller::Owner).into_iter().map(|it| match it {
         Surface::Grpc(_) => "gRPC".to_owned(),
         Surface::Http(route) => format!("`{} {}`", route.verb.name(), route.path),
         Surface::Link => match row.call {
             Call::Frame(_) => "link".to_owned(),
             Call::Method(method) => {
-                let frame = request::frame(method, &(row.request)(&asked));
+                let frame = request::frame(method, &row.sample(Caller::Owner));
                 let name = frame
                     .as_ref()
                     .and_then(|it| it.as_object()?.keys().next().cloned());

@@ -70,13 +70,9 @@ async fn ask_all() -> anyhow::Result<()> {
 
 /// What is refused, or changes nothing, is asked on one stage, which must be the same afterwards; what is done on others.
 async fn ask_row(ground: &Ground, row: &Row) -> anyhow::Result<Shown> {
-    let method = match row.call {
-        Call::Method(method) => Some(method),
-        Call::Frame(_) => None,
-    };
     let (quiet, busy) = (
-        Stage::prepare(ground, method).await?,
-        Stage::prepare(ground, method).await?,
+        Stage::prepare(ground, row).await?,
+        Stage::prepare(ground, row).await?,
     );
     let cells = Caller::all().flat_map(|caller| {
         let surfaces = surfaces(row, caller);
@@ -107,7 +103,7 @@ async fn ask_row(ground: &Ground, row: &Row) -> anyhow::Result<Shown> {
         let own;
         let stage = match cell.spends() {
             true => {
-                own = Stage::prepare(ground, method).await?;
+                own = Stage::prepare(ground, row).await?;
                 &own
             }
             false => &busy,

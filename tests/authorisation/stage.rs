@@ -8,8 +8,8 @@ use flare_proto::{
     gateway::{CreateApiKeyRequest, ListApiKeysRequest, SendMessageRequest},
     message::Role,
     session::{
-        GetConversationRequest, InboxEntry, MembershipState, RemoveMemberRequest, SetRoleRequest,
-        SyncInboxRequest,
+        DisbandConversationRequest, GetConversationRequest, InboxEntry, MembershipState,
+        RemoveMemberRequest, SetRoleRequest, SyncInboxRequest,
     },
 };
 use flare_server_core::error::Refusal;
@@ -24,6 +24,7 @@ use crate::{
         message::bearer,
         state::State,
     },
+    table::{Call, Row},
 };
 
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
@@ -55,6 +56,8 @@ pub(crate) struct Stage {
     pub(crate) owners_seq: u64,
     /// The newest message.
     pub(crate) late_seq: u64,
+    /// The newest event.
+    head_seq: u64,
     /// An API key that may be revoked.
     pub(crate) key_id: String,
 }
@@ -85,15 +88,16 @@ impl Stage {
             early_seq: 0,
             owners_seq: 0,
             late_seq: 0,
+            head_seq: 0,
             key_id: String::new(),
         }
     }
 
-    /// Makes it all, and waits until it is in the store and in the inboxes.
-    pub(crate) async fn prepare(ground: &Ground, method: Option<Method>) -> anyhow::Result<Self> {
+    /// Makes all that a row is about, and waits until it is in the store and in the inboxes.
+    pub(crate) async fn prepare(ground: &Ground, row: &Row) -> anyhow::Result<Self> {
         let mut stage = Self::named(ground.next_number());
         stage
-            .live(ground, method)
+            .live(ground, row)
             .await
             .with_context(|| stage.room.clone())?;
         Ok(stage)
@@ -108,7 +112,7 @@ impl Stage {
         }
     }
 
-    async fn live(&mut self, ground: &Ground, method: Option<Method>) -> anyhow::Result<()> {
+    async fn live(&mut self, ground: &Ground, row: &Row) -> anyhow::Result<()> {
         let (backend, owner, room) = (&ground.backend, self.owner.as_str(), self.room.as_str());
         let members = [
             &self.admin,
@@ -153,7 +157,18 @@ impl Stage {
         backend.client().remove_member(request).await?;
         let late_seq = backend.say(owner, room, "late", LATE).await?.1;
         ensure!(left_at < late_seq, "{left_at} is not before {late_seq}");
-        if method == Some(Method::RevokeApiKey) {
+        self.head_seq = late_seq;
+        if row.has_ended {
+            let request = DisbandConversationRequest {
+                client_id: "ends".to_owned(),
+                conversation_id: room.to_owned(),
+                ..DisbandConversationRequest::default()
+            };
+            let request = backend.as_user(owner, request);
+            let ended = backend.client().disband_conversation(request).await?;
+            self.head_seq = ended.into_inner().seq;
+        }
+        if row.call == Call::Method(Method::RevokeApiKey) {
             let request = CreateApiKeyRequest {
                 name: self.room.clone(),
                 scopes: vec!["read".to_owned()],
@@ -177,12 +192,12 @@ impl Stage {
         loop {
             let inbox = State::read(&ground.backend, &[], &[&self.member]).await?;
             let mut of_member = inbox.entries.iter();
-            if of_member.any(|(_, it)| it.head_seq == self.late_seq) {
+            if of_member.any(|(_, it)| it.head_seq == self.head_seq) {
                 break;
             }
             ensure!(
                 Instant::now() < deadline,
-                "{}: the newest message is in no inbox: {:?}",
+                "{}: the newest event is in no inbox: {:?}",
                 self.room,
                 inbox.entries
             );
@@ -199,7 +214,7 @@ impl Stage {
             };
             let is_at_head = |it: &InboxEntry, head: u64| it.head_seq == head;
             let is_former = |it: &InboxEntry, _: u64| it.state() == MembershipState::Former;
-            let is_settled = state.heads.get(&self.room) == Some(&self.late_seq)
+            let is_settled = state.heads.get(&self.room) == Some(&self.head_seq)
                 && present.iter().all(|it| has(it, &self.room, is_at_head))
                 && [&self.owner, &self.member]
                     .iter()

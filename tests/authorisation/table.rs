@@ -77,6 +77,8 @@ pub(crate) struct Row {
     pub(crate) request: fn(&Asked<'_>) -> Value,
     pub(crate) expects: Expectations,
     pub(crate) effect: Effect,
+    /// Whether the group has been disbanded.
+    pub(crate) has_ended: bool,
 }
 
 /// Every row, in the order of the page.
@@ -104,6 +106,8 @@ const UNKNOWN: Expect = Expect::Refused(ErrorCode::ConversationNotFound);
 const DENIED: Expect = Expect::Refused(ErrorCode::PermissionDenied);
 /// The key has to name a user, or must not.
 const WHO: Expect = Expect::Refused(ErrorCode::InvalidArgument);
+/// Nothing changes in it any more.
+const ENDED: Expect = Expect::Refused(ErrorCode::ConversationDisbanded);
 /// Not in this state of the conversation.
 const STATE: Expect = Expect::Refused(ErrorCode::FailedPrecondition);
 
@@ -111,6 +115,16 @@ const STATE: Expect = Expect::Refused(ErrorCode::FailedPrecondition);
 const OUTSIDE: [Expect; 4] = [GONE, GONE, UNKNOWN, UNKNOWN];
 
 impl Row {
+    /// The request as this caller would make it, about names alone.
+    pub(crate) fn sample(&self, caller: Caller) -> Value {
+        (self.request)(&Asked {
+            stage: &Stage::named(0),
+            caller,
+            id: String::new(),
+            token: String::new(),
+        })
+    }
+
     fn new(
         method: Method,
         about: &'static str,
@@ -125,6 +139,22 @@ impl Row {
             request,
             expects: Expectations::new(known, keys),
             effect,
+            has_ended: false,
+        }
+    }
+
+    /// In a group that was disbanded: who is in it may no more than the system.
+    fn ended(
+        method: Method,
+        request: fn(&Asked<'_>) -> Value,
+        member: Expect,
+        key: Expect,
+    ) -> Self {
+        let about = "in a disbanded group";
+        let effect = Effect::None;
+        Self {
+            has_ended: true,
+            ..Self::inside(method, about, effect, request, [member; 3], [key, member])
         }
     }
 

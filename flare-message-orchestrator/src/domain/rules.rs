@@ -44,12 +44,13 @@ pub(crate) fn may_take_part(
     match membership.standing {
         Standing::NoConversation => Err(not_found(command)),
         Standing::Stranger if !is_system => Err(not_found(command)),
+        // Before all that came after he had gone: he does not learn of that either.
+        Standing::Former if !is_system => Err(not_a_member(command)),
         _ if membership.disbanded => Err(Refusal::new(
             ErrorCode::ConversationDisbanded,
             format!("conversation {conversation:?} was disbanded: nothing can be sent to it"),
         )
         .with_field("conversation_id")),
-        Standing::Former if !is_system => Err(not_a_member(command)),
         _ => Ok(()),
     }
 }

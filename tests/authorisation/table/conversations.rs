@@ -49,6 +49,12 @@ pub(super) fn rows() -> Vec<Row> {
             [OK; 2],
             [OK; 2],
         ),
+        Row::ended(
+            Method::GetConversation,
+            |it| json!({"conversationId": it.stage.room}),
+            OK,
+            OK,
+        ),
         Row::inside(
             Method::RenameConversation,
             "",

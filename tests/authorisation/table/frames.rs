@@ -23,6 +23,7 @@ fn row(
         request,
         expects: Expectations::of_frame(known),
         effect,
+        has_ended: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use flare_core_gateway::handler::method::Method;
 use serde_json::{Value, json};
 
-use super::{Asked, DENIED, Effect, OK, Row, STATE, UNKNOWN, WHO};
+use super::{Asked, DENIED, ENDED, Effect, OK, Row, STATE, UNKNOWN, WHO};
 
 fn about(asked: &Asked<'_>, user: &str) -> Value {
     json!({"conversationId": asked.stage.room, "clientId": asked.id, "userId": user})
@@ -41,6 +41,12 @@ pub(super) fn rows() -> Vec<Row> {
             },
             [OK, OK, DENIED],
             [OK; 2],
+        ),
+        Row::ended(
+            Method::AddMembers,
+            |it| json!({"conversationId": it.stage.room, "clientId": it.id, "userIds": [it.id]}),
+            ENDED,
+            ENDED,
         ),
         Row::direct(
             Method::AddMembers,
@@ -81,6 +87,12 @@ pub(super) fn rows() -> Vec<Row> {
             |it| json!({"conversationId": it.stage.room, "clientId": it.id}),
             [STATE, OK, OK, super::GONE, super::GONE, UNKNOWN, UNKNOWN],
             [WHO, STATE, UNKNOWN, UNKNOWN],
+        ),
+        Row::ended(
+            Method::LeaveConversation,
+            |it| json!({"conversationId": it.stage.room, "clientId": it.id}),
+            ENDED,
+            WHO,
         ),
         Row::inside(
             Method::SetRole,

@@ -3,7 +3,7 @@
 use flare_core_gateway::handler::method::Method;
 use serde_json::{Value, json};
 
-use super::{Asked, DENIED, Effect, OK, Row, UNKNOWN, WHO};
+use super::{Asked, DENIED, ENDED, Effect, OK, Row, UNKNOWN, WHO};
 
 fn content() -> Value {
     json!({"text": {"text": "hello"}})
@@ -43,6 +43,7 @@ pub(super) fn rows() -> Vec<Row> {
             [OK; 2],
             [OK; 2],
         ),
+        Row::ended(Method::SendMessage, said, ENDED, ENDED),
         Row::new(
             Method::SendMessage,
             "in the name of a member",
@@ -78,6 +79,12 @@ pub(super) fn rows() -> Vec<Row> {
             |it| recall(it, it.stage.owners_seq),
             [OK, OK, DENIED],
             [OK; 2],
+        ),
+        Row::ended(
+            Method::RecallMessage,
+            |it| recall(it, it.stage.early_seq),
+            ENDED,
+            ENDED,
         ),
         Row::direct(
             Method::RecallMessage,

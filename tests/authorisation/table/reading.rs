@@ -42,6 +42,14 @@ pub(super) fn rows() -> Vec<Row> {
             Method::History,
             |it| json!({"conversationId": it.stage.room}),
         ),
+        Row {
+            about: "in a disbanded group",
+            has_ended: true,
+            ..shows(
+                Method::History,
+                |it| json!({"conversationId": it.stage.room}),
+            )
+        },
         Row::direct(
             Method::History,
             Effect::None,

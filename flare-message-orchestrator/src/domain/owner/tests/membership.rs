@@ -129,13 +129,20 @@ fn nothing_is_sent_to_a_disbanded_conversation() {
     let mut world = World::with_group();
     world.place(say("alice", "general", "1"));
     world.place(change("general", EventKind::ConversationDisbanded, "1"));
-    let end = Membership {
-        standing: Standing::Former,
+    let end = |standing| Membership {
+        standing,
         disbanded: true,
         as_of: 3,
     };
-    for user in ["alice", ""] {
-        world.members.insert((key("general"), user.into()), end);
+    for (user, standing) in [
+        ("alice", Standing::Active(Role::Member)),
+        ("", Standing::Stranger),
+        ("bob", Standing::Former),
+        ("mallory", Standing::Stranger),
+    ] {
+        world
+            .members
+            .insert((key("general"), user.into()), end(standing));
     }
     assert_eq!(
         world.code(say("alice", "general", "2")),
@@ -151,7 +158,11 @@ fn nothing_is_sent_to_a_disbanded_conversation() {
         ..say("", "general", "2")
     };
     assert_eq!(world.code(by_system), ErrorCode::ConversationDisbanded);
-    world.join("mallory", Standing::Stranger, 3);
+    assert_eq!(
+        world.code(say("bob", "general", "2")),
+        ErrorCode::NotAMember,
+        "who had left by then does not learn of the end"
+    );
     assert_eq!(
         world.code(say("mallory", "general", "2")),
         ErrorCode::ConversationNotFound,
