@@ -86,6 +86,14 @@ const SETTINGS: [&str; 2] = [
     "access_gateway.outbound_bytes=262144",
 ];
 
+/// What every process is given beside what it needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) settings: Vec<String>,
+    /// In its environment.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
 /// One process of the deployment, or the place of one that was killed.
 struct Slot {
     running: Option<Process>,
@@ -97,8 +105,7 @@ struct Slot {
 pub(crate) struct Deployment {
     kind: Kind,
     folder: PathBuf,
-    /// Beside those of every process.
-    settings: Vec<String>,
+    beside: Beside,
     core: Slot,
     /// Split only.
     edge: Option<Slot>,
@@ -108,19 +115,15 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Starts one whose data and logs are kept below `folder`, with these settings beside its own; ready when this returns.
-    pub(crate) async fn start(
-        kind: Kind,
-        folder: &Path,
-        settings: Vec<String>,
-    ) -> anyhow::Result<Self> {
+    /// Starts one whose data and logs are kept below `folder`; ready when this returns.
+    pub(crate) async fn start(kind: Kind, folder: &Path, beside: Beside) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("logs"))?;
         let authority = match kind {
             Kind::Embedded => None,
             Kind::Split => Some(Authority::make(folder).await?),
         };
         let first = Addresses::default();
-        let core = start(kind, Part::Core, folder, &settings, &first, None).await?;
+        let core = start(kind, Part::Core, folder, &beside, &first, None).await?;
         let core = Slot {
             addresses: core.addresses,
             running: Some(core),
@@ -129,7 +132,7 @@ impl Deployment {
             Kind::Embedded => None,
             Kind::Split => {
                 let core = Some(&core.addresses);
-                let edge = start(kind, Part::Edge, folder, &settings, &first, core).await?;
+                let edge = start(kind, Part::Edge, folder, &beside, &first, core).await?;
                 Some(Slot {
                     addresses: edge.addresses,
                     running: Some(edge),
@@ -139,7 +142,7 @@ impl Deployment {
         Ok(Self {
             kind,
             folder: folder.to_owned(),
-            settings,
+            beside,
             core,
             edge,
             authority,
@@ -262,6 +265,13 @@ impl Deployment {
         Ok(process::run(&arguments).await?.trim().to_owned())
     }
 
+    /// A token of a user that is good for so many seconds of the true time.
+    pub(crate) async fn token_for(&self, user: &str, seconds: u64) -> anyhow::Result<String> {
+        let (data, seconds) = (text(&self.data())?, seconds.to_string());
+        let arguments = ["token", "--user", user, "--data", &data, "--ttl", &seconds];
+        Ok(process::run(&arguments).await?.trim().to_owned())
+    }
+
     /// A new API key's secret.
     pub(crate) async fn api_key(&self, scopes: &[&str]) -> anyhow::Result<String> {
         let data = text(&data(&self.folder, self.owner_of(Part::Edge)))?;
@@ -353,13 +363,13 @@ impl Deployment {
     pub(crate) async fn start_again(&mut self, part: Part) -> anyhow::Result<()> {
         let part = self.owner_of(part);
         let (kind, core) = (self.kind, self.core.addresses);
-        let (folder, settings) = (self.folder.clone(), self.settings.clone());
+        let (folder, beside) = (self.folder.clone(), self.beside.clone());
         let slot = self.slot(part);
         if slot.running.is_some() {
             bail!("{part:?} runs");
         }
         slot.running =
-            Some(start(kind, part, &folder, &settings, &slot.addresses, Some(&core)).await?);
+            Some(start(kind, part, &folder, &beside, &slot.addresses, Some(&core)).await?);
         Ok(())
     }
 
@@ -378,7 +388,7 @@ async fn start(
     kind: Kind,
     part: Part,
     folder: &Path,
-    more: &[String],
+    beside: &Beside,
     at: &Addresses,
     core: Option<&Addresses>,
 ) -> anyhow::Result<Process> {
@@ -402,7 +412,7 @@ async fn start(
         text(&data(folder, part))?,
     ]);
     let mut settings: Vec<String> = SETTINGS.map(str::to_owned).into();
-    settings.extend_from_slice(more);
+    settings.extend_from_slice(&beside.settings);
     let address = |it: Option<std::net::SocketAddr>| {
         it.map_or_else(|| ANY_PORT.to_owned(), |it| it.to_string())
     };
@@ -432,6 +442,7 @@ async fn start(
     }
     arguments.extend(settings.into_iter().flat_map(|it| ["--set".to_owned(), it]));
     Process::start(
+        &beside.environment,
         name,
         &arguments,
         folder,

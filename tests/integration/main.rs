@@ -5,6 +5,7 @@
 mod arguments;
 mod authority;
 mod cable;
+mod clock;
 mod collector;
 mod crew;
 mod deployment;
@@ -26,10 +27,13 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     arguments::Arguments,
+    clock::Clock,
     deployment::Kind,
     scenarios::{SCENARIOS, Scenario},
     scene::Scene,
 };
+
+const TOOLS: &str = "FLARE_SCENARIO_TOOLS";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -64,6 +68,13 @@ fn main() -> ExitCode {
 }
 
 fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result<(), Failed> {
+    if scenario.needs.clock && !Clock::can_be_set() && !are_tools_demanded() {
+        eprintln!(
+            "{kind}::{} is not played: libfaketime is not installed",
+            scenario.name
+        );
+        return Ok(());
+    }
     let folder = tempfile::Builder::new()
         .prefix(&format!("flare-{kind}-{}-", scenario.name))
         .tempdir()?;
@@ -96,6 +107,15 @@ fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result
         kept.display(),
         logs(&kept)
     )))
+}
+
+/// Whether nothing may be passed over for want of a tool, as in `.ci/run`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's switch is no setting of the server"
+)]
+fn are_tools_demanded() -> bool {
+    std::env::var_os(TOOLS).is_some()
 }
 
 /// The last lines of each process's log.

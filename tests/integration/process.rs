@@ -62,8 +62,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `flare` with these arguments and waits for the line that says where it answers. What it logs goes to `log`.
+    /// Starts `flare` with these arguments, with this in its environment besides, and waits for the line that says where it answers. What it logs goes to `log`.
     pub(crate) async fn start(
+        environment: &[(String, String)],
         name: &str,
         arguments: &[String],
         folder: &Path,
@@ -71,7 +72,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let deadline = Instant::now() + PORT_FREE_WITHIN;
         loop {
-            match Self::try_start(name, arguments, folder, log).await {
+            match Self::try_start(environment, name, arguments, folder, log).await {
                 // A port that was bound before may be somebody's outgoing one for a moment.
                 Err(error)
                     if Instant::now() < deadline && format!("{error:#}").contains("in use") => {}
@@ -81,6 +82,7 @@ impl Process {
     }
 
     async fn try_start(
+        environment: &[(String, String)],
         name: &str,
         arguments: &[String],
         folder: &Path,
@@ -94,6 +96,7 @@ impl Process {
             .args(arguments)
             .current_dir(folder)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(append(log)?)

@@ -3,6 +3,7 @@
 mod a_day;
 mod certificates;
 mod chat;
+mod clock_jumps;
 mod courier;
 mod explaining;
 mod groups;
@@ -114,6 +115,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         half_open::QUICK_HEARTBEAT
     ),
     scenario!(reconnects::all_come_back, BOTH, 600),
+    scenario!(clock_jumps::clock_jumps, BOTH, 120, clock_jumps::OWN_CLOCK),
     scenario!(noisy::noisy_beside_quiet, BOTH, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),

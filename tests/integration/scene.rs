@@ -15,8 +15,9 @@ use flare_checker::{ClientEvent, Counts, Verdict};
 use flare_core_sdk::{Codec, TokenSource};
 
 use crate::{
+    clock::Clock,
     collector::Collector,
-    deployment::{self, Deployment, Kind, Part},
+    deployment::{self, Beside, Deployment, Kind, Part},
     disk::Disk,
     judge::{self, Backend, Hour, Minimums},
     person::{Device, Person},
@@ -42,6 +43,8 @@ pub(crate) struct Needs {
     pub(crate) settings: &'static [&'static str],
     /// What is kept on a disk of its own.
     pub(crate) disk: Option<SmallDisk>,
+    /// The server goes by a clock that the scenario sets.
+    pub(crate) clock: bool,
 }
 
 /// A disk that holds some of the data and nothing else.
@@ -57,6 +60,7 @@ impl Needs {
         tracing: None,
         settings: &[],
         disk: None,
+        clock: false,
     };
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct Scene {
     pub(crate) server: Deployment,
     /// The data's own, if they have one. After the server: it goes when nobody uses it any more.
     disk: Option<Disk>,
+    /// The server's own, if it goes by one.
+    clock: Option<Clock>,
     folder: PathBuf,
     backend: Backend,
     /// Of a server that traces.
@@ -91,7 +97,13 @@ impl Scene {
         let data = deployment::data(folder, Part::Core);
         let mount = |it: &SmallDisk| Disk::mount(&data.join(it.below), it.bytes);
         let disk = needs.disk.as_ref().map(mount).transpose()?;
-        let server = Deployment::start(kind, folder, settings).await?;
+        let clock = needs.clock.then(|| Clock::wind(folder)).transpose()?;
+        let environment = clock.as_ref().map(Clock::environment).transpose()?;
+        let beside = Beside {
+            settings,
+            environment: environment.unwrap_or_default(),
+        };
+        let server = Deployment::start(kind, folder, beside).await?;
         std::fs::create_dir_all(folder.join("histories"))?;
         let key = server
             .api_key(&["read", "send", "conversations", "admin"])
@@ -102,6 +114,7 @@ impl Scene {
         Ok(Self {
             server,
             disk,
+            clock,
             folder: folder.to_owned(),
             backend,
             collector,
@@ -121,6 +134,11 @@ impl Scene {
         self.disk
             .as_ref()
             .context("the data have no disk of their own")
+    }
+
+    /// The clock that the server goes by.
+    pub(crate) fn clock(&self) -> anyhow::Result<&Clock> {
+        self.clock.as_ref().context("the server has no own clock")
     }
 
     /// The memory of all processes together, in bytes.

@@ -126,6 +126,7 @@ impl Ground {
             settings.push(format!("registry.services.{service}=[\"http://{at}\"]"));
         }
         let process = Process::start(
+            &[],
             "flare",
             &arguments(shape, &settings, &data(&folder)?),
             folder.path(),
