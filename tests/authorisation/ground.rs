@@ -44,6 +44,8 @@ pub(crate) struct Ground {
     other_tenants_key: String,
     revoked_token: String,
     signed_out_token: String,
+    /// Of the user whose device is signed out, for no device in particular.
+    pub(crate) unbound_token: String,
     number: AtomicU64,
     _folder: TempDir,
 }
@@ -71,6 +73,7 @@ impl Ground {
         };
         let token = |user, device| server.token("default", user, device, Duration::ZERO);
         let (revoked_token, signed_out_token) = (token(GONE, None)?, token(LOST, Some(LOST))?);
+        let unbound_token = token(LOST, None)?;
         for (user, device) in [(GONE, ""), (LOST, LOST)] {
             let request = AdminDeviceRequest {
                 user_id: user.to_owned(),
@@ -94,6 +97,7 @@ impl Ground {
             other_tenants_key,
             revoked_token,
             signed_out_token,
+            unbound_token,
             number: AtomicU64::new(1),
             _folder: folder,
         })

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a broken test ends here")]
 
+mod anybody;
 mod caller;
 mod cell;
 mod closed;
@@ -17,6 +18,7 @@ mod stage;
 mod surfaces;
 mod table;
 mod unanswered;
+mod unbound;
 
 use std::process::ExitCode;
 

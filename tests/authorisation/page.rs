@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt::Write, path::Path};
 use anyhow::{Context, ensure};
 
 use crate::{
+    anybody::OPEN,
     caller::Caller,
     cell::{Surface, surfaces},
     request,
@@ -56,6 +57,7 @@ fn page() -> String {
     let with_keys: Vec<&Row> = rows.iter().filter(|it| it.expects.takes_keys()).collect();
     keys(&mut page, &with_keys);
     unproved(&mut page, &rows);
+    open(&mut page);
     page
 }
 
@@ -122,6 +124,17 @@ fn unproved(page: &mut String, rows: &[Row]) {
         };
         let on_link = one(rows.iter(), |it| it.expects.of(caller, true).title());
         let _ = writeln!(page, "| {} | {over_api} | {on_link} |", caller.title());
+    }
+}
+
+fn open(page: &mut String) {
+    let _ = writeln!(
+        page,
+        "\n## Shown to anybody\n\nBeside these, core-gateway answers gRPC's health and reflection. All other methods of the contract are between the services: \
+         `UNKNOWN_METHOD`, over gRPC and in a `Call` frame.\n\n| path | what |\n|---|---|"
+    );
+    for (path, what) in OPEN {
+        let _ = writeln!(page, "| `GET {path}` | {what} |");
     }
 }
 

@@ -6,13 +6,14 @@ use anyhow::{Context, ensure};
 use futures::{StreamExt, stream};
 
 use crate::{
+    anybody,
     caller::Caller,
     cell::{Cell, surfaces},
     closed,
     ground::Ground,
     stage::Stage,
     table::{Call, Row, rows},
-    unanswered,
+    unanswered, unbound,
 };
 
 /// Rows that are asked at the same time.
@@ -55,6 +56,8 @@ async fn ask_all() -> anyhow::Result<()> {
         wrong.extend(it.wrong);
     }
     wrong.extend(closed::all(&ground).await?);
+    wrong.extend(unbound::all(&ground).await?);
+    wrong.extend(anybody::all(&ground).await?);
     let mut ground = Arc::into_inner(ground).context("somebody still asks")?;
     ensure!(ground.server.runs(), "the server has ended");
     wrong.sort();
