@@ -8,7 +8,7 @@ use std::{
 use flare_proto::storage::storage_writer_service_server::StorageWriterServiceServer;
 use flare_server_core::{
     event_bus::{EventBus, RegisterError},
-    message_log::MessageLog,
+    message_log::{MessageLog, ReadError},
     platform::Platform,
     registry::service,
     service::{Parts, ServiceError, Task},
@@ -77,6 +77,11 @@ pub async fn build(
         let log = platform.data_root().join("log");
         match error {
             FollowError::LogEndsBeforeStore { .. } => format!("{}: {error}", log.display()).into(),
+            FollowError::Log(ReadError::Trimmed { .. }) => format!(
+                "{}: {error}, and the store beside it has less than that: restore the whole data folder from one backup",
+                log.display()
+            )
+            .into(),
             error => error.into(),
         }
     })?;

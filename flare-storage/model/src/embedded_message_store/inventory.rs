@@ -1,4 +1,6 @@
-//! Which keyspaces the folder has had. fjall takes one without its file `current` for one that was never finished, and removes it: without
+//! What of the folder's files fjall does not look at.
+//!
+//! Which keyspaces the folder has had: fjall takes one without its file `current` for one that was never finished, and removes it: without
 //! this list a lost file would be a table that is empty, while the cursors say that it holds everything.
 
 use std::{
@@ -6,6 +8,8 @@ use std::{
     io::{self, ErrorKind, Write},
     path::Path,
 };
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::message_store::StoreError;
 
@@ -16,6 +20,8 @@ const RESTORE: &str = "restore the whole data folder from one backup";
 const KEYSPACES: &str = "keyspaces";
 /// What each of them has once it is made.
 const CURRENT: &str = "current";
+/// How the checksum in it is made, by fjall's number.
+const XXH3: u8 = 0;
 
 /// Refuses a folder in which a keyspace of the list has lost its file; before fjall looks. A folder without a list is of its first start.
 pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
@@ -28,7 +34,7 @@ pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
     for name in names.lines() {
         let file = folder.join(KEYSPACES).join(name).join(CURRENT);
         match file.try_exists() {
-            Ok(true) => {}
+            Ok(true) => check_version(&folder.join(KEYSPACES).join(name))?,
             Ok(false) => {
                 return Err(StoreError::Damaged(format!(
                     "{} is missing: a table of the store is lost; {RESTORE}",
@@ -39,6 +45,32 @@ pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Holds the version of a keyspace, the file that says which tables it is made of, against the checksum that `current` keeps of it. fjall
+/// writes that and does not read it: it follows whatever the version says, into other tables or into an allocation that ends the process.
+fn check_version(keyspace: &Path) -> Result<(), StoreError> {
+    let current = keyspace.join(CURRENT);
+    let bytes = fs::read(&current).map_err(|error| unreadable(&current, &error))?;
+    let damaged = |file: &Path, what: &str| {
+        Err(StoreError::Damaged(format!(
+            "{} {what}; {RESTORE}",
+            file.display()
+        )))
+    };
+    let Some((id, rest)) = bytes.split_first_chunk::<8>() else {
+        return damaged(&current, "is too short");
+    };
+    let Some((checksum, [XXH3])) = rest.split_first_chunk::<16>() else {
+        return damaged(&current, "names no version and its checksum");
+    };
+    let version = keyspace.join(format!("v{}", u64::from_le_bytes(*id)));
+    match fs::read(&version) {
+        Ok(content) if xxh3_128(&content) == u128::from_le_bytes(*checksum) => Ok(()),
+        Ok(_) => damaged(&version, "fails the check of the file `current` beside it"),
+        Err(error) if error.kind() == ErrorKind::NotFound => damaged(&version, "is missing"),
+        Err(error) => Err(unreadable(&version, &error)),
+    }
 }
 
 /// Writes the list, once all keyspaces are made.

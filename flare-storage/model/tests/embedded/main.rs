@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "tests")]
 
 mod contract;
+mod damaged;
 mod faults;
 mod killed;
 mod life;

@@ -1,0 +1,136 @@
+//! A bit of the store's files changes: each read gives what was written or an error, and nothing else.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use flare_storage_model::{
+    EmbeddedMessageStore, EmbeddedStoreOptions, MessageQuery, MessageStore, StoreBatch, StoreError,
+    contract::Script,
+};
+
+use crate::life::{log, open};
+
+/// So small that much of the log is sorted into files.
+fn options() -> EmbeddedStoreOptions {
+    EmbeddedStoreOptions {
+        memtable_bytes: 64 * 1024,
+        ..EmbeddedStoreOptions::default()
+    }
+}
+
+/// All that can be asked of a few conversations, in words, once the store has taken what it lacks from the log: fjall takes a damaged end of
+/// its journal for a torn one.
+async fn answers(
+    store: &EmbeddedMessageStore,
+    script: &Script,
+    batches: &[Arc<StoreBatch>],
+) -> Result<Vec<String>, StoreError> {
+    let cursor = store.cursor(script.partition).await?;
+    for batch in batches {
+        if batch.to.next_offset > cursor.next_offset {
+            store.commit(Arc::clone(batch)).await?;
+        }
+    }
+    let mut answers = Vec::new();
+    let events = || batches.iter().flat_map(|it| &it.events);
+    for name in ["busy", "quiet-1", "quiet-5"] {
+        let key = script.key(name);
+        let range = store.range(&key, 0, usize::MAX, usize::MAX).await?;
+        answers.extend(range.iter().map(|it| format!("{it:?}")));
+        let rows = store
+            .messages(&key, MessageQuery::After(0), usize::MAX)
+            .await?;
+        answers.extend(rows.iter().map(|it| format!("{it:?}")));
+        answers.push(format!("{:?}", store.heads(&[key]).await?));
+    }
+    let ids: Vec<_> = events().filter_map(|it| it.id_key()).collect();
+    answers.push(format!("{:?}", store.receipts(&ids).await?));
+    for event in events().step_by(17) {
+        answers.push(format!("{:?}", store.locate(event.message_id()).await?));
+    }
+    Ok(answers)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().expect("a folder");
+    for file in files(from) {
+        let place = to.path().join(file.strip_prefix(from).expect("inside"));
+        fs::create_dir_all(place.parent().expect("a folder")).expect("made");
+        fs::copy(&file, place).expect("copied");
+    }
+    to
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_an_error_or_nothing_and_never_another_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut script = Script::new();
+    let batches = log(&mut script, 600);
+    for part in batches.chunks(100) {
+        let store = open(folder.path(), options());
+        for batch in part {
+            store.commit(Arc::clone(batch)).await.expect("it commits");
+        }
+        store.close().await.expect("it closes");
+    }
+    let ought = {
+        let store = open(folder.path(), options());
+        let answers = answers(&store, &script, &batches).await;
+        store.close().await.expect("it closes");
+        answers.expect("it reads")
+    };
+    let good = copy(folder.path());
+    let (mut sorted, mut refused, mut failed, mut same) = (0, 0, 0, 0);
+    for file in files(good.path()) {
+        let content = fs::read(&file).expect("readable");
+        if content.is_empty() {
+            continue;
+        }
+        let is_table = file.components().any(|it| it.as_os_str() == "tables");
+        sorted += usize::from(is_table);
+        let bits = content.len() * 8;
+        for bit in (3..bits).step_by(bits / if is_table { 10 } else { 3 }) {
+            let copy = copy(good.path());
+            let name = file.strip_prefix(good.path()).expect("inside");
+            let mut bytes = content.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(copy.path().join(name), bytes).expect("written");
+            let at = format!("{} bit {bit}", name.display());
+            match EmbeddedMessageStore::open(copy.path(), options()) {
+                Err(error) => {
+                    refused += 1;
+                    let said = error.to_string();
+                    let place = copy.path().display().to_string();
+                    assert!(said.contains(&place), "{at}: {said}");
+                }
+                Ok(store) => match answers(&store, &script, &batches).await {
+                    Err(_) => failed += 1,
+                    Ok(is) => {
+                        same += 1;
+                        assert!(is == ought, "{at} changed an answer");
+                    }
+                },
+            }
+        }
+    }
+    assert!(sorted > 1, "nothing was sorted into files");
+    assert!(refused > 0 && same > 0, "{refused} {failed} {same}");
+    println!("{sorted} tables: {refused} refused, {failed} failed, {same} the same");
+}
