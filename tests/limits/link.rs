@@ -17,7 +17,7 @@ use flare_proto::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{ask::frame, ground::Ground};
+use crate::{ground::Ground, message::frame};
 
 /// What has not come by then will not come.
 const SOON: Duration = Duration::from_secs(20);

@@ -11,19 +11,13 @@ mod http;
 mod link;
 mod until;
 
-#[path = "../bad_input/answer.rs"]
-#[expect(
-    dead_code,
-    reason = "its judgement of a refusal is for bad_input's table"
-)]
+#[path = "../surfaces/answer.rs"]
+#[expect(dead_code, reason = "other tests read batches' answers")]
 mod answer;
-#[path = "../bad_input/ask.rs"]
-#[expect(
-    dead_code,
-    reason = "its requests of all surfaces are for bad_input's table"
-)]
+#[path = "../surfaces/message.rs"]
+#[expect(dead_code, reason = "other tests ask on all surfaces")]
 #[expect(clippy::expect_used, reason = "a broken test ends there")]
-mod ask;
+mod message;
 #[path = "../integration/process.rs"]
 #[expect(dead_code, reason = "killing is for the integration scenarios")]
 mod process;

@@ -156,7 +156,7 @@ async fn long_request(ground: &Ground) -> anyhow::Result<()> {
     let answer = ground
         .post(Proof::Token(&token), "/messages", &message)
         .await?;
-    answer.refused(ground.code()?)?;
+    answer.refusal(ground.code()?)?;
     Ok(())
 }
 
@@ -204,7 +204,7 @@ async fn many_fields(ground: &Ground) -> anyhow::Result<()> {
     let answer = ground
         .call(Proof::Key(&key), "GetPresence", &request)
         .await?;
-    let error = answer.refused(ground.code()?)?;
+    let error = answer.refusal(ground.code()?)?;
     ensure!(error.message.contains("fields"), "{error:?}");
     Ok(())
 }
@@ -215,7 +215,7 @@ async fn many_values(ground: &Ground) -> anyhow::Result<()> {
     let answer = ground
         .post(Proof::Key(&key), "/presence:query", &request)
         .await?;
-    let error = answer.refused(ground.code()?)?;
+    let error = answer.refusal(ground.code()?)?;
     ensure!(error.message.contains("values"), "{error:?}");
     Ok(())
 }
@@ -223,9 +223,9 @@ async fn many_values(ground: &Ground) -> anyhow::Result<()> {
 async fn late_answer(ground: &Ground) -> anyhow::Result<()> {
     let token = ground.token("ann")?;
     let proof = Proof::Token(&token);
-    ground.get(proof, "/inbox").await?.refused(ground.code()?)?;
+    ground.get(proof, "/inbox").await?.refusal(ground.code()?)?;
     let answer = ground.call(proof, "SyncInbox", &json!({})).await?;
-    answer.refused(ground.code()?)?;
+    answer.refusal(ground.code()?)?;
     Ok(())
 }
 
@@ -247,7 +247,7 @@ async fn fast(ground: &Ground, proof: Proof<'_>) -> anyhow::Result<()> {
         .await?
         .done()?;
     let answer = ground.post(proof, "/presence:query", &presence).await?;
-    let error = answer.refused(ground.code()?)?;
+    let error = answer.refusal(ground.code()?)?;
     ensure!((1..=1_000).contains(&error.retry_after_ms), "{error:?}");
     Ok(())
 }
@@ -267,7 +267,7 @@ async fn too_many(
     let by_http = ground.post(proof, path, &request).await?;
     let by_grpc = ground.call(proof, method, &request).await?;
     for answer in [by_http, by_grpc] {
-        let error = answer.refused(ground.code()?)?;
+        let error = answer.refusal(ground.code()?)?;
         ensure!(error.field == in_contract, "{error:?}");
     }
     Ok(())
@@ -296,7 +296,7 @@ async fn long_reason(ground: &Ground) -> anyhow::Result<()> {
     let by_http = ground.post(proof, path, &json!({"reason": reason})).await?;
     let by_grpc = ground.call(proof, "Kick", &request).await?;
     for answer in [by_http, by_grpc] {
-        let error = answer.refused(ground.code()?)?;
+        let error = answer.refusal(ground.code()?)?;
         ensure!(error.field == "reason", "{error:?}");
     }
     Ok(())
@@ -313,6 +313,6 @@ async fn many_keys(ground: &Ground) -> anyhow::Result<()> {
         .try_for_each(|made| async move { made["secret"].as_str().context("no secret").map(drop) })
         .await?;
     let answer = ground.post(proof, "/api-keys", &new).await?;
-    answer.refused(ground.code()?)?;
+    answer.refusal(ground.code()?)?;
     Ok(())
 }

@@ -118,8 +118,8 @@ async fn sent_by_api(ground: &Ground, content: &Value) -> anyhow::Result<[Error;
     let by_http = ground.post(proof, "/messages", &message).await?;
     let by_grpc = ground.call(proof, "SendMessage", &message).await?;
     Ok([
-        by_http.refused(ground.code()?)?,
-        by_grpc.refused(ground.code()?)?,
+        by_http.refusal(ground.code()?)?,
+        by_grpc.refusal(ground.code()?)?,
     ])
 }
 
@@ -270,7 +270,7 @@ async fn long_id(ground: &Ground) -> anyhow::Result<()> {
     let by_http = ground
         .post(Proof::Token(&token), "/messages", &message)
         .await?;
-    for error in [by_link, by_http.refused(ground.code()?)?] {
+    for error in [by_link, by_http.refusal(ground.code()?)?] {
         ensure!(error.field == "user_id", "{error:?}");
     }
     Ok(())

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::metric::{API, CLOSES, LINK};
 use crate::{
-    ask::{FRAME_ID, call},
     case::Case,
     ground::{Ground, Shape},
     http::Proof,
     link::{Link, ping, text},
+    message::{FRAME_ID, call},
     until::until,
 };
 
@@ -185,7 +185,7 @@ async fn two_ranges(ground: &Ground) -> anyhow::Result<()> {
     let token = ground.token("ann")?;
     let request = json!({"ranges": vec![json!({"conversationId": "team"}); 2]});
     let answer = ground.call(Proof::Token(&token), "ReadRanges", &request);
-    let by_grpc = answer.await?.refused(ground.code()?)?;
+    let by_grpc = answer.await?.refusal(ground.code()?)?;
     for error in [by_link, by_grpc] {
         ensure!(error.field == "ranges", "{error:?}");
     }

@@ -64,7 +64,7 @@ async fn many_members(ground: &Ground) -> anyhow::Result<()> {
     let answer = ground
         .post(Proof::Token(&token), "/conversations", &group)
         .await?;
-    answer.refused(ground.code()?)?;
+    answer.refusal(ground.code()?)?;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ async fn many_groups(ground: &Ground) -> anyhow::Result<()> {
     ground.post(proof, "/conversations", &first).await?.done()?;
     let second = group("second", "Second", &[]);
     let answer = ground.post(proof, "/conversations", &second).await?;
-    answer.refused(ground.code()?)?;
+    answer.refusal(ground.code()?)?;
     Ok(())
 }
 
@@ -85,7 +85,7 @@ async fn long_title(ground: &Ground) -> anyhow::Result<()> {
     let answer = ground
         .post(Proof::Token(&token), "/conversations", &group)
         .await?;
-    let error = answer.refused(ground.code()?)?;
+    let error = answer.refusal(ground.code()?)?;
     ensure!(error.field == "title", "{error:?}");
     Ok(())
 }
@@ -106,7 +106,7 @@ async fn wrong_page(ground: &Ground) -> anyhow::Result<()> {
         ] {
             let path = format!("{path}?page_size={size}");
             let answer = ground.get(Proof::Token(&token), &path).await?;
-            let error = answer.refused(ground.code()?)?;
+            let error = answer.refusal(ground.code()?)?;
             ensure!(error.field == "page_size", "{path}: {error:?}");
         }
     }

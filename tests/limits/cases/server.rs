@@ -218,7 +218,7 @@ async fn store_lag(ground: &Ground) -> anyhow::Result<()> {
     // A read is answered, from a store that has nothing of it.
     read(ground, &conversation)
         .await?
-        .refused(ErrorCode::ConversationNotFound)?;
+        .refusal(ErrorCode::ConversationNotFound)?;
     Ok(())
 }
 
@@ -325,7 +325,7 @@ async fn many_waiting_positions(ground: &Ground) -> anyhow::Result<()> {
     // Of her making the team, a position may wait already.
     ground.call(proof, "MarkRead", &read("welcome")).await?;
     let second = ground.call(proof, "MarkRead", &read("team")).await?;
-    let error = second.refused(ground.code()?)?;
+    let error = second.refusal(ground.code()?)?;
     ensure!(error.retry_after_ms > 0, "{error:?}");
     let mut link = Link::of(ground, "alice").await?;
     let received = ["welcome", "team"].map(|it| json!({"conversationId": it, "seq": "2"}));
