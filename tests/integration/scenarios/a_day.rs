@@ -100,7 +100,7 @@ pub(crate) async fn a_day(mut scene: Scene, _: &Arguments) -> anyhow::Result<()>
         courier.sends_again().await?;
         for group in &groups {
             let refused = stranger.saying(Target::conversation(group), "let me in");
-            ensure!(refusal(refused.await)? == "NOT_A_MEMBER");
+            ensure!(refusal(refused.await)? == "CONVERSATION_NOT_FOUND");
         }
     }
     let (mut people, mut recalls): (Vec<Person>, u64) = (vec![stranger], 0);

@@ -55,7 +55,8 @@ pub(crate) async fn group_life(scene: Scene, _: &Arguments) -> anyhow::Result<()
     let hello = ben.post(&group, "hello all").await?.seq;
     ensure!(hello == 2, "the first message stands at {hello}");
     ensure!(
-        refusal(dan.saying(Target::conversation(&group), "let me in").await)? == "NOT_A_MEMBER"
+        refusal(dan.saying(Target::conversation(&group), "let me in").await)?
+            == "CONVERSATION_NOT_FOUND"
     );
 
     // A member may not, the owner may.

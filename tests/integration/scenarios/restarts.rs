@@ -38,7 +38,7 @@ pub(crate) async fn restart_under_load(mut scene: Scene, _: &Arguments) -> anyho
             scene.crash(*part).await?;
             courier.sends_again().await?;
             let refused = stranger.saying(Target::conversation(&group), "let me in");
-            ensure!(refusal(refused.await)? == "NOT_A_MEMBER");
+            ensure!(refusal(refused.await)? == "CONVERSATION_NOT_FOUND");
             load.goes_on(BETWEEN).await?;
             scene.restart(*part).await?;
             restarts += 2;

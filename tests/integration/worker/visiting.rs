@@ -64,7 +64,8 @@ pub(super) async fn visit(
                 open.pop_front();
                 match sent {
                     Ok(_) => {}
-                    Err(SendError::Refused { refusal, .. }) if refusal.code == ErrorCode::NotAMember => {
+                    // As if there were no such group, while he has never been there.
+                    Err(SendError::Refused { refusal, .. }) if matches!(refusal.code, ErrorCode::NotAMember | ErrorCode::ConversationNotFound) => {
                         tally.kept_out += 1;
                     }
                     Err(error) => return Err(error.into()),
