@@ -29,6 +29,12 @@ pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
     let names = match fs::read_to_string(&list) {
         Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            return Err(StoreError::Damaged(format!(
+                "{} is no list of keyspaces; {RESTORE}",
+                list.display()
+            )));
+        }
         Err(error) => return Err(unreadable(&list, &error)),
     };
     for name in names.lines() {
