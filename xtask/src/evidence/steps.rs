@@ -53,6 +53,36 @@ pub(super) const STEPS: &[Step] = &[
         make: overload,
     },
     Step {
+        name: "reconnects",
+        title: "All come back at once",
+        question: "is everybody back in time, and do others talk on, when all connections break, and when the server is killed",
+        make: reconnects,
+    },
+    Step {
+        name: "never-reads",
+        title: "Senders who never read",
+        question: "does the server hold no more for them than it may, and do others talk on",
+        make: |ground| scenario(ground, "never-reads", "sends_without_reading", &[]),
+    },
+    Step {
+        name: "half-open",
+        title: "Stuck and half-open readers",
+        question: "are they let go in time, and do they miss nothing when they come again",
+        make: |ground| scenario(ground, "half-open", "half_open_readers", &[]),
+    },
+    Step {
+        name: "noisy",
+        title: "A noisy conversation",
+        question: "do quiet conversations talk on beside one that is flooded",
+        make: |ground| scenario(ground, "noisy", "noisy_beside_quiet", &[]),
+    },
+    Step {
+        name: "room",
+        title: "Too little room",
+        question: "are sends refused before their acks while reads go on, and do sends recover when there is room",
+        make: |ground| scenario(ground, "room", "room_runs_out", &[]),
+    },
+    Step {
         name: "soak",
         title: "Soak",
         question: "do memory, file handles, threads and tasks stay flat",
@@ -199,27 +229,23 @@ fn power_loss(ground: &Ground) -> anyhow::Result<Value> {
 }
 
 fn kills(ground: &Ground) -> anyhow::Result<Value> {
-    scenario(
-        ground,
-        "kills",
-        "kill_loop",
-        "--cycles",
-        &ground.of(100, 10),
-    )
+    let cycles = ground.of(100, 10);
+    scenario(ground, "kills", "kill_loop", &["--cycles", &cycles])
 }
 
 fn soak(ground: &Ground) -> anyhow::Result<Value> {
-    scenario(ground, "soak", "soak", "--minutes", &ground.of(15, 1))
+    let minutes = ground.of(15, 1);
+    scenario(ground, "soak", "soak", &["--minutes", &minutes])
 }
 
-/// An end-to-end scenario against the release build, so long.
-fn scenario(
-    ground: &Ground,
-    step: &str,
-    name: &str,
-    length: &str,
-    value: &str,
-) -> anyhow::Result<Value> {
+fn reconnects(ground: &Ground) -> anyhow::Result<Value> {
+    let clients = ground.of(5_000, 200);
+    let length = ["--clients", &clients];
+    scenario(ground, "reconnects", "all_come_back", &length)
+}
+
+/// An end-to-end scenario against the release build in one process, so long.
+fn scenario(ground: &Ground, step: &str, name: &str, length: &[&str]) -> anyhow::Result<Value> {
     let flare = ground.flare()?;
     let cargo = [
         "test",
@@ -229,8 +255,16 @@ fn scenario(
         "integration",
         "--",
     ];
-    let own = ["--binary", &flare, length, value, "--json", FILE, name];
-    ground.reported(step, &[&cargo[..], &own[..]].concat())
+    let own = [
+        "--binary",
+        &flare,
+        "--deployment",
+        "embedded",
+        "--json",
+        FILE,
+        name,
+    ];
+    ground.reported(step, &[&cargo[..], length, &own[..]].concat())
 }
 
 fn fuzz(ground: &Ground) -> anyhow::Result<Value> {
