@@ -101,7 +101,9 @@ impl FrameHeader {
             mask: u64_at(sector, 24),
             crc: u32_at(sector, 32),
         };
-        if header.count == 0 || header.span() > MAX_FRAME {
+        // Each record has a length of its own, so the count is bounded before anything is allocated for it.
+        let most_records = header.body_bytes as usize / RECORD_HEADER;
+        if header.count == 0 || header.count as usize > most_records || header.span() > MAX_FRAME {
             return Err("the frame header has impossible values");
         }
         Ok(header)
@@ -284,6 +286,24 @@ mod tests {
         assert_eq!(header.span(), frame.len());
         assert!(header.body_holds(frame));
         header.records(Bytes::copy_from_slice(frame)).unwrap()
+    }
+
+    #[test]
+    fn a_header_that_counts_more_records_than_its_body_has_room_for_is_refused() {
+        let mut frame = framed(&[Bytes::new(), Bytes::new()]);
+        let mut counting = |count: u32| {
+            put(&mut frame, 12, &count.to_le_bytes());
+            let check = crc32c::crc32c(&frame[..36]);
+            put(&mut frame, 36, &check.to_le_bytes());
+            FrameHeader::decode(&frame).map(|it| it.count)
+        };
+        assert_eq!(counting(2), Ok(2));
+        for count in [0, 3, u32::MAX] {
+            assert_eq!(
+                counting(count),
+                Err("the frame header has impossible values")
+            );
+        }
     }
 
     /// Content made to look like everything the format relies on: zeros, magics, masked magics.
