@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod evidence;
+mod fuzz;
 mod tidy;
 
 use std::{
@@ -35,6 +36,11 @@ enum Command {
     /// Each step keeps what it has found under target/evidence: a run that was interrupted goes on where it was, as long as the commit
     /// is the same. Ends with a verdict, and with status 1 if a promise was broken.
     Evidence(evidence::Arguments),
+    /// Fuzz every decoder of tests/decoders by libFuzzer
+    ///
+    /// Needs a nightly compiler and a C++ compiler. What is found stays under target/fuzz. Ends with status 1 if a decoder was broken, or
+    /// a target has run nothing.
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -45,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Some(Command::Tidy { rule }) => tidy::run(&rule),
         Some(Command::Evidence(arguments)) => evidence::run(&arguments),
+        Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
     }
 }
 

@@ -26,13 +26,15 @@ pub(super) enum Tier {
     Translator,
     /// Drives the very types of several services without their servers.
     Simulation,
+    /// Feeds bytes to the decoders of several services without their servers.
+    Decoders,
     /// The only crate that knows several services.
     Composer,
     /// Tools of the repository.
     Tool,
 }
 
-const TIERS: [(&str, Tier); 18] = [
+const TIERS: [(&str, Tier); 19] = [
     ("flare-proto", Tier::Contract),
     ("flare-core", Tier::Foundation),
     ("flare-server-core", Tier::Foundation),
@@ -49,6 +51,7 @@ const TIERS: [(&str, Tier); 18] = [
     ("flare-checker", Tier::Checker),
     ("flare-history", Tier::Translator),
     ("flare-simulation", Tier::Simulation),
+    ("flare-decoders", Tier::Decoders),
     ("flare-im", Tier::Composer),
     ("xtask", Tier::Tool),
 ];
@@ -103,8 +106,10 @@ fn objection(from: &Crate, tier: Tier, to: &Dependency) -> Option<&'static str> 
     }
     let in_tests = to.kind == DependencyKind::Development;
     match (tier, target) {
-        (_, Tier::Composer | Tier::Simulation | Tier::Tool) => Some("nothing stands on it"),
-        (Tier::Composer | Tier::Simulation, _) => None,
+        (_, Tier::Composer | Tier::Simulation | Tier::Decoders | Tier::Tool) => {
+            Some("nothing stands on it")
+        }
+        (Tier::Composer | Tier::Simulation | Tier::Decoders, _) => None,
         (Tier::Contract | Tier::Checker | Tier::Tool, _) => Some("it stands on nothing of ours"),
         (_, Tier::Checker | Tier::Translator) if in_tests => None,
         (Tier::Translator, Tier::Contract | Tier::Checker) => None,

@@ -1,0 +1,5 @@
+//! Fuzzes `certificates` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("certificates");

@@ -1,0 +1,5 @@
+//! Fuzzes `configuration_files` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("configuration_files");

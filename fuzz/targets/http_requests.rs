@@ -1,0 +1,5 @@
+//! Fuzzes `http_requests` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("http_requests");

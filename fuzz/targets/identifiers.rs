@@ -1,0 +1,5 @@
+//! Fuzzes `identifiers` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("identifiers");

@@ -1,0 +1,5 @@
+//! Fuzzes `log_folds` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("log_folds");

@@ -1,0 +1,5 @@
+//! Fuzzes `server_frames_json` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("server_frames_json");
