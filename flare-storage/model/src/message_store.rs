@@ -107,7 +107,9 @@ pub enum StoreError {
     #[error("store is damaged: {0}")]
     Damaged(String),
     /// The store's files are of a version that this one does not know.
-    #[error("store in {folder} has format {found}, known is {known}: run the version that wrote it; if a file of it is missing or damaged, restore the whole data folder from one backup")]
+    #[error(
+        "store in {folder} has format {found}, known is {known}: run the version that wrote it; if a file of it is missing or damaged, restore the whole data folder from one backup"
+    )]
     UnknownFormat {
         /// Where it lies.
         folder: String,
