@@ -265,6 +265,8 @@ fn versioned<'a>(row: &'a [u8], kind: &str) -> Result<&'a [u8], StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -317,6 +319,34 @@ mod tests {
             decode_head(&[1, 0xff]),
             Err(StoreError::Damaged(_))
         ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_row_that_is_written_again_as_it_was_or_damage(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            is_versioned: bool,
+        ) {
+            let row = if is_versioned { [&[ROW_VERSION], &bytes[..]].concat() } else { bytes };
+            if let Ok(cursor) = decode_cursor(&row) {
+                prop_assert_eq!(encode_cursor(&cursor), row.clone());
+            }
+            if let Ok(seq) = decode_seq(&row) {
+                prop_assert_eq!(encode_seq(seq).to_vec(), row.clone());
+            }
+            if let Ok((key, seq)) = decode_place(&row) {
+                let mut again = Vec::new();
+                put_place(&mut again, &prefix(&key), seq);
+                prop_assert_eq!(&again, &row);
+            }
+            if let Ok(head) = decode_head(&row) {
+                prop_assert_eq!(decode_head(&encode_head(&head)), Ok(head));
+            }
+            match decode_event(&row) {
+                Ok(event) => prop_assert_eq!(is_message(&row), Ok(event.is_message)),
+                Err(error) => prop_assert!(matches!(error, StoreError::Damaged(_))),
+            }
+        }
     }
 
     #[test]
