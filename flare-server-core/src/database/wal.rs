@@ -59,7 +59,9 @@ fn judge(walked: &Walked, index: Option<Index>) -> Wal {
     let never_begun = index.frames == 0 && index.salts == [0; 8] && walked.bytes == 0;
     let still_the_first = is_its && walked.restarts == 0;
     Wal::Whole {
-        checkpointed: index.checkpointed > 0 || !(never_begun || still_the_first),
+        checkpointed: index.checkpointed > 0
+            || index.attempted > 0
+            || !(never_begun || still_the_first),
     }
 }
 
@@ -147,6 +149,8 @@ struct Index {
     frames: u32,
     /// How many of them are in the database by now.
     checkpointed: u32,
+    /// How many of them were to be copied there by a checkpoint, which may have been killed on its way.
+    attempted: u32,
     /// The running checksum behind the last.
     check: [u32; 2],
     salts: [u8; 8],
@@ -168,12 +172,15 @@ impl Index {
 
     fn parse(copy: &[u8], checkpoint: &[u8]) -> Option<Self> {
         let checkpointed = ne32(checkpoint.get(..4)?, 0);
+        // Behind it come the marks of five readers and eight bytes of locks.
+        let attempted = ne32(checkpoint.get(32..36)?, 0);
         let is_big_endian = cfg!(target_endian = "big");
         let sum = checksum(&copy[..40], [0, 0], is_big_endian);
         let holds = sum == [ne32(copy, 40), ne32(copy, 44)];
         (holds && ne32(copy, 0) == INDEX_VERSION && copy[12] == 1).then(|| Self {
             frames: ne32(copy, 16),
             checkpointed,
+            attempted,
             check: [ne32(copy, 24), ne32(copy, 28)],
             salts: std::array::from_fn(|at| copy[32 + at]),
         })
@@ -218,4 +225,32 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite says before a checkpoint how many frames it is about to copy, and after it how many it has copied.
+    #[test]
+    fn a_checkpoint_that_was_killed_on_its_way_may_have_changed_the_database() {
+        let walked = Walked {
+            frames: 13,
+            salts: Some([7; 8]),
+            check_at_index: Some([1, 2]),
+            ..Walked::default()
+        };
+        for attempted in [0, 13] {
+            let index = Index {
+                frames: 13,
+                checkpointed: 0,
+                attempted,
+                check: [1, 2],
+                salts: [7; 8],
+            };
+            let judged = judge(&walked, Some(index));
+            let changed = matches!(judged, Wal::Whole { checkpointed: true });
+            assert_eq!(changed, attempted > 0);
+        }
+    }
 }
