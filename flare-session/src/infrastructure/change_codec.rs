@@ -163,6 +163,8 @@ fn role_in(role: message::Role) -> Result<Role, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -203,6 +205,20 @@ mod tests {
         ] {
             let row = encode_row(&change);
             assert_eq!(decode_row(&row), Ok(change));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_change_that_is_kept_as_it_is_or_none(body in prop::collection::vec(any::<u8>(), 0..60), field in 0_u8..16) {
+            // The field picks the kind of a change; what is in it follows.
+            let length = u8::try_from(body.len()).unwrap_or_default();
+            let row = [&[VERSION, field << 3 | 2, length], &body[..]].concat();
+            for row in [&row[..], &body] {
+                if let Ok(change) = decode_row(row) {
+                    prop_assert_eq!(decode_row(&encode_row(&change)), Ok(change));
+                }
+            }
         }
     }
 
