@@ -1,13 +1,19 @@
 //! What of which conversations a reader may see.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use flare_proto::common::ErrorCode;
 use flare_server_core::error::Refusal;
 use flare_storage_model::{ConversationKey, Head, MessageStore};
 
-use super::ports::{Visibility, Visible, store_refusal};
+use super::ports::{RETRY_AFTER, Shown, Visibility, Visible, store_refusal};
 use crate::domain::{recalled::Recalled, view::View};
+
+/// How often flare-session is asked again for an answer that includes the last member event.
+const ASKED_AGAIN: usize = 8;
+/// Before it is asked again for the first time; doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Who reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +58,11 @@ fn is_direct(key: &ConversationKey) -> bool {
 }
 
 impl Access {
-    /// What the reader sees of each conversation, in their order. One read of heads, one question to flare-session.
+    /// What the reader sees of each conversation, in their order. One read of heads, one question to flare-session; more where its answer does not
+    /// include the last member event that is stored: it still shows his former part to whoever was added again, and all to whoever was removed.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`, with a time to retry.
     pub async fn open(
         &self,
         reader: &Reader,
@@ -62,19 +72,22 @@ impl Access {
             Reader::User(_) => keys.iter().filter(|key| !is_direct(key)).cloned().collect(),
             Reader::System => Vec::new(),
         };
-        let mut visible = match reader {
-            Reader::User(user) if !groups.is_empty() => {
-                self.visibility.visible(user, &groups).await?
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_times(ASKED_AGAIN)
+            .build();
+        let (shown, heads) = loop {
+            let (shown, heads) = self.look(reader, &keys, &groups).await?;
+            if groups.is_empty() || !is_outdated(&shown, &keys, &heads) {
+                break (shown, heads);
             }
-            _ => Vec::new(),
-        }
-        .into_iter();
-        // After flare-session's answer: the heads are not older than it.
-        let heads = self
-            .store
-            .heads(&keys)
-            .await
-            .map_err(|error| store_refusal(&error))?;
+            let Some(pause) = pauses.next() else {
+                let why = "what the user may read is not known as of the last change of members";
+                return Err(Refusal::unavailable(why, RETRY_AFTER));
+            };
+            tokio::time::sleep(pause).await;
+        };
+        let mut visible = shown.into_iter().map(|it| it.visible);
         let mut opened = Vec::with_capacity(keys.len());
         for (key, head) in keys.into_iter().zip(heads) {
             let visible = match reader {
@@ -110,6 +123,27 @@ impl Access {
         Ok(opened)
     }
 
+    /// What flare-session says of the groups, and then the heads of all, which so are not older.
+    async fn look(
+        &self,
+        reader: &Reader,
+        keys: &[ConversationKey],
+        groups: &[ConversationKey],
+    ) -> Result<(Vec<Shown>, Vec<Option<Head>>), Refusal> {
+        let shown = match reader {
+            Reader::User(user) if !groups.is_empty() => {
+                self.visibility.visible(user, groups).await?
+            }
+            _ => Vec::new(),
+        };
+        let heads = self
+            .store
+            .heads(keys)
+            .await
+            .map_err(|error| store_refusal(&error))?;
+        Ok((shown, heads))
+    }
+
     /// The same for one conversation.
     pub async fn open_one(&self, reader: &Reader, key: ConversationKey) -> Result<Open, Refusal> {
         let missing = not_found(&key);
@@ -118,6 +152,15 @@ impl Access {
             .pop()
             .unwrap_or(Err(missing))
     }
+}
+
+/// Whether an answer lacks a member event that its group's head has. A group that flare-session does not know is as good as none.
+fn is_outdated(shown: &[Shown], keys: &[ConversationKey], heads: &[Option<Head>]) -> bool {
+    let groups = keys.iter().zip(heads).filter(|(key, _)| !is_direct(key));
+    shown.iter().zip(groups).any(|(shown, (_, head))| {
+        let member_seq = head.as_ref().map_or(0, |it| it.member_seq);
+        shown.visible != Visible::Unknown && shown.as_of < member_seq
+    })
 }
 
 fn direct(user: &str, head: Option<&Head>) -> Visible {

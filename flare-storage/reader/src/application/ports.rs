@@ -9,7 +9,7 @@ use flare_storage_model::{ConversationKey, StoreError};
 use ulid::Ulid;
 
 /// When a read that the store could not answer may be tried again.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// What a group shows a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,20 @@ pub enum Visible {
     Unknown,
 }
 
+/// What a group shows a user, and as of when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What.
+    pub visible: Visible,
+    /// Seq of the last member event that this includes.
+    pub as_of: u64,
+}
+
 /// Who may read what of groups. What an adapter owes:
 ///
 /// - **Each in its place.** One answer for each conversation, in their order, of its own tenant.
 /// - **As it was said.** A part of a group stays that part: neither end moves.
+/// - **As old as it was said.** No answer includes more member events than it was said to.
 /// - **No guess.** Where nobody says who may read, that is an error: neither a stranger nor a member.
 #[async_trait]
 pub trait Visibility: Send + Sync + 'static {
@@ -39,7 +49,7 @@ pub trait Visibility: Send + Sync + 'static {
         &self,
         user: &str,
         conversations: &[ConversationKey],
-    ) -> Result<Vec<Visible>, Refusal>;
+    ) -> Result<Vec<Shown>, Refusal>;
 }
 
 /// Where the log has a message.

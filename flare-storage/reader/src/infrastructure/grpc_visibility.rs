@@ -14,7 +14,7 @@ use flare_server_core::{
 };
 use flare_storage_model::ConversationKey;
 
-use crate::application::ports::{Visibility, Visible};
+use crate::application::ports::{Shown, Visibility, Visible};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ impl Visibility for GrpcVisibility {
         &self,
         user: &str,
         conversations: &[ConversationKey],
-    ) -> Result<Vec<Visible>, Refusal> {
+    ) -> Result<Vec<Shown>, Refusal> {
         let items = conversations
             .iter()
             .map(|key| AuthorizeItem {
@@ -62,7 +62,13 @@ impl Visibility for GrpcVisibility {
                 conversations.len()
             )));
         }
-        answer.memberships.iter().map(visible).collect()
+        let shown = |it: &Membership| {
+            Ok(Shown {
+                visible: visible(it)?,
+                as_of: it.as_of,
+            })
+        };
+        answer.memberships.iter().map(shown).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use flare_proto::session::{
 use flare_server_core::{error::Refusal, registry::service};
 use flare_storage_model::ConversationKey;
 use flare_storage_reader::{
-    application::ports::{Visibility, Visible},
+    application::ports::{Shown, Visibility, Visible},
     infrastructure::grpc_visibility::GrpcVisibility,
 };
 use tonic::Status;
@@ -29,6 +29,9 @@ enum Session {
     Fails,
 }
 
+/// Of every answer.
+const AS_OF: u64 = 5;
+
 fn membership(item: &AuthorizeItem) -> Membership {
     let (state, from, to) = match (item.tenant_id.as_str(), item.conversation_id.as_str()) {
         ("default", "all") => (MembershipState::Active, 0, 0),
@@ -41,6 +44,7 @@ fn membership(item: &AuthorizeItem) -> Membership {
         state: state.into(),
         visible_from_seq: from,
         visible_to_seq: to,
+        as_of: AS_OF,
         ..Membership::default()
     }
 }
@@ -63,6 +67,7 @@ impl Session {
 enum Flaw {
     Reverses,
     WidensParts,
+    LooksNewer,
     Guesses,
 }
 
@@ -72,20 +77,21 @@ impl Visibility for Flawed<GrpcVisibility, Flaw> {
         &self,
         user: &str,
         conversations: &[ConversationKey],
-    ) -> Result<Vec<Visible>, Refusal> {
+    ) -> Result<Vec<Shown>, Refusal> {
         let mut told = match (self.inner.visible(user, conversations).await, self.flaw) {
-            (Err(_), Some(Flaw::Guesses)) => vec![Visible::Nothing; conversations.len()],
+            (Err(_), Some(Flaw::Guesses)) => vec![shown(Visible::Nothing); conversations.len()],
             (told, _) => told?,
         };
         match self.flaw {
             Some(Flaw::Reverses) => told.reverse(),
             Some(Flaw::WidensParts) => {
                 for it in &mut told {
-                    if let Visible::Between { to, .. } = it {
+                    if let Visible::Between { to, .. } = &mut it.visible {
                         *to = 0;
                     }
                 }
             }
+            Some(Flaw::LooksNewer) => told.iter_mut().for_each(|it| it.as_of += 1),
             Some(Flaw::Guesses) | None => {}
         }
         Ok(told)
@@ -105,6 +111,11 @@ fn subject(session: Session, flaw: Option<Flaw>) -> Arc<dyn Visibility> {
 /// Only its name is needed.
 struct NoSession;
 
+fn shown(visible: Visible) -> Shown {
+    let as_of = AS_OF;
+    Shown { visible, as_of }
+}
+
 fn part(from: u64, to: u64) -> Visible {
     Visible::Between { from, to }
 }
@@ -114,11 +125,19 @@ fn keys(tenant: &str, names: &[&str]) -> Vec<ConversationKey> {
     names.iter().map(key).collect()
 }
 
+async fn visible(
+    visibility: &dyn Visibility,
+    asked: &[ConversationKey],
+) -> Result<Vec<Visible>, Refusal> {
+    let told = visibility.visible("alice", asked).await?;
+    Ok(told.into_iter().map(|it| it.visible).collect())
+}
+
 async fn each_in_its_place(flaw: Option<Flaw>) -> Outcome {
     let visibility = subject(Session::Answers, flaw);
     let mut asked = keys("default", &["strange", "all", "nowhere", "all"]);
     asked.extend(keys("other", &["all"]));
-    let told = visibility.visible("alice", &asked).await;
+    let told = visible(&*visibility, &asked).await;
     let ought = vec![
         Visible::Nothing,
         part(0, 0),
@@ -136,10 +155,19 @@ async fn as_it_was_said(flaw: Option<Flaw>) -> Outcome {
         ("since-join", part(7, 0)),
         ("left", part(3, 9)),
     ] {
-        let told = visibility.visible("alice", &keys("default", &[name])).await;
+        let told = visible(&*visibility, &keys("default", &[name])).await;
         same(told, Ok(vec![ought]))?;
     }
     Ok(())
+}
+
+async fn as_old_as_it_was_said(flaw: Option<Flaw>) -> Outcome {
+    let visibility = subject(Session::Answers, flaw);
+    let told = visibility
+        .visible("alice", &keys("default", &["all"]))
+        .await;
+    let told = told.map(|all| all.into_iter().map(|it| it.as_of).collect::<Vec<_>>());
+    same(told, Ok(vec![AS_OF]))
 }
 
 async fn no_guess(flaw: Option<Flaw>) -> Outcome {
@@ -168,17 +196,28 @@ async fn the_adapter_leaves_a_part_as_it_was_said() {
 }
 
 #[tokio::test]
+async fn the_adapter_makes_no_answer_newer() {
+    assert_eq!(as_old_as_it_was_said(None).await, Ok(()));
+}
+
+#[tokio::test]
 async fn the_adapter_does_not_guess() {
     assert_eq!(no_guess(None).await, Ok(()));
 }
 
 #[tokio::test]
 async fn an_adapter_that_breaks_one_obligation_fails_that_one_only() {
-    let flaws = [Flaw::Reverses, Flaw::WidensParts, Flaw::Guesses];
+    let flaws = [
+        Flaw::Reverses,
+        Flaw::WidensParts,
+        Flaw::LooksNewer,
+        Flaw::Guesses,
+    ];
     each_breaks_its_own(flaws, async |flaw| {
         [
             each_in_its_place(flaw).await,
             as_it_was_said(flaw).await,
+            as_old_as_it_was_said(flaw).await,
             no_guess(flaw).await,
         ]
     })

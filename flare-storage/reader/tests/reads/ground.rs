@@ -1,7 +1,7 @@
 //! A reader over a store of its own, and those who ask it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -23,7 +23,7 @@ use flare_storage_reader::{
         access::Access,
         history::History,
         locate::Locate,
-        ports::{LogPlace, LogPlaces, Visibility, Visible},
+        ports::{LogPlace, LogPlaces, Shown, Visibility, Visible},
         ranges::Ranges,
     },
     handler::grpc::Grpc,
@@ -41,9 +41,9 @@ pub(crate) const MAX_BYTES: usize = 100_000;
 /// Ranges of a call.
 pub(crate) const MAX_RANGES: usize = 3;
 
-/// Who may read which group: who is not named is a stranger, a group that nobody is named for is unknown.
+/// Who may read which group, answer by answer, the last one for ever: who is not named is a stranger, a group that nobody is named for is unknown.
 #[derive(Default)]
-struct Members(Mutex<HashMap<(String, String), Visible>>);
+struct Members(Mutex<HashMap<(String, String), VecDeque<Shown>>>);
 
 #[async_trait]
 impl Visibility for Members {
@@ -51,9 +51,9 @@ impl Visibility for Members {
         &self,
         user: &str,
         conversations: &[ConversationKey],
-    ) -> Result<Vec<Visible>, Refusal> {
-        let members = self.0.lock().unwrap();
-        let of = |key: &ConversationKey| {
+    ) -> Result<Vec<Shown>, Refusal> {
+        let mut members = self.0.lock().unwrap();
+        let mut of = |key: &ConversationKey| {
             let group = key.to_string();
             let is_known = members.keys().any(|(it, _)| *it == group);
             let stranger = if is_known {
@@ -61,9 +61,18 @@ impl Visibility for Members {
             } else {
                 Visible::Unknown
             };
-            *members.get(&(group, user.to_owned())).unwrap_or(&stranger)
+            let as_of = u64::MAX;
+            let stranger = Shown {
+                visible: stranger,
+                as_of,
+            };
+            match members.get_mut(&(group, user.to_owned())) {
+                Some(answers) if answers.len() > 1 => answers.pop_front().unwrap(),
+                Some(answers) => answers[0],
+                None => stranger,
+            }
         };
-        Ok(conversations.iter().map(of).collect())
+        Ok(conversations.iter().map(&mut of).collect())
     }
 }
 
@@ -127,10 +136,18 @@ impl Ground {
 
     /// From now on the group shows the user this much.
     pub(crate) fn show(&self, user: &str, group: &str, from: u64, to: u64) {
+        self.show_as_of(user, group, &[(from, to, u64::MAX)]);
+    }
+
+    /// From now on the group shows the user this much, as of a seq: one after the other, the last one for ever.
+    pub(crate) fn show_as_of(&self, user: &str, group: &str, answers: &[(u64, u64, u64)]) {
         let key = ConversationKey::new("default", group).to_string();
-        let shown = Visible::Between { from, to };
+        let shown = |&(from, to, as_of): &(u64, u64, u64)| Shown {
+            visible: Visible::Between { from, to },
+            as_of,
+        };
         let mut members = self.members.0.lock().unwrap();
-        members.insert((key, user.to_owned()), shown);
+        members.insert((key, user.to_owned()), answers.iter().map(shown).collect());
     }
 
     /// From now on the log says this of a message.

@@ -55,6 +55,29 @@ async fn who_reads_since_he_joined_is_told_the_floor() {
 }
 
 #[tokio::test]
+async fn who_was_added_again_is_not_told_the_head_of_his_former_time() {
+    let mut ground = Ground::new();
+    ground.talk.say("team", 4).await;
+    ground.talk.add("team", "carol").await;
+    ground.talk.say("team", 2).await;
+    // flare-session has not heard yet that the fifth event has its place.
+    ground.show_as_of("carol", "team", &[(1, 3, 3), (1, 3, 3), (1, 0, 5)]);
+    let answer = ground.sync(user("carol"), "team", 3, 10).await.unwrap();
+    assert_eq!((answer.head_seq, answer.events.len()), (7, 4));
+}
+
+#[tokio::test]
+async fn what_one_may_read_is_no_guess_while_it_is_older_than_the_last_change_of_members() {
+    let mut ground = Ground::new();
+    ground.talk.add("team", "carol").await;
+    ground.show_as_of("carol", "team", &[(1, 0, 0)]);
+    let refused = ground.sync(user("carol"), "team", 0, 10).await;
+    assert_eq!(code(refused), ErrorCode::Unavailable);
+    // The backend reads all.
+    assert!(ground.sync(system(), "team", 0, 10).await.is_ok());
+}
+
+#[tokio::test]
 async fn who_left_sees_nothing_new() {
     let mut ground = Ground::new();
     ground.talk.say("team", 6).await;

@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use flare_proto::message::{
     Content, ConversationClass, ConversationRenamed, EventBody, EventHeader, EventKind,
-    MessageCreated, MessageRecalled, Text, content::Kind, event_body::Body,
+    EventMember, MembersAdded, MessageCreated, MessageRecalled, Text, content::Kind,
+    event_body::Body,
 };
 use flare_storage_model::{
     ConversationKey, Cursor, Head, LoggedEvent, MessageStore, StoreBatch, direct_conversation_id,
@@ -104,6 +105,24 @@ impl Talk {
         };
         let body = Body::MessageRecalled(MessageRecalled { seq: target_seq });
         self.write(header, body).await;
+    }
+
+    /// Somebody is added.
+    pub(crate) async fn add(&mut self, conversation: &str, user: &str) {
+        let header = EventHeader {
+            conversation_id: conversation.to_owned(),
+            kind: EventKind::MembersAdded.into(),
+            class: ConversationClass::Group.into(),
+            flags: flags::MEMBERSHIP,
+            ..EventHeader::default()
+        };
+        let member = EventMember {
+            user_id: user.to_owned(),
+            ..EventMember::default()
+        };
+        let members = vec![member];
+        self.write(header, Body::MembersAdded(MembersAdded { members }))
+            .await;
     }
 
     /// An event that is no message.
