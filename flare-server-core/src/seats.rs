@@ -75,8 +75,9 @@ impl Seats {
         }
         taken.by_address.insert(address, of_address + 1);
         taken.all += 1;
-        self.gauge.set(taken.all as f64);
         drop(taken);
+        // Of all doors of the process together.
+        self.gauge.increment(1);
         Ok(Seat {
             seats: self.clone(),
             address,
@@ -98,7 +99,7 @@ impl Drop for Seat {
                 taken.by_address.remove(&self.address);
             }
         }
-        self.seats.gauge.set(taken.all as f64);
+        self.seats.gauge.decrement(1);
     }
 }
 
