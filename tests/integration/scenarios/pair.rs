@@ -11,6 +11,9 @@ use crate::{person::Person, scene::Scene};
 /// So often something is said.
 const EVERY: Duration = Duration::from_millis(20);
 
+/// So many words tell how quick it is.
+const ENOUGH: usize = 10;
+
 /// One who speaks, and one who listens.
 pub(super) struct Pair {
     speaker: Person,
@@ -52,7 +55,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Talks for as long as something else lasts.
+    /// Talks for as long as something else lasts, and until enough was said.
     pub(super) async fn during<T>(
         &mut self,
         what: impl Future<Output = anyhow::Result<T>>,
@@ -61,13 +64,17 @@ impl Pair {
         let mut what = pin!(what);
         let mut turns = interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut done = None;
         loop {
+            if let Some(done) = done.take_if(|_| times.acks.len() >= ENOUGH) {
+                return Ok((times, done));
+            }
             let next = async {
                 turns.tick().await;
                 self.says(&mut times).await
             };
             tokio::select! {
-                done = &mut what => return Ok((times, done?)),
+                it = &mut what, if done.is_none() => done = Some(it?),
                 said = next => said?,
             }
         }
@@ -129,7 +136,7 @@ impl Figures {
     /// Demands that 99 of 100 were as quick as that, of enough to tell.
     pub(super) fn demand(&self, p99: Duration) -> anyhow::Result<()> {
         let bound_ms = p99.as_secs_f64() * 1_000.0;
-        ensure!(self.count >= 10, "{} words tell nothing", self.count);
+        ensure!(self.count >= ENOUGH, "{} words tell nothing", self.count);
         ensure!(
             self.ack_p99_ms <= bound_ms && self.delivery_p99_ms <= bound_ms,
             "the quiet pair waits for longer than {bound_ms} ms: {self:?}"
