@@ -125,63 +125,50 @@ struct Picture {
     unit: f64,
 }
 
-impl Picture {
-    const fn of_overload(
-        file: &'static str,
-        title: &'static str,
-        up: (&'static str, &'static str),
-        unit: f64,
-    ) -> Self {
-        Self {
-            step: "overload",
-            file,
-            title,
-            list: "steps",
-            across: ("times", "times the connections of the peak"),
-            up,
-            unit,
-        }
-    }
+const OF_OVERLOAD: Picture = Picture {
+    step: "overload",
+    file: "overload-acked.svg",
+    title: "Acked under overload",
+    list: "steps",
+    across: ("times", "times the connections of the peak"),
+    up: ("acked_per_s", "messages a second"),
+    unit: 1.0,
+};
 
-    const fn of_soak(
-        file: &'static str,
-        title: &'static str,
-        up: (&'static str, &'static str),
-        unit: f64,
-    ) -> Self {
-        Self {
-            step: "soak",
-            file,
-            title,
-            list: "looks",
-            across: ("after_s", "seconds"),
-            up,
-            unit,
-        }
-    }
-}
+const OF_SOAK: Picture = Picture {
+    step: "soak",
+    file: "soak-memory.svg",
+    title: "Resident memory",
+    list: "looks",
+    across: ("after_s", "seconds"),
+    up: ("memory_bytes", "MiB"),
+    unit: MIB,
+};
 
 const PICTURES: &[Picture] = &[
-    Picture::of_overload(
-        "overload-acked.svg",
-        "Acked under overload",
-        ("acked_per_s", "messages a second"),
-        1.0,
-    ),
-    Picture::of_overload(
-        "overload-memory.svg",
-        "Resident memory under overload",
-        ("server_bytes_max", "MiB"),
-        MIB,
-    ),
-    Picture::of_soak(
-        "soak-memory.svg",
-        "Resident memory",
-        ("memory_bytes", "MiB"),
-        MIB,
-    ),
-    Picture::of_soak("soak-handles.svg", "File handles", ("handles", "open"), 1.0),
-    Picture::of_soak("soak-tasks.svg", "Tasks", ("tasks", "alive"), 1.0),
+    OF_OVERLOAD,
+    Picture {
+        file: "overload-memory.svg",
+        title: "Resident memory under overload",
+        up: ("server_bytes_max", "MiB"),
+        unit: MIB,
+        ..OF_OVERLOAD
+    },
+    OF_SOAK,
+    Picture {
+        file: "soak-handles.svg",
+        title: "File handles",
+        up: ("handles", "open"),
+        unit: 1.0,
+        ..OF_SOAK
+    },
+    Picture {
+        file: "soak-tasks.svg",
+        title: "Tasks",
+        up: ("tasks", "alive"),
+        unit: 1.0,
+        ..OF_SOAK
+    },
 ];
 
 /// The pictures of a step: name, title and SVG.
