@@ -22,6 +22,11 @@ use super::provider;
 /// The files are looked at no more often, and only when there is a connection to make.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
+/// Told of a file that cannot be read as PEM. The reader's own error repeats whole lines of it, which may be of a key.
+pub(super) const NO_PEM: &str =
+    "no PEM: a section does not begin, end or decode as one does; want BEGIN CERTIFICATE";
+const NO_KEY: &str = "holds no private key as PEM: want BEGIN PRIVATE KEY";
+
 /// Why a certificate cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {why}", file.display())]
@@ -156,7 +161,7 @@ impl Loaded {
         let key_pem = fs::read(key).map_err(|error| wrong(key, error.to_string()))?;
         let certificates = CertificateDer::pem_slice_iter(&chain_pem)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| wrong(chain, format!("no PEM: {error}")))?;
+            .map_err(|_| wrong(chain, NO_PEM.to_owned()))?;
         let Some(first) = certificates.first() else {
             return Err(wrong(
                 chain,
@@ -166,8 +171,8 @@ impl Loaded {
         let (_, parsed) = x509_parser::parse_x509_certificate(first)
             .map_err(|error| wrong(chain, format!("no certificate of X.509: {error}")))?;
         let expires_s = parsed.validity().not_after.timestamp();
-        let private = PrivateKeyDer::from_pem_slice(&key_pem)
-            .map_err(|error| wrong(key, format!("holds no private key as PEM: {error}")))?;
+        let private =
+            PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| wrong(key, NO_KEY.to_owned()))?;
         let certified = CertifiedKey::from_der(certificates, private, &provider())
             .map_err(|error| wrong(key, format!("is no key of {}: {error}", chain.display())))?;
         Ok(Self {

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{self, ClientTlsConfig, Endpoint, Identity};
 
-use super::{Certificate, CertificateError, PeerTlsConfig, accept, provider};
+use super::{Certificate, CertificateError, PeerTlsConfig, accept, certificate::NO_PEM, provider};
 
 /// A peer that has not shown its certificate by then is let go.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl PeerTls {
         let ca_pem = fs::read(ca).map_err(|error| wrong(error.to_string()))?;
         let mut roots = RootCertStore::empty();
         for authority in CertificateDer::pem_slice_iter(&ca_pem) {
-            let authority = authority.map_err(|error| wrong(format!("no PEM: {error}")))?;
+            let authority = authority.map_err(|_| wrong(NO_PEM.to_owned()))?;
             roots
                 .add(authority)
                 .map_err(|error| wrong(format!("no certificate of an authority: {error}")))?;

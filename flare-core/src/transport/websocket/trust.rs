@@ -34,7 +34,8 @@ impl Trust {
         let mut roots = public_roots();
         let before = roots.len();
         for authority in CertificateDer::pem_slice_iter(pem) {
-            let authority = authority.map_err(|error| TrustError(error.to_string()))?;
+            // The reader's own error repeats whole lines of the file.
+            let authority = authority.map_err(|_| TrustError("no PEM".to_owned()))?;
             roots
                 .add(authority)
                 .map_err(|error| TrustError(error.to_string()))?;
