@@ -8,6 +8,7 @@ mod admit;
 mod disk;
 mod filler;
 mod inventory;
+mod journal;
 mod reads;
 mod rows;
 mod state;

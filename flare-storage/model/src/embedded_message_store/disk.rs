@@ -15,6 +15,7 @@ use ulid::Ulid;
 
 use super::{
     inventory,
+    journal::{self, Journal},
     rows::{self, ClientIdKey, EventRow, damaged},
 };
 use crate::{
@@ -69,8 +70,11 @@ impl Disk {
             StoreError::Unavailable(format!("cannot make {}: {error}", folder.display()))
         })?;
         inventory::check(folder)?;
+        let journal = journal::recover(folder)?;
         // fjall reckons with lengths that it reads from its files, and a debug build of it panics where they are nonsense.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_checked(folder, options)));
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            Self::open_checked(folder, options, journal.as_ref())
+        }));
         opened
             .unwrap_or_else(|panic| {
                 let said = panic
@@ -83,17 +87,18 @@ impl Disk {
             .map_err(|error| inventory::named(folder, error))
     }
 
-    fn open_checked(folder: &Path, options: DiskOptions) -> Result<Self, StoreError> {
+    fn open_checked(
+        folder: &Path,
+        options: DiskOptions,
+        journal: Option<&Journal>,
+    ) -> Result<Self, StoreError> {
         let database = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .worker_threads(2)
             .open()
             .map_err(|error| match error {
                 fjall::Error::InvalidVersion(found) => unknown_format(folder, format!("{found:?}")),
-                fjall::Error::Locked => StoreError::Unavailable(format!(
-                    "{} is in use by another process",
-                    folder.display()
-                )),
+                fjall::Error::Locked => journal::in_use(folder),
                 error => error.into(),
             })?;
         let first_start = database.keyspace_count() == 0;
@@ -116,6 +121,9 @@ impl Disk {
         })?;
         let messages = database.keyspace("messages", small)?;
         let heads = database.keyspace("heads", small)?;
+        if let Some(journal) = journal {
+            journal.covers(&[&meta, &events, &messages, &ids, &places, &heads])?;
+        }
         let disk = Self {
             database,
             meta,

@@ -16,7 +16,7 @@ use crate::message_store::StoreError;
 /// The list: a line for each folder of `keyspaces`.
 const LIST: &str = "keyspaces.list";
 /// What to do about damage.
-const RESTORE: &str = "restore the whole data folder from one backup";
+pub(super) const RESTORE: &str = "restore the whole data folder from one backup";
 const KEYSPACES: &str = "keyspaces";
 /// What each of them has once it is made.
 const CURRENT: &str = "current";
@@ -124,6 +124,6 @@ fn write(folder: &Path, list: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn unreadable(file: &Path, error: &io::Error) -> StoreError {
+pub(super) fn unreadable(file: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("{}: {error}", file.display()))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,7 +24,7 @@ fn options() -> EmbeddedStoreOptions {
 
 /// All that can be asked of a few conversations, in words, once the store has taken what it lacks from the log: fjall takes a damaged end of
 /// its journal for a torn one.
-async fn answers(
+pub(crate) async fn answers(
     store: &EmbeddedMessageStore,
     script: &Script,
     batches: &[Arc<StoreBatch>],
@@ -68,7 +69,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn copy(from: &Path) -> tempfile::TempDir {
+pub(crate) fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().expect("a folder");
     for file in files(from) {
         let place = to.path().join(file.strip_prefix(from).expect("inside"));
@@ -76,6 +77,17 @@ fn copy(from: &Path) -> tempfile::TempDir {
         fs::copy(&file, place).expect("copied");
     }
     to
+}
+
+/// The bits of what begins a batch in the middle of a journal of fjall: its tag, the count of its rows, its number; and the tag of a row.
+fn batch_start(journal: &[u8]) -> Range<usize> {
+    let trailer = b"FJL\x03";
+    let middle = journal.len() / 2;
+    let end = journal[middle..]
+        .windows(trailer.len())
+        .position(|it| it == trailer);
+    let start = middle + end.expect("a batch ends in the second half") + trailer.len();
+    start * 8..(start + 14) * 8
 }
 
 #[tokio::test]
@@ -97,6 +109,7 @@ async fn a_flipped_bit_is_an_error_or_nothing_and_never_another_answer() {
         answers.expect("it reads")
     };
     let good = copy(folder.path());
+    let mut of_batch = 0;
     let (mut sorted, mut refused, mut failed, mut same) = (0, 0, 0, 0);
     for file in files(good.path()) {
         let content = fs::read(&file).expect("readable");
@@ -105,8 +118,14 @@ async fn a_flipped_bit_is_an_error_or_nothing_and_never_another_answer() {
         }
         let is_table = file.components().any(|it| it.as_os_str() == "tables");
         sorted += usize::from(is_table);
-        let bits = content.len() * 8;
-        for bit in (3..bits).step_by(bits / if is_table { 10 } else { 3 }) {
+        let spread = content.len() * 8 / if is_table { 10 } else { 3 };
+        let mut bits: Vec<_> = (3..content.len() * 8).step_by(spread).collect();
+        if file.extension().is_some_and(|it| it == "jnl") {
+            let start = batch_start(&content);
+            of_batch += start.len();
+            bits.extend(start);
+        }
+        for bit in bits {
             let copy = copy(good.path());
             let name = file.strip_prefix(good.path()).expect("inside");
             let mut bytes = content.clone();
@@ -130,6 +149,7 @@ async fn a_flipped_bit_is_an_error_or_nothing_and_never_another_answer() {
             }
         }
     }
+    assert!(of_batch > 0, "there was no journal");
     assert!(sorted > 1, "nothing was sorted into files");
     assert!(refused > 0 && same > 0, "{refused} {failed} {same}");
     println!("{sorted} tables: {refused} refused, {failed} failed, {same} the same");

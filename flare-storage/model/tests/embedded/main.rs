@@ -7,5 +7,6 @@ mod damaged;
 mod faults;
 mod killed;
 mod life;
+mod power_loss;
 mod subject;
 mod unwritable;
