@@ -9,6 +9,10 @@ use super::{chart, machine::Machine, record::Record, steps::Step};
 
 /// Longer lists are for pictures.
 const MOST_ROWS: usize = 40;
+/// A list whose entries have more figures than this stands on its side: a figure in each line.
+const MOST_COLUMNS: usize = 8;
+/// What heads the columns of a list on its side.
+const HEADS: &[&str] = &["owners", "times"];
 const MIB: f64 = 1_048_576.0;
 
 const HEAD: &str = "\
@@ -238,20 +242,31 @@ fn list_table(list: &[Value]) -> String {
     if columns.is_empty() {
         return String::new();
     }
-    let mut text = format!(
-        "| {} |\n|{}\n",
-        columns.join(" | "),
-        "---|".repeat(columns.len())
-    );
-    for row in &rows {
-        let cells: Vec<&str> = columns
+    let cell = |row: &[(String, String)], column: &str| {
+        let cell = row.iter().find(|(name, _)| name == column);
+        cell.map_or_else(String::new, |(_, value)| value.clone())
+    };
+    if columns.len() <= MOST_COLUMNS {
+        let lines = rows
             .iter()
-            .map(|column| {
-                let cell = row.iter().find(|(name, _)| name == column);
-                cell.map_or("", |(_, value)| value)
-            })
-            .collect();
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
+            .map(|row| columns.iter().map(|it| cell(row, it)).collect());
+        let head: Vec<_> = columns.iter().map(|it| (*it).to_owned()).collect();
+        return table(&head, lines);
+    }
+    // What differs by plan comes first, and heads the columns.
+    let named = columns.iter().position(|it| HEADS.contains(it));
+    let head = columns.remove(named.unwrap_or(0));
+    let line = |name: &str| -> Vec<String> {
+        let cells = rows.iter().map(|row| cell(row, name));
+        std::iter::once(name.to_owned()).chain(cells).collect()
+    };
+    table(&line(head), columns.iter().map(|it| line(it)))
+}
+
+fn table(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for line in lines {
+        let _ = writeln!(text, "| {} |", line.join(" | "));
     }
     text
 }
@@ -263,8 +278,19 @@ fn flatten(within: &str, object: &Map<String, Value>, into: &mut Vec<(String, St
         match value {
             Value::Object(inner) => flatten(&format!("{name}: "), inner, into),
             Value::Array(_) | Value::Null => {}
-            Value::String(text) => into.push((name, text.trim_end().replace('\n', "<br>"))),
-            Value::Number(number) => into.push((name, figure(number.as_f64().unwrap_or_default()))),
+            // What follows the first line of a verdict stands among the figures.
+            Value::String(text) => {
+                into.push((name, text.lines().next().unwrap_or_default().to_owned()));
+            }
+            Value::Number(number) => {
+                let number = number.as_f64().unwrap_or_default();
+                if name.contains("bytes") && number >= MIB {
+                    let name = name.replace("bytes", "MiB");
+                    into.push((name, figure(number / MIB)));
+                } else {
+                    into.push((name, figure(number)));
+                }
+            }
             Value::Bool(it) => into.push((name, if *it { "yes" } else { "no" }.to_owned())),
         }
     }
@@ -274,12 +300,12 @@ fn spoken(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Whole numbers as they are, others to three places.
+/// Whole numbers and large ones without places, others to as many as say something.
 fn figure(number: f64) -> String {
-    if number.fract() == 0.0 {
-        format!("{number:.0}")
-    } else {
-        format!("{number:.3}")
+    match number.abs() {
+        it if it.fract() == 0.0 || it >= 100.0 => format!("{number:.0}"),
+        it if it >= 1.0 => format!("{number:.1}"),
+        _ => format!("{number:.3}"),
     }
 }
 
@@ -292,12 +318,22 @@ mod tests {
     #[test]
     fn figures_become_tables() {
         let text = tables(&json!({
-            "seconds": 2, "counts": {"acks": 3}, "steps": [{"pairs": 1}, {"pairs": 5, "share": 0.25, "said": "a\nb\n"}]
+            "seconds": 2, "counts": {"acks": 3}, "steps": [{"pairs": 1}, {"pairs": 5, "share": 0.25, "said": "a\nb\n", "bytes": 3_145_728}]
         }));
         assert_eq!(
             text,
             "| figure | value |\n|---|---|\n| counts: acks | 3 |\n| seconds | 2 |\n\nsteps:\n\n\
-             | pairs | said | share |\n|---|---|---|\n| 1 |  |  |\n| 5 | a<br>b | 0.250 |\n"
+             | pairs | MiB | said | share |\n|---|---|---|---|\n| 1 |  |  |  |\n| 5 | 3 | a | 0.250 |\n"
+        );
+    }
+
+    #[test]
+    fn a_long_list_of_figures_stands_on_its_side() {
+        let entry = |owners: u64| json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7, "h": 8, "owners": owners});
+        let text = tables(&json!([entry(1), entry(2)]));
+        assert!(
+            text.starts_with("| owners | 1 | 2 |\n|---|---|---|\n| a | 1 | 1 |\n| b | 2 | 2 |\n"),
+            "{text}"
         );
     }
 
