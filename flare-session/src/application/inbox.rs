@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
+    time::Duration,
 };
 
 use flare_server_core::error::Refusal;
@@ -18,11 +19,14 @@ use super::{
 };
 use crate::domain::{
     caller::{Actor, Caller, UserKey},
+    head::Head,
     inbox::{Entry, InboxRow, ReadPosition, effective_read},
     rule::Rule,
     token::{InboxToken, Mark},
 };
 
+/// When to ask again if a row lacks a member event.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// What an entry takes beside its last message, roughly, in bytes.
 const ENTRY_BYTES: usize = 512;
 
@@ -45,6 +49,8 @@ const ENTRY_BYTES: usize = 512;
 ///   conversation that changes behind the cursor changes above that mark.
 /// - *Everything, newest first* goes by (time of last activity, id) and ends with the mark taken at the first page. Activity moves only with
 ///   the stream (or with a row, which has a version), and only up: so a conversation that jumps over the cursor does it above that mark.
+/// - *Nobody else.* A row is read before its head, so it may say that somebody is a member whom an event of the head has removed: a row that is older
+///   than the head's last member event is read again.
 /// - *One who left* is told of what came by up to his leaving, but not of moves: his row changes when he leaves, and once more when that
 ///   event comes by.
 /// - *Mentions* and read positions by own sends are there before the head moves ([`super::stream::Stream::take`]). Read positions that wait in memory are put over the
@@ -272,6 +278,9 @@ impl Inbox {
                 heads = self.heads.whole(&user.tenant, &rest).await?;
             }
             let head = &heads.remove(id).unwrap_or_default();
+            if row.is_outdated(head) {
+                row = self.later_row(user, id, head).await?;
+            }
             self.complete_farewell(user, &mut row).await?;
             let waiting = asked.waiting.get(id).copied().unwrap_or_default();
             let read = effective_read(&row, waiting, head, &user.user);
@@ -287,6 +296,26 @@ impl Inbox {
             entries.push(entry);
         }
         Ok((entries, ids.len()))
+    }
+
+    /// The row once more, which an event of the head has changed, or is about to. Nothing is placed behind a member event before this service
+    /// has taken that in, so a head that ends with it shows nobody more than he may see.
+    async fn later_row(
+        &self,
+        user: &UserKey,
+        id: &Arc<str>,
+        head: &Head,
+    ) -> Result<InboxRow, Refusal> {
+        let rows = self.inboxes.rows(user, std::slice::from_ref(id)).await?;
+        let may_see = |row: &InboxRow| !row.is_outdated(head) || head.seq == head.member_seq;
+        let row = rows.into_iter().next().filter(may_see);
+        row.ok_or_else(|| {
+            let message = format!(
+                "the members of {id} as of seq {} come soon",
+                head.member_seq
+            );
+            Refusal::unavailable(message, RETRY_AFTER)
+        })
     }
 
     /// The last message of one who left is asked for once, and kept until something is taken back.

@@ -37,6 +37,8 @@ pub struct StreamEvent {
     pub mention_all: bool,
     /// The seq of the message that it takes back.
     pub recalls: Option<u64>,
+    /// Whether it changes who its members are.
+    pub is_membership: bool,
     /// Whether it changes the conversation itself: such events come from this service's outbox.
     pub is_change: bool,
     /// The event as it came.
@@ -65,6 +67,8 @@ pub struct Head {
     pub ordinal: u64,
     /// The newest event's time. Unix milliseconds.
     pub time_ms: i64,
+    /// The newest event that changed who its members are; 0: none.
+    pub member_seq: u64,
     /// Seqs of recalled messages, rising: all that are above `recalled_complete_from`.
     pub recalled: Vec<u64>,
     /// The highest recalled seq that `recalled` had no room for; 0: it names all.
@@ -81,6 +85,9 @@ impl Head {
         self.seq = event.seq;
         self.ordinal = event.ordinal;
         self.time_ms = event.time_ms;
+        if event.is_membership {
+            self.member_seq = event.seq;
+        }
         if event.countable {
             self.last_message = Some(LastMessage {
                 seq: event.seq,
@@ -174,6 +181,7 @@ pub(crate) mod tests {
             mentions: Vec::new(),
             mention_all: false,
             recalls: None,
+            is_membership: false,
             is_change: false,
             encoded: Bytes::from(format!("{conversation}/{seq}")),
         }

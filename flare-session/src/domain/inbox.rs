@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     head::Head,
     membership::Summary,
-    role::{History, Role},
+    role::{Class, History, Role},
 };
 
 /// Of a conversation's mentions of one user, so many are counted: who leaves more unread is told this number.
@@ -83,6 +83,8 @@ pub struct InboxRow {
     pub summary: Summary,
     /// What later members see of the past.
     pub history: History,
+    /// A group's last member event that the row knows of.
+    pub as_of: u64,
     /// Whether the conversation has ended.
     pub disbanded: bool,
     /// His role, or the last he had.
@@ -148,6 +150,14 @@ pub fn unread(newest_ordinal: u64, read: ReadPosition, recalled: u64) -> u64 {
 }
 
 impl InboxRow {
+    /// Whether the row of a member was read before a member event that the head has: he may have left by it, and have no right to what came
+    /// then.
+    pub fn is_outdated(&self, head: &Head) -> bool {
+        self.summary.class == Class::Group
+            && self.farewell.is_none()
+            && self.as_of < head.member_seq
+    }
+
     /// The entry of a member, or of one who left. `recalled`: messages between the read position and the newest that he may see that were
     /// taken back.
     pub fn entry(self, head: &Head, read: ReadPosition, recalled: u64) -> Entry {
@@ -200,10 +210,7 @@ fn mentioned(seqs: &[u64], above: u64, up_to: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            head::{LastMessage, tests::message},
-            role::Class,
-        },
+        super::head::{LastMessage, tests::message},
         *,
     };
 
@@ -219,6 +226,7 @@ mod tests {
                 participants: Vec::new(),
             },
             history: History::All,
+            as_of: 1,
             disbanded: false,
             role: Role::Member,
             farewell: None,

@@ -107,6 +107,7 @@ fn from_view(event: &EventView<'_>, encoded: Bytes) -> StreamEvent {
         participants: event.participants.iter().map(|it| Arc::from(*it)).collect(),
         from_device: !event.sender_device_id.is_empty(),
         sender: event.sender_id.into(),
+        is_membership: event.flags & flags::MEMBERSHIP != 0,
         countable: event.flags & flags::COUNTABLE != 0,
         mentions: event.mentions.iter().map(|it| Arc::from(*it)).collect(),
         mention_all: event.flags & flags::MENTION_ALL != 0,

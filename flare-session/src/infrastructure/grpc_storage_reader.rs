@@ -177,6 +177,7 @@ fn stored(head: storage::Head) -> Result<StoredHead, Refusal> {
             seq: head.seq,
             ordinal: head.ordinal,
             time_ms: head.time_ms,
+            member_seq: head.member_seq,
             recalled: head.recalled_seqs,
             recalled_complete_from: head.recalled_complete_from_seq,
             mention_all_seq: head.mention_all_seq,

@@ -30,6 +30,7 @@ struct Row {
     owner: String,
     history: i64,
     created_ms: i64,
+    as_of: i64,
     disbanded: bool,
     member_count: i64,
     user_low: String,
@@ -116,7 +117,7 @@ impl InboxStore for SqliteSession {
         let list = json_list(conversations)?;
         let mut tx = self.read().await?;
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT m.conversation, c.class, c.title, c.owner, c.history, c.created_ms, c.disbanded_seq > 0 AS disbanded,
+            "SELECT m.conversation, c.class, c.title, c.owner, c.history, c.created_ms, c.as_of, c.disbanded_seq > 0 AS disbanded,
                  c.member_count, c.user_low, c.user_high, m.role, m.left_seq, m.left_ordinal, m.left_ms, m.left_title,
                  m.left_owner, m.left_member_count, m.left_message, m.read_seq, m.read_ordinal, m.mute_until_ms,
                  m.pinned, m.hidden_at_seq,
@@ -288,6 +289,7 @@ impl Row {
             )?,
             conversation: self.conversation.into(),
             history: history_from_db(self.history)?,
+            as_of: from_db(self.as_of),
             disbanded: self.disbanded && !left,
             role: role_from_db(self.role)?,
             farewell: left.then(|| Farewell {

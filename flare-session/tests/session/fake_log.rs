@@ -49,6 +49,8 @@ pub(crate) struct FakeLog {
     pub(crate) submitting: Notify,
     /// While set, heads are not answered before it is notified.
     pub(crate) reader_held: Mutex<Option<Arc<Notify>>>,
+    /// Told when heads are asked for that are held.
+    pub(crate) reading: Notify,
 }
 
 #[derive(Default)]
@@ -295,6 +297,7 @@ impl StorageReader for FakeLog {
     ) -> Result<StoredHeads, Refusal> {
         let held = self.reader_held.lock().expect("not poisoned").clone();
         if let Some(held) = held {
+            self.reading.notify_one();
             held.notified().await;
         }
         let mut state = self.state();
@@ -330,6 +333,7 @@ impl StorageReader for FakeLog {
                             seq: folded.seq,
                             ordinal: folded.ordinal,
                             time_ms: folded.time_ms,
+                            member_seq: folded.member_seq,
                             recalled: folded.recalled,
                             recalled_complete_from: folded.recalled_complete_from,
                             mention_all_seq: folded.mention_all_seq,

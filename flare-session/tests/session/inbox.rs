@@ -1,5 +1,7 @@
 //! SyncInbox and settings.
 
+use std::sync::Arc;
+
 use flare_proto::{
     common::ErrorCode,
     message::Event,
@@ -13,9 +15,10 @@ use flare_session::{
     SessionConfig, application::ports::SignalKind, domain::inbox::MAX_COUNTED_MENTIONS,
 };
 use prost::Message;
+use tokio::{sync::Notify, time::timeout};
 use tonic::Request;
 
-use super::world::{World, answer, assert_refused, id_of, user};
+use super::world::{DEADLINE, World, answer, assert_refused, id_of, user};
 
 async fn update(
     w: &World,
@@ -243,6 +246,34 @@ async fn who_left_keeps_his_entry_and_sees_nothing_new() {
     let reads = w.log.reads();
     w.sync_all("mia", "", 50).await;
     assert_eq!(w.log.reads(), reads, "what he keeps is asked for once");
+}
+
+#[tokio::test]
+async fn who_is_removed_while_his_inbox_is_read_sees_nothing_of_what_came_then() {
+    let mut w = World::new().await;
+    w.create("olga", "team", &["mia"]).await;
+    w.log.say("team", "olga");
+    w.feed().await;
+    // Heads are in the store alone.
+    w.restart(false).await;
+    let held = Arc::<Notify>::default();
+    *w.log.reader_held.lock().expect("not poisoned") = Some(Arc::clone(&held));
+    let removed_meanwhile = async {
+        w.log.reading.notified().await;
+        w.remove("olga", "c1", "team", "mia")
+            .await
+            .expect("removes");
+        w.log.say("team", "olga");
+        *w.log.reader_held.lock().expect("not poisoned") = None;
+        held.notify_one();
+    };
+    let answers = async { tokio::join!(w.sync("mia", "", 50), removed_meanwhile) };
+    let (answer, ()) = timeout(DEADLINE, answers).await.expect("in time");
+    let entry = &answer.expect("answers").entries[0];
+    assert_eq!(
+        (entry.state(), entry.head_seq, last_seq(entry)),
+        (MembershipState::Former, 3, 2)
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use flare_proto::{
+    common::ErrorCode,
     message::{Event, EventHeader, EventKind, HistoryVisibility},
     session::{
         InboxEntry, MembershipState, UpdateSettingsRequest, session_service_server::SessionService,
@@ -45,10 +46,11 @@ impl Client {
 
     /// One page; true: more is there.
     async fn page(&mut self, w: &World, page_size: u32) -> bool {
-        let page = w
-            .sync(self.user, &self.token, page_size)
-            .await
-            .expect("answers");
+        let page = match w.sync(self.user, &self.token, page_size).await {
+            // Members change, and this service does not know yet how: the client asks again.
+            Err(refusal) if refusal.code == ErrorCode::Unavailable => return false,
+            page => page.expect("answers"),
+        };
         assert!(page.entries.len() <= page_size as usize);
         self.token = page.token;
         self.known.extend(
