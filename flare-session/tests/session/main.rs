@@ -7,6 +7,7 @@ mod commands;
 mod crashes;
 mod delivered;
 mod fake_log;
+mod former;
 mod inbox;
 mod inbox_random;
 mod positions;
