@@ -43,6 +43,8 @@ flare_server_core::section! {
         pub command_queue: usize = 8_192,
         /// Commands of all connections that are submitted and have no receipt.
         pub max_commands_in_flight: usize = 8_192,
+        /// What the contents of commands without a receipt take together, in bytes; then commands are refused RESOURCE_EXHAUSTED.
+        pub max_command_bytes: usize = 67_108_864,
         /// What may wait to be written to one connection.
         pub outbound_bytes: usize = 1_048_576,
         /// Calls and Syncs of one connection at a time; more are refused RESOURCE_EXHAUSTED.
@@ -107,6 +109,11 @@ flare_server_core::section! {
             (1_024..=16_777_216).contains(&config.max_content_bytes),
             "max_content_bytes",
             "must be 1024 to 16777216",
+        );
+        at.require(
+            (config.max_content_bytes..=1_073_741_824).contains(&config.max_command_bytes),
+            "max_command_bytes",
+            "must be at least max_content_bytes, and at most 1073741824",
         );
         at.require(
             config.max_frame_bytes > config.max_content_bytes && config.max_frame_bytes <= 33_554_432,

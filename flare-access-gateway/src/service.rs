@@ -16,8 +16,11 @@ use tonic::service::Routes;
 
 use crate::{
     application::{
-        connections::Connections, positions::PositionGatherer, registrar::Registrar,
-        signals::signals, submitter::Submitter,
+        connections::Connections,
+        positions::PositionGatherer,
+        registrar::Registrar,
+        signals::signals,
+        submitter::{Bounds, Submitter},
     },
     config::AccessGatewayConfig,
     handler::{grpc::Grpc, link::Link, websocket},
@@ -59,7 +62,11 @@ pub async fn build(
         Arc::new(GrpcOrchestrator::new(channels)),
         Arc::clone(&connections),
         platform.shutdown.clone(),
-        (config.command_queue, config.max_commands_in_flight),
+        Bounds {
+            queue: config.command_queue,
+            in_flight: config.max_commands_in_flight,
+            bytes: config.max_command_bytes,
+        },
         Duration::from_millis(config.command_ms),
     );
     let positions = Arc::new(PositionGatherer::new(

@@ -235,6 +235,7 @@ pub const GROUPS: &[Group] = &[
             key("Connections in a gateway that wait to be registered", "access_gateway.registration_queue", "closed with `GOING_AWAY`").code(ErrorCode::Unavailable).shown_by(LINK_REFUSALS),
             key("Commands in a gateway that wait to be submitted", "access_gateway.command_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Commands in a gateway that are submitted and have no receipt", "access_gateway.max_commands_in_flight", "the next wait to be submitted, as many as may; then refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
+            key("Bytes of commands in a gateway that have no receipt", "access_gateway.max_command_bytes", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Commands that a partition holds", "message_orchestrator.max_pending_commands", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Bytes of commands that a partition holds", "message_orchestrator.max_pending_bytes", "refused").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Events by which the store is behind the log", "message_orchestrator.max_store_lag_events", "commands are refused, reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),

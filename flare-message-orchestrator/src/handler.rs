@@ -5,4 +5,6 @@ mod convert;
 mod grpc;
 
 pub use content::Contents;
+#[doc(hidden)]
+pub use convert::command;
 pub use grpc::OrchestratorHandler;

@@ -23,6 +23,8 @@ mod subscription;
 mod topic;
 mod view;
 
+#[doc(hidden)]
+pub use cursor_file::judge_cursor;
 pub use dead_letter::{DeadLetter, NotADeadLetter};
 pub use embedded_event_bus::{EmbeddedBusOptions, EmbeddedEventBus, TopicOptions};
 pub use subscription::Subscription;

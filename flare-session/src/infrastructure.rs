@@ -20,6 +20,9 @@ pub mod sqlite_rosters;
 mod sqlite_settlement;
 mod sqlite_stream;
 
+#[doc(hidden)]
+pub use change_codec::judge_row as judge_change_row;
+
 /// An answer that takes longer does not come.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// When to ask again.

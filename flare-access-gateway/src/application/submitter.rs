@@ -6,7 +6,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use flare_proto::common::ErrorCode;
 use flare_server_core::{error::Refusal, shutdown::Shutdown};
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -36,9 +36,34 @@ pub struct Taken {
     pub ticket: u64,
     /// When it came, by the clock of [`Connections`].
     pub at_ms: u64,
+    /// Of the bytes that may wait; given back with the receipt.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Taken {
+    /// A command of a connection, numbered by it.
+    pub fn new(
+        command: Arc<Command>,
+        connection: Arc<Connection>,
+        ticket: u64,
+        at_ms: u64,
+    ) -> Self {
+        Self {
+            command,
+            connection,
+            ticket,
+            at_ms,
+            room: None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.command.action {
+            Action::Send(content) => content.len(),
+            Action::Recall { .. } => 0,
+        }
+    }
+
     fn settle(self, result: Result<super::ports::Placed, Refusal>) {
         if result.as_ref().is_err_and(Refusal::is_retryable) {
             self.connection
@@ -60,21 +85,23 @@ impl Taken {
 #[derive(Clone)]
 pub struct SubmitterHandle {
     queue: mpsc::Sender<Taken>,
+    /// Of the bytes of contents that have no receipt.
+    room: Arc<Semaphore>,
 }
 
 impl SubmitterHandle {
     /// Takes a command, which then has exactly one receipt.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED: too many wait; nothing was taken.
-    pub fn submit(&self, taken: Taken) -> Result<(), Refusal> {
-        self.queue.try_send(taken).map_err(|_| {
-            Refusal::new(
-                ErrorCode::ResourceExhausted,
-                "too many commands wait to be submitted",
-            )
-            .with_retry_after(RETRY_AFTER)
-        })
+    /// RESOURCE_EXHAUSTED: too many or too long ones wait; nothing was taken.
+    pub fn submit(&self, mut taken: Taken) -> Result<(), Refusal> {
+        let bytes = u32::try_from(taken.bytes()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        let room =
+            room.map_err(|_| full("the commands without a receipt are too long together"))?;
+        taken.room = Some(room);
+        let sent = self.queue.try_send(taken);
+        sent.map_err(|_| full("too many commands wait to be submitted"))
     }
 }
 
@@ -91,6 +118,17 @@ pub struct Submitter {
     patience_ms: u64,
 }
 
+/// How many commands may wait, and how long their contents may be together.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// To be submitted.
+    pub queue: usize,
+    /// Submitted, for a receipt.
+    pub in_flight: usize,
+    /// Of both, in bytes.
+    pub bytes: usize,
+}
+
 /// How a stream went.
 enum End {
     /// It broke: receipts may be lost.
@@ -100,15 +138,15 @@ enum End {
 }
 
 impl Submitter {
-    /// At most `queue` commands wait and `max_in_flight` are submitted; each has a receipt after `patience`.
+    /// Every command has a receipt after `patience`.
     pub fn new(
         orchestrator: Arc<dyn Orchestrator>,
         connections: Arc<Connections>,
         shutdown: Shutdown,
-        (queue, max_in_flight): (usize, usize),
+        bounds: Bounds,
         patience: Duration,
     ) -> (SubmitterHandle, Self) {
-        let (sender, receiver) = mpsc::channel(queue);
+        let (sender, receiver) = mpsc::channel(bounds.queue);
         let submitter = Self {
             orchestrator,
             connections,
@@ -116,10 +154,14 @@ impl Submitter {
             queue: receiver,
             in_flight: InFlight::default(),
             disowned: HashSet::new(),
-            max_in_flight,
+            max_in_flight: bounds.in_flight,
             patience_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         };
-        (SubmitterHandle { queue: sender }, submitter)
+        let handle = SubmitterHandle {
+            queue: sender,
+            room: Arc::new(Semaphore::new(bounds.bytes)),
+        };
+        (handle, submitter)
     }
 
     /// Runs until `closed`: there are no connections any more, nor will there be.
@@ -248,9 +290,7 @@ impl Submitter {
                 held.push((correlation, sending.again));
                 continue;
             }
-            if let Action::Send(content) = &taken.command.action {
-                bytes += content.len();
-            }
+            bytes += taken.bytes();
             batch.push(Submission {
                 correlation,
                 command: Arc::clone(&taken.command),
@@ -265,7 +305,7 @@ impl Submitter {
     }
 
     /// False: the orchestrator no longer owns what it is asked for, so this stream is of no more use. What it refused for that, and what it refused
-    /// behind it, goes by the next one.
+    /// behind it, goes by the next one; but not what it may have placed, which is its client's to send again.
     fn settle(&mut self, receipts: Vec<Receipt>) -> bool {
         let mut owns = true;
         for Receipt {
@@ -275,6 +315,7 @@ impl Submitter {
         {
             let is_disowned = match &result {
                 Err(refusal) if refusal.code == ErrorCode::NotOwner => true,
+                Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded => false,
                 Err(refusal) => !owns && refusal.is_retryable(),
                 Ok(_) => false,
             };
@@ -324,6 +365,10 @@ impl Submitter {
             )));
         }
     }
+}
+
+fn full(why: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::ResourceExhausted, why).with_retry_after(RETRY_AFTER)
 }
 
 fn in_order() -> Refusal {

@@ -38,6 +38,8 @@ mod session;
 mod told_call;
 
 pub use connect::connect;
+#[doc(hidden)]
+pub use context::with_context;
 pub use session::Session;
 
 /// The last frames of a connection are given up after this.

@@ -309,13 +309,28 @@ impl Client {
         self.send(ClientFrame::Send(text(id, conversation, client_id)))
             .await;
     }
+
+    pub(crate) async fn say_text(
+        &mut self,
+        id: u32,
+        conversation: &str,
+        client_id: &str,
+        said: &str,
+    ) {
+        self.send(ClientFrame::Send(saying(id, conversation, client_id, said)))
+            .await;
+    }
 }
 
 /// A text message.
 pub(crate) fn text(id: u32, conversation: &str, client_id: &str) -> Send {
+    saying(id, conversation, client_id, "hello")
+}
+
+fn saying(id: u32, conversation: &str, client_id: &str, said: &str) -> Send {
     let content = Content {
         kind: Some(message::content::Kind::Text(message::Text {
-            text: "hello".to_owned(),
+            text: said.to_owned(),
         })),
         ..Content::default()
     };

@@ -10,7 +10,7 @@ use flare_proto::{
 
 use crate::{
     harness::Gateway,
-    sending::refused,
+    sending::{ack, refused},
     services::{code, until},
 };
 
@@ -74,6 +74,28 @@ async fn a_full_queue_refuses_before_anything_is_promised() {
         }
     }
     assert!(placed >= 1);
+}
+
+#[tokio::test]
+async fn contents_without_a_receipt_are_bounded_together_and_give_their_room_back() {
+    let gateway = Gateway::with(|config| {
+        config.max_content_bytes = 1_024;
+        config.max_command_bytes = 1_024;
+    })
+    .await;
+    gateway.world.orchestrator.answers.send_replace(false);
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+    let long = "x".repeat(600);
+    client.say_text(2, "one", "a", &long).await;
+    client.say_text(3, "two", "b", &long).await;
+    assert_eq!(
+        refused(&mut client).await,
+        ("b".to_owned(), ErrorCode::ResourceExhausted)
+    );
+    gateway.world.orchestrator.answers.send_replace(true);
+    assert_eq!(ack(&mut client).await.client_id, "a");
+    client.say_text(4, "two", "b", &long).await;
+    assert_eq!(ack(&mut client).await.client_id, "b");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::{
     services::code,
 };
 
-async fn ack(client: &mut Client) -> SendAck {
+pub(crate) async fn ack(client: &mut Client) -> SendAck {
     match client.frame().await {
         ServerFrame::SendAck(ack) => ack,
         other => panic!("an ack, not {other:?}"),
@@ -288,6 +288,34 @@ async fn an_owner_that_is_none_any_more_is_asked_again_by_another_stream() {
         *gateway.world.orchestrator.order.lock().expect("locks"),
         ["a1", "a2"]
     );
+}
+
+#[tokio::test]
+async fn what_an_owner_may_have_placed_before_it_was_none_is_its_client_s_to_send_again() {
+    let gateway = Gateway::start().await;
+    let orchestrator = &gateway.world.orchestrator;
+    orchestrator.refuse_once.lock().expect("locks").extend([
+        ("a1".to_owned(), ErrorCode::NotOwner),
+        ("b1".to_owned(), ErrorCode::DeadlineExceeded),
+    ]);
+    let mut client = gateway.client(Codec::Proto, "alice", "phone").await;
+    client.say(2, "room", "a1").await;
+    client.say(3, "hall", "b1").await;
+    let (mut placed, mut open) = (None, None);
+    while placed.is_none() || open.is_none() {
+        match client.frame().await {
+            ServerFrame::SendAck(ack) => placed = Some(ack.client_id),
+            ServerFrame::Error(error) => {
+                open = Some((error.client_id, code(error.error.as_ref())));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(placed.as_deref(), Some("a1"));
+    let unknown = ("b1".to_owned(), ErrorCode::DeadlineExceeded);
+    assert_eq!(open, Some(unknown));
+    client.say(4, "hall", "b1").await;
+    assert_eq!(ack(&mut client).await.client_id, "b1");
 }
 
 #[tokio::test]

@@ -204,6 +204,13 @@ async fn what_is_not_the_request_is_refused_by_name() {
         ),
         (
             "GET",
+            "/api/v1/conversations/team/messages?before_seq=7&around_seq=7",
+            None,
+            "INVALID_ARGUMENT",
+            "around_seq",
+        ),
+        (
+            "GET",
             "/api/v1/conversations/team/events?after_seq=x",
             None,
             "INVALID_ARGUMENT",

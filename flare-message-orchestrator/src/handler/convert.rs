@@ -58,10 +58,10 @@ fn check_tenant(tenant: &str) -> Result<(), Refusal> {
 }
 
 /// The item as a command. Its stream is filled in later.
-pub(super) fn command(
-    item: proto::SubmitItem,
-    rules: &dyn ContentRules,
-) -> Result<Command, Refusal> {
+///
+/// # Errors
+/// What is wrong with the item in itself.
+pub fn command(item: proto::SubmitItem, rules: &dyn ContentRules) -> Result<Command, Refusal> {
     check_tenant(&item.tenant_id)?;
     let actor = actor(item.actor.unwrap_or_default())?;
     check_client_id(&item.client_id, actor.kind)?;

@@ -97,6 +97,14 @@ fn parse(text: &[u8]) -> Option<u64> {
     (text == line(position)).then_some(position)
 }
 
+/// Reads any bytes as a cursor's file, and panics if one that is taken is not the line that is written for it. For the tests of decoders.
+#[doc(hidden)]
+pub fn judge_cursor(text: &[u8]) {
+    if let Some(position) = parse(text) {
+        assert_eq!(line(position).as_bytes(), text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

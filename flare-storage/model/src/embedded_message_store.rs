@@ -22,6 +22,9 @@ use std::{
     time::Duration,
 };
 
+#[doc(hidden)]
+pub use rows::judge_rows;
+
 use disk::{Disk, DiskOptions};
 use filler::Filler;
 use state::{State, Stop};

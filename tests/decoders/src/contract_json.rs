@@ -24,10 +24,15 @@ static MESSAGES: LazyLock<Vec<String>> = LazyLock::new(|| {
     names
 });
 
+/// The message that an input with this first byte is.
+pub fn message_of(first: u8) -> &'static str {
+    let place = usize::from(first) % MESSAGES.len();
+    MESSAGES.get(place).map_or("", |it| it)
+}
+
 fn picked(bytes: &[u8]) -> Option<(&'static str, &[u8])> {
     let (first, rest) = bytes.split_first()?;
-    let name = MESSAGES.get(usize::from(*first) % MESSAGES.len())?;
-    Some((name, rest))
+    Some((message_of(*first), rest))
 }
 
 /// An input that picks this message.

@@ -9,6 +9,7 @@ pub mod decoder;
 pub mod mutation;
 
 pub mod api_keys;
+pub mod calls;
 pub mod certificates;
 pub mod configuration;
 pub mod contents;
@@ -16,10 +17,12 @@ pub mod contract_json;
 pub mod cursors;
 pub mod events;
 pub mod frames;
+pub mod generated;
 pub mod http_requests;
 pub mod identifiers;
 pub mod log_records;
 pub mod log_segments;
+pub mod rows;
 pub mod tokens;
 pub mod websocket;
 
@@ -110,4 +113,14 @@ pub const DECODERS: &[Decoder] = &[
         certificates::authorities_corpus,
     ),
     Decoder::new("websocket", websocket::connections, websocket::corpus),
+    Decoder::new("store_rows", rows::store, rows::store_corpus),
+    Decoder::new("change_rows", rows::changes, rows::changes_corpus),
+    Decoder::new("bus_cursors", rows::bus_cursors, rows::bus_cursors_corpus),
+    Decoder::new("call_contexts", calls::contexts, calls::contexts_corpus),
+    Decoder::new(
+        "submit_items",
+        calls::submit_items,
+        calls::submit_items_corpus,
+    ),
+    Decoder::new("asked_hosts", calls::hosts, calls::hosts_corpus),
 ];

@@ -48,6 +48,13 @@ pub(super) fn cases() -> Vec<Case> {
             "access_gateway.command_queue=1",
         ])
         .seen(LINK, "RESOURCE_EXHAUSTED"),
+        Case::new(
+            "Bytes of commands in a gateway that have no receipt",
+            |it| Box::pin(long_contents(it)),
+        )
+        .on(Shape::SilentServices)
+        .set(&["access_gateway.max_command_bytes=65536"])
+        .seen(LINK, "RESOURCE_EXHAUSTED"),
         Case::new("Commands that a partition holds", |it| {
             Box::pin(many_commands(it))
         })
@@ -134,6 +141,18 @@ async fn full_queue(ground: &Ground) -> anyhow::Result<()> {
     }
     let refused = refusal_of_any(&mut link).await?;
     ensure!(refused.code() == ground.code()?, "{refused:?}");
+    ensure!(refused.retry_after_ms > 0, "{refused:?}");
+    Ok(())
+}
+
+/// Contents that nobody answers for.
+async fn long_contents(ground: &Ground) -> anyhow::Result<()> {
+    let mut link = Link::of(ground, "ann").await?;
+    let long = "x".repeat(40_000);
+    for (id, to) in (2..).zip(["bob", "carl"]) {
+        link.send(&text(id, to, &long)).await?;
+    }
+    let refused = link.refused(3, ground.code()?).await?;
     ensure!(refused.retry_after_ms > 0, "{refused:?}");
     Ok(())
 }

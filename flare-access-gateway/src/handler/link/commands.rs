@@ -154,12 +154,12 @@ impl Session {
             || tracing::info_span!("access_gateway.command", conversation = %asked.conversation),
         );
         self.next_ticket += 1;
-        let taken = Taken {
-            command: Arc::clone(&command),
-            connection: Arc::clone(self.connection()),
-            ticket: self.next_ticket,
-            at_ms: self.link().connections.now_ms(),
-        };
+        let taken = Taken::new(
+            Arc::clone(&command),
+            Arc::clone(self.connection()),
+            self.next_ticket,
+            self.link().connections.now_ms(),
+        );
         if let Err(refusal) = self.link().submitter.submit(taken) {
             self.lanes
                 .on_refused(&asked.conversation, &asked.client_id, true);

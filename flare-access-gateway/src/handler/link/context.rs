@@ -100,6 +100,15 @@ impl Stripped {
     }
 }
 
+/// The request with this context in place of the client's. For the tests of decoders.
+///
+/// # Errors
+/// Those of a request that is no message, or names an actor or a tenant.
+#[doc(hidden)]
+pub fn with_context(request: &[u8], context: &RequestContext) -> Result<Bytes, Refusal> {
+    Stripped::new(request).map(|it| it.with(context))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

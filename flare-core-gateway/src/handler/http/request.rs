@@ -151,10 +151,19 @@ fn parameter_bytes(
         _ => request.clone(),
     };
     let mut fields = Map::new();
+    let mut chosen: HashMap<String, String> = HashMap::new();
     for (name, value) in parameters {
         let field = holder.get_field_by_name(&name).ok_or_else(|| {
             Refusal::internal(format!("{}: the request has no field {name}", route.path))
         })?;
+        let choice = field.containing_oneof().filter(|it| !it.is_synthetic());
+        if let Some(other) = choice.and_then(|it| chosen.insert(it.name().to_owned(), name.clone()))
+        {
+            return Err(Refusal::invalid(
+                name.clone(),
+                format!("{name} and {other} exclude each other: give one of them"),
+            ));
+        }
         let value = match (field.kind(), value.as_str()) {
             (Kind::Bool, "true") => Value::Bool(true),
             (Kind::Bool, "false") => Value::Bool(false),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -42,6 +42,7 @@ pub(super) struct DiskOptions {
 
 /// The tables. One thread writes.
 pub(super) struct Disk {
+    folder: PathBuf,
     database: Database,
     /// Format and cursors.
     meta: Keyspace,
@@ -125,6 +126,7 @@ impl Disk {
             journal.covers(&[&meta, &events, &messages, &ids, &places, &heads])?;
         }
         let disk = Self {
+            folder: folder.to_path_buf(),
             database,
             meta,
             events,
@@ -139,6 +141,11 @@ impl Disk {
         disk.cursors()?;
         inventory::keep(folder)?;
         Ok(disk)
+    }
+
+    /// Damage that a read has come upon, with where and what to do.
+    pub(super) fn named(&self, error: StoreError) -> StoreError {
+        inventory::damaged_in(&self.folder, error)
     }
 
     /// The cursors of all partitions.

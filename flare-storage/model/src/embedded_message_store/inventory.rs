@@ -103,6 +103,16 @@ pub(super) fn named(folder: &Path, error: StoreError) -> StoreError {
     }
 }
 
+/// Damage that a read has come upon, with where, and what to do.
+pub(super) fn damaged_in(folder: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged(why) => {
+            StoreError::Damaged(format!("{}: {why}; {RESTORE}", folder.display()))
+        }
+        error => error,
+    }
+}
+
 fn write(folder: &Path, list: &Path) -> io::Result<()> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder.join(KEYSPACES))? {

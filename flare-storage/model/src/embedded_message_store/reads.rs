@@ -31,7 +31,7 @@ impl EmbeddedMessageStore {
         read: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let state = Arc::clone(&self.state);
-        task::spawn_blocking(move || read(&state.disk))
+        task::spawn_blocking(move || read(&state.disk).map_err(|error| state.disk.named(error)))
             .await
             .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
@@ -178,7 +178,7 @@ impl MessageStore for EmbeddedMessageStore {
         // The look-ups of ids may reach the disk. The turn goes along: a caller who gives up must not let the next one in too early.
         let committing = task::spawn_blocking(move || {
             let _turn = turn;
-            admit::commit(&state, &batch)?;
+            admit::commit(&state, &batch).map_err(|error| state.disk.named(error))?;
             let (events, bytes) = state.tail().size();
             let urgent = events >= half_events || bytes >= half_bytes;
             let known = {

@@ -79,15 +79,25 @@ pub(crate) fn copy(from: &Path) -> tempfile::TempDir {
     to
 }
 
+fn names(error: &StoreError, folder: &Path, at: &str) {
+    let said = error.to_string();
+    assert!(said.contains(&folder.display().to_string()), "{at}: {said}");
+}
+
 /// The bits of what begins a batch in the middle of a journal of fjall: its tag, the count of its rows, its number; and the tag of a row.
 fn batch_start(journal: &[u8]) -> Range<usize> {
+    let start = middle_of(journal);
+    start * 8..(start + 14) * 8
+}
+
+/// Where a batch begins in the middle of a journal of fjall.
+fn middle_of(journal: &[u8]) -> usize {
     let trailer = b"FJL\x03";
     let middle = journal.len() / 2;
     let end = journal[middle..]
         .windows(trailer.len())
         .position(|it| it == trailer);
-    let start = middle + end.expect("a batch ends in the second half") + trailer.len();
-    start * 8..(start + 14) * 8
+    middle + end.expect("a batch ends in the second half") + trailer.len()
 }
 
 #[tokio::test]
@@ -135,12 +145,13 @@ async fn a_flipped_bit_is_an_error_or_nothing_and_never_another_answer() {
             match EmbeddedMessageStore::open(copy.path(), options()) {
                 Err(error) => {
                     refused += 1;
-                    let said = error.to_string();
-                    let place = copy.path().display().to_string();
-                    assert!(said.contains(&place), "{at}: {said}");
+                    names(&error, copy.path(), &at);
                 }
                 Ok(store) => match answers(&store, &script, &batches).await {
-                    Err(_) => failed += 1,
+                    Err(error) => {
+                        failed += 1;
+                        names(&error, copy.path(), &at);
+                    }
                     Ok(is) => {
                         same += 1;
                         assert!(is == ought, "{at} changed an answer");
@@ -153,4 +164,41 @@ async fn a_flipped_bit_is_an_error_or_nothing_and_never_another_answer() {
     assert!(sorted > 1, "nothing was sorted into files");
     assert!(refused > 0 && same > 0, "{refused} {failed} {same}");
     println!("{sorted} tables: {refused} refused, {failed} failed, {same} the same");
+}
+
+#[tokio::test]
+async fn an_older_journal_is_whole_or_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut script = Script::new();
+    let batches = log(&mut script, 200);
+    let store = open(folder.path(), EmbeddedStoreOptions::default());
+    for batch in &batches {
+        store.commit(Arc::clone(batch)).await.expect("it commits");
+        store.flush().await.expect("it syncs");
+    }
+    drop(store);
+    // As if fjall had begun a second one in the middle.
+    let path = folder.path().join("0.jnl");
+    let journal = fs::read(&path).expect("a journal");
+    let written = journal
+        .iter()
+        .rposition(|it| *it != 0)
+        .map_or(0, |it| it + 1);
+    let (older, newer) = journal[..written].split_at(middle_of(&journal[..written]));
+    fs::write(&path, older).expect("written");
+    fs::write(folder.path().join("1.jnl"), newer).expect("written");
+    {
+        let copy = copy(folder.path());
+        let store = open(copy.path(), EmbeddedStoreOptions::default());
+        assert_eq!(store.cursor(script.partition).await, Ok(script.cursor));
+    }
+    let cut = &older[..older.len() - 1];
+    let padded = [older, &[0; 100], b"x"].concat();
+    for damaged in [cut, &padded] {
+        let copy = copy(folder.path());
+        fs::write(copy.path().join("0.jnl"), damaged).expect("written");
+        let opened = EmbeddedMessageStore::open(copy.path(), EmbeddedStoreOptions::default());
+        let error = opened.err().expect("it is refused");
+        names(&error, &copy.path().join("0.jnl"), "an older journal");
+    }
 }

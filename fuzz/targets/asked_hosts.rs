@@ -1,0 +1,5 @@
+//! Fuzzes `asked_hosts` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("asked_hosts");

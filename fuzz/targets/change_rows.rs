@@ -1,0 +1,5 @@
+//! Fuzzes `change_rows` of flare-decoders.
+
+#![no_main]
+
+flare_fuzz::target!("change_rows");
