@@ -324,6 +324,31 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_slow_operations_is_told_of_in_a_few_lines_and_does_not_hide_a_failure() {
+        let spans = Spans::new(0.0, Duration::from_millis(100), None);
+        let slow = Done {
+            trace: None,
+            operation: "append",
+            took: Duration::from_secs(1),
+            about: &[],
+            error: None,
+        };
+        let failed = Done {
+            error: Some(&"disk gone"),
+            ..slow
+        };
+        let text = logged(LogFormat::Json, false, || {
+            for _ in 0..500 {
+                spans.report(&slow);
+            }
+            spans.report(&failed);
+        });
+        let lines = text.lines().count();
+        assert!((10..100).contains(&lines), "{lines} lines");
+        assert!(text.contains("disk gone"), "{text}");
+    }
+
+    #[test]
     fn without_a_collector_no_span_is_made() {
         let (spans, trace) = (
             Spans::new(1.0, Duration::ZERO, None),

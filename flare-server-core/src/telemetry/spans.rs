@@ -2,9 +2,13 @@
 
 use std::{
     fmt,
+    num::NonZeroU32,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use metrics::counter;
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags,
     trace::{Span as _, SpanContext, Status, TraceContextExt, TraceState, Tracer},
@@ -15,13 +19,35 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::trace_id::{Share, TraceId};
 
+/// So many failures, and so many slow operations, are told each second: under overload everything is slow, and a server that told of all of it
+/// would spend a third of its time on its own words.
+const TOLD_PER_S: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+
 /// Opens spans for the traces that are sampled, and for nothing else: ten spans a message would cost more than the message.
 #[derive(Clone, Debug, Default)]
 pub struct Spans {
     share: Share,
     slow: Duration,
+    told: Arc<Told>,
     /// Takes the spans to the collector; None: there is none, and no span is made.
     tracer: Option<SdkTracer>,
+}
+
+/// What may still be told at the moment.
+#[derive(Debug)]
+struct Told {
+    failed: DefaultDirectRateLimiter,
+    slow: DefaultDirectRateLimiter,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        let limit = || RateLimiter::direct(Quota::per_second(TOLD_PER_S));
+        Self {
+            failed: limit(),
+            slow: limit(),
+        }
+    }
 }
 
 /// An operation that has just ended.
@@ -53,6 +79,7 @@ impl Spans {
         Self {
             share: Share::of(ratio),
             slow,
+            told: Arc::default(),
             tracer,
         }
     }
@@ -105,17 +132,24 @@ impl Spans {
     }
 
     /// Tells of an operation that failed or was slow: a log line, and a span if the trace is not sampled (if it is, it has its own).
-    /// Anything else is passed over.
+    /// Anything else is passed over. Where too many come at once, some are counted alone.
     pub fn report(&self, done: &Done<'_>) {
+        let (why, told) = match done.error {
+            Some(_) => ("failed", &self.told.failed),
+            None if done.took >= self.slow && !self.slow.is_zero() => ("slow", &self.told.slow),
+            None => return,
+        };
+        if told.check().is_err() {
+            counter!("flare_operations_untold_total", "operation" => done.operation, "why" => why)
+                .increment(1);
+            return;
+        }
         let took_ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX);
         let trace_id = done.trace.map(tracing::field::display);
         let (operation, about) = (done.operation, Described(done.about));
         match done.error {
             Some(error) => tracing::error!(trace_id, operation, took_ms, %about, %error, "failed"),
-            None if done.took >= self.slow && !self.slow.is_zero() => {
-                tracing::warn!(trace_id, operation, took_ms, %about, "slow");
-            }
-            None => return,
+            None => tracing::warn!(trace_id, operation, took_ms, %about, "slow"),
         }
         if let Some(trace) = done.trace.filter(|it| !self.is_sampled(*it)) {
             self.make(&origin(trace), done);

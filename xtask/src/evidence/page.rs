@@ -131,11 +131,11 @@ struct Picture {
 
 const OF_OVERLOAD: Picture = Picture {
     step: "overload",
-    file: "overload-acked.svg",
-    title: "Acked under overload",
+    file: "overload-left.svg",
+    title: "Left of the peak under overload",
     list: "steps",
     across: ("times", "times the connections of the peak"),
-    up: ("acked_per_s", "messages a second"),
+    up: ("ratio", "share of the acks a second"),
     unit: 1.0,
 };
 
