@@ -56,16 +56,16 @@ pub(super) fn recover(folder: &Path) -> Result<Option<Journal>, StoreError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let mut file = file.map_err(failed)?;
         let batches = Batches::read(path, &file, last)?;
-        let rest = rest(&mut file, batches.whole_to).map_err(failed)?;
-        if index + 1 < files.len() && rest != Rest::Zeros {
+        let is_torn = !only_zeros(&mut file, batches.whole_to).map_err(failed)?;
+        if index + 1 < files.len() && is_torn {
             let why = "the batch there is not whole, though a newer journal was begun after it";
             return Err(damaged(path, batches.whole_to, why));
         }
-        let unknown = last.is_none() && batches.whole_to == 0 && batches.torn.is_none();
-        if unknown && rest == Rest::Bytes {
+        // What of it the tables may have, nothing tells.
+        if is_torn && batches.last.is_none() && batches.torn.is_none() {
             return Err(damaged(path, 0, "it begins with no batch"));
         }
-        if rest != Rest::Zeros {
+        if is_torn {
             tracing::warn!(
                 file = %path.display(), offset = batches.whole_to,
                 "the end of the store's journal is torn, and is taken from the log again"
@@ -251,28 +251,15 @@ fn hash(reader: &mut impl BufRead, checksum: &mut Xxh3, mut length: u64) -> io::
     Ok(())
 }
 
-/// What follows the whole batches.
-#[derive(PartialEq, Eq)]
-enum Rest {
-    /// Nothing, or the zeros that fjall makes room with.
-    Zeros,
-    /// Zeros at first, then something.
-    Hole,
-    Bytes,
-}
-
-fn rest(file: &mut File, from: u64) -> io::Result<Rest> {
+/// Whether nothing follows but the zeros that fjall makes room with.
+fn only_zeros(file: &mut File, from: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let mut block = vec![0; BLOCK];
-    let mut first = None;
     loop {
-        let count = file.read(&mut block)?;
-        if count == 0 {
-            return Ok(Rest::Zeros);
-        }
-        let first = *first.get_or_insert(block[0]);
-        if block[..count].iter().any(|it| *it != 0) {
-            return Ok(if first == 0 { Rest::Hole } else { Rest::Bytes });
+        match file.read(&mut block)? {
+            0 => return Ok(true),
+            count if block[..count].iter().all(|it| *it == 0) => {}
+            _ => return Ok(false),
         }
     }
 }
