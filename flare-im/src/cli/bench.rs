@@ -28,6 +28,10 @@ pub enum Bench {
         /// How many times the pairs are the overload; several, apart by commas, make a curve.
         #[arg(long, value_delimiter = ',', default_value = "5", value_parser = clap::value_parser!(u32).range(2..=100))]
         times: Vec<u32>,
+        /// How often the loads come one after the other. What is left is judged over all rounds: a server that has to tidy its store in the
+        /// one does not in the other.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
         /// The share of the peak that must be left, under each load.
         #[arg(long, default_value_t = 0.8)]
         least_ratio: f64,

@@ -21,6 +21,7 @@ pub async fn run(args: &Bench) -> anyhow::Result<()> {
         Bench::Overload {
             load,
             times,
+            rounds,
             least_ratio,
             refusals_demanded,
             most_mib,
@@ -33,7 +34,7 @@ pub async fn run(args: &Bench) -> anyhow::Result<()> {
                 most_mib: *most_mib,
             };
             let load = Load::of(load, Manner::Obedient);
-            overload::run(load, times, &limits, *pid, server).await
+            overload::run(load, times, *rounds, &limits, *pid, server).await
         }
         Bench::Idle {
             connections,

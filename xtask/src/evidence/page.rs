@@ -133,7 +133,7 @@ const OF_OVERLOAD: Picture = Picture {
     step: "overload",
     file: "overload-left.svg",
     title: "Left of the peak under overload",
-    list: "steps",
+    list: "left",
     across: ("times", "times the connections of the peak"),
     up: ("ratio", "share of the acks a second"),
     unit: 1.0,

@@ -36,11 +36,28 @@ struct Report {
     server_bytes_before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_bytes_after: Option<u64>,
-    /// A peak first.
+    /// Of each load, the peak first.
+    left: Vec<Left>,
+    /// As they were measured, a peak first.
     steps: Vec<Step>,
 }
 
-/// One load.
+/// What is left of the peak under a load: over all rounds.
+#[derive(Debug, Serialize)]
+struct Left {
+    /// So many times the pairs of the peak.
+    times: u32,
+    /// Of what was acked a second at the peaks before and after it.
+    ratio: f64,
+    acked_per_s: u64,
+    peak_per_s: u64,
+    refused_share: f64,
+    /// The most resident memory of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_bytes_max: Option<u64>,
+}
+
+/// One load, once.
 #[derive(Debug, Serialize)]
 struct Step {
     /// So many times the pairs of the peak.
@@ -59,6 +76,7 @@ struct Step {
 pub(super) async fn run(
     load: Load,
     times: &[u32],
+    rounds: u32,
     limits: &Limits,
     pid: Option<u32>,
     server: &BenchServer,
@@ -71,7 +89,8 @@ pub(super) async fn run(
     let server_bytes_before = pid.map(resident_bytes).transpose()?;
     let mut steps: Vec<Step> = Vec::new();
     let mut peaks_kept = true;
-    for times in [1].iter().chain(times) {
+    let loads = (0..rounds).flat_map(|_| times);
+    for times in [1].iter().chain(loads) {
         let before = steps.last().map(|it| it.peak_after_per_s);
         let watch = pid.map(Watch::start).transpose()?;
         let pairs = load.pairs.saturating_mul(*times);
@@ -87,7 +106,7 @@ pub(super) async fn run(
         };
         steps.push(Step {
             times: *times,
-            ratio: measured.acked_per_s as f64 / before.midpoint(after).max(1) as f64,
+            ratio: share(measured.acked_per_s, before.midpoint(after)),
             peak_before_per_s: before,
             peak_after_per_s: after,
             server_bytes_max,
@@ -102,6 +121,7 @@ pub(super) async fn run(
         kept: peaks_kept && steps.iter().all(|it| it.measured.kept),
         server_bytes_before,
         server_bytes_after: pid.map(resident_bytes).transpose()?,
+        left: left(&steps),
         steps,
     };
     if server.json {
@@ -112,16 +132,50 @@ pub(super) async fn run(
     judge(&report, limits)
 }
 
+fn share(acks: u64, of: u64) -> f64 {
+    acks as f64 / of.max(1) as f64
+}
+
+/// Of each load, the peak first.
+fn left(steps: &[Step]) -> Vec<Left> {
+    let mut loads: Vec<u32> = steps.iter().map(|it| it.times).collect();
+    loads.sort_unstable();
+    loads.dedup();
+    let of_load = |times| {
+        let steps: Vec<&Step> = steps.iter().filter(|it| it.times == times).collect();
+        let rounds = steps.len().max(1);
+        let mean =
+            |of: &dyn Fn(&Step) -> u64| steps.iter().map(|it| of(it)).sum::<u64>() / rounds as u64;
+        let acked_per_s = mean(&|it| it.measured.acked_per_s);
+        let peak_per_s = mean(&|it| it.peak_before_per_s.midpoint(it.peak_after_per_s));
+        Left {
+            times,
+            ratio: share(acked_per_s, peak_per_s),
+            acked_per_s,
+            peak_per_s,
+            refused_share: steps
+                .iter()
+                .map(|it| it.measured.refused_share)
+                .sum::<f64>()
+                / rounds as f64,
+            server_bytes_max: steps.iter().filter_map(|it| it.server_bytes_max).max(),
+        }
+    };
+    loads.into_iter().map(of_load).collect()
+}
+
 fn judge(report: &Report, limits: &Limits) -> anyhow::Result<()> {
     ensure!(report.kept, "the checker found a broken promise");
-    for step in &report.steps {
-        let Step { times, ratio, .. } = step;
-        ensure!(step.measured.acked_per_s > 0, "the server acked nothing");
+    for Left { times, ratio, .. } in &report.left {
         ensure!(
             *ratio >= limits.least_ratio,
             "{ratio:.2} of the peak is left under {times} times the load, {:.2} is the least",
             limits.least_ratio
         );
+    }
+    for step in &report.steps {
+        let times = step.times;
+        ensure!(step.measured.acked_per_s > 0, "the server acked nothing");
         let (acked, delivered) = (step.measured.acked_per_s, step.measured.delivered_per_s);
         ensure!(
             delivered as f64 >= acked as f64 * DELIVERED_AT_LEAST,
@@ -159,13 +213,22 @@ fn print(report: &Report) {
         }
         if step.times > 1 {
             say!(
-                "left of the peaks before and after, {} and {} acks a second: {:.2} (at least {:.2})",
+                "left of the peaks before and after, {} and {} acks a second: {:.2}",
                 step.peak_before_per_s,
                 step.peak_after_per_s,
-                step.ratio,
-                report.least_ratio
+                step.ratio
             );
         }
+    }
+    for it in report.left.iter().filter(|it| it.times > 1) {
+        say!(
+            "left under {} times the load: {:.2} (at least {:.2}), {} acks a second of {}",
+            it.times,
+            it.ratio,
+            report.least_ratio,
+            it.acked_per_s,
+            it.peak_per_s
+        );
     }
     if let (Some(before), Some(after)) = (report.server_bytes_before, report.server_bytes_after) {
         say!(

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
-    config::{BlockSizePolicy, FilterPolicy},
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    config::{BlockSizePolicy, CompressionPolicy, FilterPolicy},
 };
 use ulid::Ulid;
 
@@ -32,6 +32,9 @@ const FORMAT_KEY: &[u8] = b"format";
 
 /// A head row is written with an event whose seq reaches a multiple of this, so that reading a head never folds more events.
 const HEAD_EVERY: u64 = 32;
+
+/// Rows of small tables that fjall has not sorted into files.
+const SMALL_MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How much memory and disk fjall may take before it writes out.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,7 @@ pub(super) struct Disk {
     places: Keyspace,
     /// Conversation → a head, of its last event or of one shortly before.
     heads: Keyspace,
+    memtable_bytes: u64,
 }
 
 /// An event on its way to the disk.
@@ -103,7 +107,7 @@ impl Disk {
                 error => error.into(),
             })?;
         let first_start = database.keyspace_count() == 0;
-        let small = || KeyspaceCreateOptions::default().max_memtable_size(8 * 1024 * 1024);
+        let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES);
         let meta = database.keyspace("meta", small)?;
         match meta.get(FORMAT_KEY)?.as_deref() {
             Some([FORMAT]) => {}
@@ -111,8 +115,12 @@ impl Disk {
             found => return Err(unknown_format(folder, format!("{found:?}"))),
         }
         let large = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+        // Not compressed: while a table is written, fjall keeps each block in memory whose last key it has not copied, as it came, and ends a table by
+        // what it takes on the disk. A few gigabytes of long messages that say little make one table of 64 MiB.
         let events = database.keyspace("events", || {
-            large().data_block_size_policy(BlockSizePolicy::all(16 * 1024))
+            large()
+                .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
+                .data_block_compression_policy(CompressionPolicy::disabled())
         })?;
         // Places are read rarely: a filter would cost more than it spares.
         let places =
@@ -134,6 +142,7 @@ impl Disk {
             ids,
             places,
             heads,
+            memtable_bytes: options.memtable_bytes,
         };
         // What a killed process wrote may still be in the page cache only.
         disk.sync()?;
@@ -207,7 +216,25 @@ impl Disk {
                 rows::encode_cursor(&cursor),
             );
         }
-        Ok(batch.commit()?)
+        batch.commit()?;
+        self.seal_full()
+    }
+
+    /// A table in memory that is full is to become a file, and the next rows begin another; `commit` waits while four of a keyspace are to become files.
+    /// fjall seals them by itself too, but only once one of its threads is free, and takes rows meanwhile without a bound.
+    fn seal_full(&self) -> Result<(), StoreError> {
+        for (keyspace, most) in [
+            (&self.events, self.memtable_bytes),
+            (&self.ids, self.memtable_bytes / 2),
+            (&self.places, SMALL_MEMTABLE_BYTES),
+            (&self.messages, SMALL_MEMTABLE_BYTES),
+            (&self.heads, SMALL_MEMTABLE_BYTES),
+        ] {
+            if keyspace.tree.active_memtable().size() > most {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes heads whose events are all here.
