@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
+    SETTINGS,
     api::{Api, As},
     observation::observe,
     server::{self, Server},
@@ -72,7 +73,7 @@ impl Story {
     pub(crate) async fn tell(stop: Stop, binary: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (data, older) = (folder.path().join("data"), folder.path().join("older"));
-        let server = Server::start(binary, &data).map_err(anyhow::Error::msg)?;
+        let server = Server::start(binary, &data, &SETTINGS)?;
         let (_, key) = server::api_key(binary, &data, "shop", SCOPES)?;
         let mut teller = Teller {
             api: Api::new(server.api(), &key)?,
@@ -85,7 +86,7 @@ impl Story {
         server.stop()?;
         copy(&data, &older)?;
 
-        let server = Server::start(binary, &data).map_err(anyhow::Error::msg)?;
+        let server = Server::start(binary, &data, &SETTINGS)?;
         teller.api = Api::new(server.api(), &key)?;
         teller.go_on().await?;
         let good_token = teller.token("bob", "laptop")?;

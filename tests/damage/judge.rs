@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
+    SETTINGS,
     api::{Api, As},
     fault::Way,
     folder::{Story, follows, is_good},
@@ -46,7 +47,7 @@ impl fmt::Display for Outcome {
 
 /// Starts a server on the folder, of which `file` was damaged.
 pub(crate) async fn start(data: &Path, file: &Path, story: &Story, binary: &Path) -> Outcome {
-    let server = match Server::start(binary, data) {
+    let server = match Server::start(binary, data, &SETTINGS) {
         Ok(server) => server,
         Err(NotStarted::Ended(said)) => return refused(data, file, &said),
         Err(NotStarted::Hangs(said)) => {

@@ -11,6 +11,7 @@ mod folder;
 mod judge;
 #[path = "../data/observation.rs"]
 mod observation;
+#[path = "../data/server.rs"]
 mod server;
 
 use std::{
@@ -27,6 +28,12 @@ use crate::{
     folder::{Stop, Story},
     judge::Tally,
 };
+
+/// The smallest segments that there are. And read positions gather before they are written: a kill may cost as much of them as this.
+const SETTINGS: [&str; 2] = [
+    "log.segment_bytes=4194304",
+    "session.position_interval_ms=0",
+];
 
 /// The arguments that libtest does not know.
 struct Settings {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
-use crate::{archive, server::Server};
+use crate::{BINARY, archive, server::Server};
 
 /// A segment's header: magic, version, first offset, size, time, checksum of what is before it.
 const VERSION_AT: usize = 8;
@@ -61,10 +61,10 @@ pub(crate) async fn tables(version: &Path) -> anyhow::Result<()> {
 }
 
 fn refused(data: &Path, words: &[&str]) -> anyhow::Result<()> {
-    match Server::start(data, &[]) {
+    match Server::start(Path::new(BINARY), data, &[]) {
         Ok(_) => Err(anyhow::anyhow!("it started")),
         Err(error) => {
-            let said = format!("{error:#}");
+            let said = error.to_string();
             for word in words {
                 ensure!(said.contains(word), "{word:?} is not in: {said}");
             }

@@ -21,6 +21,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// Where the folders of all versions are.
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data");
 const WRITE: &str = "--write";
+/// The server of this version.
+const BINARY: &str = env!("CARGO_BIN_EXE_flare");
 
 type Check = fn(&Path) -> Checking<'_>;
 type Checking<'a> = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;

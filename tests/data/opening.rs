@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use tokio::time::Instant;
 
 use crate::{
+    BINARY,
     api::{Api, As},
     archive, later,
     observation::observe,
@@ -24,7 +25,8 @@ pub(crate) async fn goes_on(version: &Path) -> anyhow::Result<()> {
     let expected: Expected = serde_json::from_str(&text)?;
     let copy = archive::unpack(version)?;
     let data = archive::data(&copy);
-    let server = Server::start(&data, &[])?;
+    let binary = Path::new(BINARY);
+    let server = Server::start(binary, &data, &[])?;
     let api = Api::new(server.api(), &expected.key)?;
     shows(&observe(&api).await?, &expected.state)?;
     refuses(&api, &data, &expected).await?;
@@ -32,10 +34,10 @@ pub(crate) async fn goes_on(version: &Path) -> anyhow::Result<()> {
     takes_more(&api, &expected).await?;
     server.stop()?;
     is_closed(&data)?;
-    let verified = server::run(&["verify"], &data)?;
+    let verified = server::run(binary, &["verify"], &data)?;
     ensure!(verified.contains("promises kept"), "{verified}");
     // And once more, as this version has left it.
-    let server = Server::start(&data, &[])?;
+    let server = Server::start(binary, &data, &[])?;
     let api = Api::new(server.api(), &expected.key)?;
     repeats(&api, &expected).await?;
     is_trimmed(&api, &expected).await?;

@@ -1,31 +1,42 @@
-//! The real binary on a data folder.
+//! The real binary on a data folder, which may not let it start.
 
 use std::{
     fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::sync_channel,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_flare");
+/// A start that is neither done nor refused by then hangs.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Deserialize)]
 struct Started {
     core_gateway: SocketAddr,
 }
 
-/// A running server.
+/// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    /// Open as long as the process, so that it can write.
-    _stdout: BufReader<ChildStdout>,
     started: Started,
     data: PathBuf,
+}
+
+/// Why none runs, with all that it said.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotStarted {
+    #[error("it ended: {0}")]
+    Ended(String),
+    #[error("it hangs: {0}")]
+    Hangs(String),
 }
 
 impl Drop for Server {
@@ -37,8 +48,8 @@ impl Drop for Server {
 }
 
 /// The binary, without configuration and without the caller's variables.
-fn flare(arguments: &[&str], data: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+fn flare(binary: &Path, arguments: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(binary);
     command
         .args(arguments)
         .arg("--data")
@@ -50,8 +61,8 @@ fn flare(arguments: &[&str], data: &Path) -> Command {
 }
 
 /// Runs a command on a data folder to its end: what it printed.
-pub(crate) fn run(arguments: &[&str], data: &Path) -> anyhow::Result<String> {
-    let done = flare(arguments, data).output()?;
+pub(crate) fn run(binary: &Path, arguments: &[&str], data: &Path) -> anyhow::Result<String> {
+    let done = flare(binary, arguments, data).output()?;
     ensure!(
         done.status.success(),
         "flare {arguments:?}: {}",
@@ -61,11 +72,16 @@ pub(crate) fn run(arguments: &[&str], data: &Path) -> anyhow::Result<String> {
 }
 
 /// Makes an API key: its id and secret.
-pub(crate) fn api_key(data: &Path, name: &str, scopes: &str) -> anyhow::Result<(String, String)> {
+pub(crate) fn api_key(
+    binary: &Path,
+    data: &Path,
+    name: &str,
+    scopes: &str,
+) -> anyhow::Result<(String, String)> {
     let words = [
         "apikey", "create", "--name", name, "--scope", scopes, "--json",
     ];
-    let key: Value = serde_json::from_str(&run(&words, data)?)?;
+    let key: Value = serde_json::from_str(&run(binary, &words, data)?)?;
     let text = |name: &str| Some(key[name].as_str()?.to_owned());
     text("key_id")
         .zip(text("secret"))
@@ -73,30 +89,44 @@ pub(crate) fn api_key(data: &Path, name: &str, scopes: &str) -> anyhow::Result<(
 }
 
 impl Server {
-    /// Starts one; ready when this returns. Where it does not start, the error is what it said.
-    pub(crate) fn start(data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+    /// Starts one with these settings, such as `log.segment_bytes=4194304`; ready when this returns.
+    pub(crate) fn start(binary: &Path, data: &Path, settings: &[&str]) -> Result<Self, NotStarted> {
         let log = data.with_extension("log");
-        let all = [&["up", "--json", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut child = flare(&all, data)
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
-            .spawn()?;
-        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        stdout.read_line(&mut line)?;
-        match serde_json::from_str(&line) {
-            Ok(started) => Ok(Self {
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let mut arguments = vec!["up", "--json", "--listen", "127.0.0.1:0"];
+        arguments.extend(settings.iter().flat_map(|it| ["--set", it]));
+        let spawned = File::create(&log).and_then(|log| {
+            flare(binary, &arguments, data)
+                .stdout(Stdio::piped())
+                .stderr(log)
+                .spawn()
+        });
+        let mut child = spawned.map_err(|error| NotStarted::Ended(error.to_string()))?;
+        let (sender, line) = sync_channel(1);
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut lines = BufReader::new(stdout).lines();
+                let _ = sender.send(lines.next().and_then(Result::ok).unwrap_or_default());
+                // Open as long as the process, so that it can write.
+                lines.for_each(drop);
+            });
+        }
+        let line = line.recv_timeout(STARTED_WITHIN);
+        let started = line.as_ref().ok().map(|it| serde_json::from_str(it));
+        match started {
+            Some(Ok(started)) => Ok(Self {
                 child,
-                _stdout: stdout,
                 started,
                 data: data.to_owned(),
             }),
-            Err(_) => {
+            other => {
                 // Whatever it is, it is no server.
                 let _ = child.kill();
-                let status = child.wait()?;
-                let said = std::fs::read_to_string(&log)?;
-                Err(anyhow::anyhow!("it ended with {status}: {line}{said}"))
+                let _ = child.wait();
+                Err(match other {
+                    Some(_) => NotStarted::Ended(said()),
+                    None => NotStarted::Hangs(said()),
+                })
             }
         }
     }

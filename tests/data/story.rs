@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    BINARY,
     api::{Api, As},
     archive,
     observation::observe,
@@ -17,7 +18,7 @@ use crate::{
 /// What must be read from the archive, beside it.
 pub(crate) const EXPECTED: &str = "expected.json";
 /// The smallest segments that there are, so that several fill.
-const SMALL_SEGMENTS: [&str; 2] = ["--set", "log.segment_bytes=4194304"];
+const SMALL_SEGMENTS: [&str; 1] = ["log.segment_bytes=4194304"];
 const SCOPES: &str = "send,conversations,read,presence,admin";
 /// More than a segment holds.
 const LARGE_MESSAGES: usize = 75;
@@ -57,16 +58,17 @@ pub(crate) struct Receipt {
 /// Makes the folder of this version: the archive, and what must be read from it.
 pub(crate) async fn write(version: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(version)?;
+    let binary = Path::new(BINARY);
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("flare-data");
     // Makes the folder; keys can be made where nobody serves.
-    Server::start(&data, &SMALL_SEGMENTS)?.stop()?;
-    let (_, key) = server::api_key(&data, "shop", SCOPES)?;
-    server::api_key(&data, "reports", "read")?;
-    let (revoked_id, revoked_key) = server::api_key(&data, "leaked", "send,read")?;
-    server::run(&["apikey", "revoke", &revoked_id], &data)?;
+    Server::start(binary, &data, &SMALL_SEGMENTS)?.stop()?;
+    let (_, key) = server::api_key(binary, &data, "shop", SCOPES)?;
+    server::api_key(binary, &data, "reports", "read")?;
+    let (revoked_id, revoked_key) = server::api_key(binary, &data, "leaked", "send,read")?;
+    server::run(binary, &["apikey", "revoke", &revoked_id], &data)?;
 
-    let server = Server::start(&data, &SMALL_SEGMENTS)?;
+    let server = Server::start(binary, &data, &SMALL_SEGMENTS)?;
     let mut teller = Teller {
         api: Api::new(server.api(), &key)?,
         said: 0,
@@ -77,7 +79,7 @@ pub(crate) async fn write(version: &Path) -> anyhow::Result<()> {
     let store = folder.path().join("store");
     copy(&data.join("store"), &store)?;
 
-    let server = Server::start(&data, &SMALL_SEGMENTS)?;
+    let server = Server::start(binary, &data, &SMALL_SEGMENTS)?;
     teller.api = Api::new(server.api(), &key)?;
     teller.go_on().await?;
     let state = observe(&teller.api).await?;

@@ -11,7 +11,7 @@ use super::{chart, machine::Machine, record::Record, steps::Step};
 const MOST_ROWS: usize = 40;
 /// A list whose entries have more figures than this stands on its side: a figure in each line.
 const MOST_COLUMNS: usize = 8;
-/// What heads the columns of a list on its side.
+/// What stands first in a list.
 const HEADS: &[&str] = &["owners", "times"];
 const MIB: f64 = 1_048_576.0;
 
@@ -242,6 +242,10 @@ fn list_table(list: &[Value]) -> String {
     if columns.is_empty() {
         return String::new();
     }
+    // What differs by plan comes first: it heads the rows, or the columns of a list on its side.
+    let named = columns.iter().position(|it| HEADS.contains(it));
+    let first = columns.remove(named.unwrap_or(0));
+    columns.insert(0, first);
     let cell = |row: &[(String, String)], column: &str| {
         let cell = row.iter().find(|(name, _)| name == column);
         cell.map_or_else(String::new, |(_, value)| value.clone())
@@ -253,9 +257,9 @@ fn list_table(list: &[Value]) -> String {
         let head: Vec<_> = columns.iter().map(|it| (*it).to_owned()).collect();
         return table(&head, lines);
     }
-    // What differs by plan comes first, and heads the columns.
-    let named = columns.iter().position(|it| HEADS.contains(it));
-    let head = columns.remove(named.unwrap_or(0));
+    let Some((head, columns)) = columns.split_first() else {
+        return String::new();
+    };
     let line = |name: &str| -> Vec<String> {
         let cells = rows.iter().map(|row| cell(row, name));
         std::iter::once(name.to_owned()).chain(cells).collect()
@@ -304,7 +308,8 @@ fn spoken(name: &str) -> String {
 fn figure(number: f64) -> String {
     match number.abs() {
         it if it.fract() == 0.0 || it >= 100.0 => format!("{number:.0}"),
-        it if it >= 1.0 => format!("{number:.1}"),
+        it if it >= 10.0 => format!("{number:.1}"),
+        it if it >= 1.0 => format!("{number:.2}"),
         _ => format!("{number:.3}"),
     }
 }
@@ -318,12 +323,14 @@ mod tests {
     #[test]
     fn figures_become_tables() {
         let text = tables(&json!({
-            "seconds": 2, "counts": {"acks": 3}, "steps": [{"pairs": 1}, {"pairs": 5, "share": 0.25, "said": "a\nb\n", "bytes": 3_145_728}]
+            "seconds": 2, "counts": {"acks": 3}, "steps": [
+                {"pairs": 1, "times": 1}, {"pairs": 5, "share": 0.25, "said": "a\nb\n", "bytes": 3_145_728, "ratio": 1.25, "times": 5}
+            ]
         }));
         assert_eq!(
             text,
             "| figure | value |\n|---|---|\n| counts: acks | 3 |\n| seconds | 2 |\n\nsteps:\n\n\
-             | pairs | MiB | said | share |\n|---|---|---|---|\n| 1 |  |  |  |\n| 5 | 3 | a | 0.250 |\n"
+             | times | pairs | MiB | ratio | said | share |\n|---|---|---|---|---|---|\n| 1 | 1 |  |  |  |  |\n| 5 | 5 | 3 | 1.25 | a | 0.250 |\n"
         );
     }
 
