@@ -29,7 +29,7 @@ use crate::{
     judge::Tally,
 };
 
-/// The smallest segments that there are. And read positions gather before they are written: a kill may cost as much of them as this.
+/// The smallest segments that there are; and read positions are written at once, as a kill may cost those that gather.
 const SETTINGS: [&str; 2] = [
     "log.segment_bytes=4194304",
     "session.position_interval_ms=0",

@@ -239,13 +239,11 @@ fn list_table(list: &[Value]) -> String {
             columns.push(name);
         }
     }
-    if columns.is_empty() {
-        return String::new();
-    }
     // What differs by plan comes first: it heads the rows, or the columns of a list on its side.
-    let named = columns.iter().position(|it| HEADS.contains(it));
-    let first = columns.remove(named.unwrap_or(0));
-    columns.insert(0, first);
+    columns.sort_by_key(|it| !HEADS.contains(it));
+    let Some((head, figures)) = columns.split_first() else {
+        return String::new();
+    };
     let cell = |row: &[(String, String)], column: &str| {
         let cell = row.iter().find(|(name, _)| name == column);
         cell.map_or_else(String::new, |(_, value)| value.clone())
@@ -257,14 +255,11 @@ fn list_table(list: &[Value]) -> String {
         let head: Vec<_> = columns.iter().map(|it| (*it).to_owned()).collect();
         return table(&head, lines);
     }
-    let Some((head, columns)) = columns.split_first() else {
-        return String::new();
-    };
     let line = |name: &str| -> Vec<String> {
         let cells = rows.iter().map(|row| cell(row, name));
         std::iter::once(name.to_owned()).chain(cells).collect()
     };
-    table(&line(head), columns.iter().map(|it| line(it)))
+    table(&line(head), figures.iter().map(|it| line(it)))
 }
 
 fn table(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
