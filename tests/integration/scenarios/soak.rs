@@ -32,6 +32,8 @@ const LOOKS: u32 = 60;
 /// From the first third to the last memory may grow so much, by chance and by what an allocator keeps.
 const MEMORY_MARGIN: f64 = 24.0 * 1_048_576.0;
 const MEMORY_FACTOR: f64 = 1.15;
+/// What an event leaves in memory until that is full: recent ones, client ids, rows that are not yet sorted into files.
+const KEPT_BYTES: f64 = 4_096.0;
 /// Likewise handles: of a connection that comes back while we look, and of files that are changed for others.
 const HANDLES_MARGIN: f64 = 16.0;
 /// Likewise tasks: of those connections, and of calls in flight.
@@ -51,6 +53,8 @@ struct Look {
     handles: f64,
     threads: f64,
     tasks: f64,
+    /// That were decided since the start.
+    events: f64,
 }
 
 /// What `--json` keeps.
@@ -108,7 +112,7 @@ pub(crate) async fn soak(scene: Scene, arguments: &Arguments) -> anyhow::Result<
         counts: counts.named().into_iter().collect(),
         tally,
     })?;
-    is_flat(&looks)
+    is_flat(&looks, arguments.minutes.is_some())
 }
 
 /// What is kept in memory up to a bound is brought there first: recent events, client ids, rows that are not yet sorted into files.
@@ -146,11 +150,16 @@ async fn look(scene: &Scene, begun: Instant) -> anyhow::Result<Look> {
         handles: fs::read_dir(format!("/proc/{pid}/fd"))?.count() as f64,
         threads: field("Threads:")?,
         tasks: scene.server.metric(&["flare_runtime_tasks"]).await?,
+        events: scene
+            .server
+            .metric(&["flare_orchestrator_group_events_sum"])
+            .await?,
     })
 }
 
-/// The middle of the last third lies no higher than the middle of the first, but for a margin.
-fn is_flat(looks: &[Look]) -> anyhow::Result<()> {
+/// The middle of the last third lies no higher than the middle of the first, but for a margin; and for what the events between them leave in memory, unless that
+/// `is_full`.
+fn is_flat(looks: &[Look], is_full: bool) -> anyhow::Result<()> {
     let third = looks.len() / 3;
     ensure!(third >= 3, "{} looks say nothing", looks.len());
     let middle = |of: &[Look], what: fn(&Look) -> f64| {
@@ -158,22 +167,22 @@ fn is_flat(looks: &[Look]) -> anyhow::Result<()> {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
+    let thirds = (&looks[..third], &looks[looks.len() - third..]);
+    let events = middle(thirds.1, |it| it.events) - middle(thirds.0, |it| it.events);
+    let kept = if is_full { 0.0 } else { events * KEPT_BYTES };
     let rules = [
         Rule(
             "bytes of memory",
             |it| it.memory_bytes,
             MEMORY_FACTOR,
-            MEMORY_MARGIN,
+            MEMORY_MARGIN + kept,
         ),
         Rule("file handles", |it| it.handles, 1.0, HANDLES_MARGIN),
         Rule("threads", |it| it.threads, 1.0, THREADS_MARGIN),
         Rule("tasks", |it| it.tasks, 1.0, TASKS_MARGIN),
     ];
     for Rule(name, what, factor, margin) in rules {
-        let (first, last) = (
-            middle(&looks[..third], what),
-            middle(&looks[looks.len() - third..], what),
-        );
+        let (first, last) = (middle(thirds.0, what), middle(thirds.1, what));
         ensure!(first > 0.0, "{name} were not seen");
         ensure!(
             last <= first * factor + margin,
