@@ -2,6 +2,7 @@
 
 mod evidence;
 mod fuzz;
+mod infra;
 mod tidy;
 
 use std::{
@@ -41,6 +42,10 @@ enum Command {
     /// Needs a nightly compiler and a C++ compiler. What is found stays under target/fuzz. Ends with status 1 if a decoder was broken, or
     /// a target has run nothing.
     Fuzz(fuzz::Arguments),
+    /// Start and stop the servers that a cluster stands on: Kafka, PostgreSQL, Redis, etcd, and toxiproxy for faults
+    ///
+    /// As ordinary processes on loopback, with fresh data and free ports. Tests find them by variables; xtask/README.md tells more.
+    Infra(infra::Arguments),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -52,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Command::Tidy { rule }) => tidy::run(&rule),
         Some(Command::Evidence(arguments)) => evidence::run(&arguments),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
+        Some(Command::Infra(arguments)) => infra::run(&arguments),
     }
 }
 
