@@ -1,7 +1,8 @@
 //! The log of messages: the write-ahead log in which a message gets its place.
 //!
 //! [`MessageLog`] is a port. [`EmbeddedMessageLog`] keeps it in a segmented file of this process;
-//! a cluster keeps it in Kafka. Every adapter passes the suite in [`contract`].
+//! a cluster keeps it in Kafka: `KafkaMessageLog`, behind the feature `cluster`. Every adapter
+//! passes the suite in [`contract`].
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,9 +14,13 @@ use tokio::sync::watch;
 #[doc(hidden)]
 pub mod contract;
 mod embedded_message_log;
+#[cfg(feature = "cluster")]
+mod kafka_message_log;
 
 pub use crate::log_file::RoomState;
 pub use embedded_message_log::{EMBEDDED_PARTITION, EmbeddedMessageLog};
+#[cfg(feature = "cluster")]
+pub use kafka_message_log::{KafkaMessageLog, OpenError, TOPIC, topic_spec};
 
 /// Partitions of records with dense offsets: appended to at the end, read from anywhere, trimmed
 /// at the beginning.
@@ -45,8 +50,9 @@ pub use embedded_message_log::{EMBEDDED_PARTITION, EmbeddedMessageLog};
 /// - **Limited.** A record above the limit is refused.
 /// - **Refused for want of room.** Where the log watches its room, it refuses appends with
 ///   [`AppendError::NoRoom`] while there is too little, and goes on reading.
-/// - **Partitioned.** Only partitions that exist are taken; [`assignments`](Self::assignments) lists
-///   some of them.
+/// - **Partitioned.** Only partitions below [`partitions`](Self::partitions) are taken;
+///   [`assignments`](Self::assignments) lists some of them, and while a process is the only one in a
+///   group, soon all of them.
 ///
 /// Each is a test in [`contract`].
 #[async_trait]
@@ -94,9 +100,16 @@ pub trait MessageLog: Send + Sync + 'static {
     /// [`TrimError`]. It may be repeated.
     async fn trim(&self, partition: u32, released: u64, stored: u64) -> Result<(), TrimError>;
 
-    /// The partitions that this process should try to own. A hint, not a proof: the log says who
-    /// owns.
-    fn assignments(&self) -> watch::Receiver<Vec<u32>>;
+    /// How many partitions there are: they are numbered from 0.
+    fn partitions(&self) -> u32;
+
+    /// The partitions that this process should work on as a member of `group`, ascending: the
+    /// processes of a group share all of them. A hint, not a proof: for a while two may be told the
+    /// same, or nobody.
+    ///
+    /// A process takes part from its first call on, and leaves the group when the last receiver is
+    /// dropped. Until others have answered, the list is empty.
+    fn assignments(&self, group: &str) -> watch::Receiver<Vec<u32>>;
 
     /// Whether appends are taken for want of room. Costs nothing: the log looks at the disk when
     /// that may have changed. Always [`RoomState::Enough`] where the log does not watch its room.
@@ -199,7 +212,7 @@ pub enum ReadError {
         /// What was found there.
         reason: String,
     },
-    /// The log cannot be read at the moment.
+    /// The log cannot be read at the moment: it may be tried again.
     #[error("partition {partition}: {reason}")]
     Unavailable {
         /// The partition.

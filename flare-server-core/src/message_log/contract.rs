@@ -39,6 +39,9 @@ pub trait MessageLogSite: Send + Sync {
 
 type Site = Box<dyn MessageLogSite>;
 
+/// The one that is tested: every log has it.
+const PARTITION: u32 = 0;
+
 /// All obligations of a [`MessageLog`].
 pub fn message_log_obligations() -> Vec<Obligation<dyn MessageLogSite>> {
     obligations![
@@ -119,7 +122,7 @@ async fn unknown_means_maybe(site: Site) -> Verdict {
     let log = site.open().await;
     append(&*log, text(0)).await?;
     site.fail_appends();
-    let outcome = log.append(partition(&*log), text(1)).await;
+    let outcome = log.append(PARTITION, text(1)).await;
     let log = site.restart().await;
     let kept = contents(&*log, 0).await?;
     ensure(kept.first() == Some(&text(0)), || {
@@ -139,7 +142,7 @@ async fn seen_when_acknowledged(site: Site) -> Verdict {
     let log = site.open().await;
     for index in 0..6 {
         let offset = append(&*log, text(index)).await?;
-        let end = log.durable_end(partition(&*log)).await.map_err(violated)?;
+        let end = log.durable_end(PARTITION).await.map_err(violated)?;
         ensure(end > offset, || {
             format!("offset {offset} is acknowledged, the durable end is {end}")
         })?;
@@ -157,7 +160,7 @@ async fn only_what_is_durable_is_seen(site: Site) -> Verdict {
     ensure(read(&*log, 1, 1).await?.is_empty(), || {
         "there is a record at the end".to_owned()
     })?;
-    match log.read(partition(&*log), 2, 1).await {
+    match log.read(PARTITION, 2, 1).await {
         Err(ReadError::BeyondEnd {
             offset: 2,
             durable_end: 1,
@@ -166,7 +169,7 @@ async fn only_what_is_durable_is_seen(site: Site) -> Verdict {
         other => return fail(format!("a read beyond the end gave {other:?}")),
     }
     site.fail_appends();
-    drop(log.append(partition(&*log), text(1)).await);
+    drop(log.append(PARTITION, text(1)).await);
     let seen = contents(&*log, 0).await?;
     let log = site.lose_power().await;
     let kept = contents(&*log, 0).await?;
@@ -199,11 +202,14 @@ async fn contiguous(site: Site) -> Verdict {
 }
 
 async fn bounded(site: Site) -> Verdict {
-    let log = site.open().await;
+    let mut log = site.open().await;
     for _ in 0..6 {
         append(&*log, Bytes::from(vec![7; 100])).await?;
     }
-    for log in [log, site.restart().await] {
+    for is_first in [true, false] {
+        if !is_first {
+            log = site.restart().await;
+        }
         for (max_bytes, expected) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (350, 3)] {
             let read = read(&*log, 1, max_bytes).await?.len();
             let more = read > expected;
@@ -220,12 +226,11 @@ async fn bounded(site: Site) -> Verdict {
 
 async fn waits(site: Site) -> Verdict {
     let log = site.open().await;
-    let partition = partition(&*log);
     append(&*log, text(0)).await?;
-    let end = log.wait_beyond(partition, 0).await.map_err(violated)?;
+    let end = log.wait_beyond(PARTITION, 0).await.map_err(violated)?;
     ensure(end == 1, || format!("the end is 1, wait_beyond says {end}"))?;
 
-    let mut dropped = Box::pin(log.wait_beyond(partition, 1));
+    let mut dropped = Box::pin(log.wait_beyond(PARTITION, 1));
     ensure(futures::poll!(&mut dropped).is_pending(), || {
         "there is nothing beyond 1 yet".to_owned()
     })?;
@@ -233,7 +238,7 @@ async fn waits(site: Site) -> Verdict {
 
     let waiting = tokio::spawn({
         let log = log.clone();
-        async move { log.wait_beyond(partition, 1).await }
+        async move { log.wait_beyond(PARTITION, 1).await }
     });
     append(&*log, text(1)).await?;
     let end = waiting.await.map_err(violated)?.map_err(violated)?;
@@ -242,15 +247,14 @@ async fn waits(site: Site) -> Verdict {
 
 async fn trimmed_as_told(site: Site) -> Verdict {
     let log = site.open().await;
-    let partition = partition(&*log);
     for index in 1..=64 {
         append(&*log, Bytes::from(vec![index; 1_000])).await?;
     }
-    log.trim(partition, 40, 50).await.map_err(violated)?;
-    log.trim(partition, 40, 50).await.map_err(violated)?;
+    log.trim(PARTITION, 40, 50).await.map_err(violated)?;
+    log.trim(PARTITION, 40, 50).await.map_err(violated)?;
     let mut log = log;
     for _ in 0..2 {
-        let floor = log.floor(partition).await.map_err(violated)?;
+        let floor = log.floor(PARTITION).await.map_err(violated)?;
         ensure(floor <= 40, || {
             format!("trimmed below 40, the floor is {floor}")
         })?;
@@ -262,7 +266,7 @@ async fn trimmed_as_told(site: Site) -> Verdict {
             format!("records from the floor {floor} on are not all there")
         })?;
         if let Some(gone) = floor.checked_sub(1) {
-            match log.read(partition, gone, 1).await {
+            match log.read(PARTITION, gone, 1).await {
                 Err(ReadError::Trimmed {
                     offset,
                     floor: named,
@@ -274,7 +278,7 @@ async fn trimmed_as_told(site: Site) -> Verdict {
         log = site.restart().await;
     }
     for (released, stored) in [(65, 64), (40, 65)] {
-        match log.trim(partition, released, stored).await {
+        match log.trim(PARTITION, released, stored).await {
             Err(TrimError::BeyondEnd { below: 65, .. }) => {}
             other => return fail(format!("a trim beyond the end gave {other:?}")),
         }
@@ -285,7 +289,7 @@ async fn trimmed_as_told(site: Site) -> Verdict {
 async fn limited(site: Site) -> Verdict {
     let log = site.open().await;
     match log
-        .append(partition(&*log), Bytes::from(vec![1; MAX_RECORD_BYTES + 1]))
+        .append(PARTITION, Bytes::from(vec![1; MAX_RECORD_BYTES + 1]))
         .await
     {
         Err(AppendError::TooLarge { .. }) => {}
@@ -299,7 +303,6 @@ async fn limited(site: Site) -> Verdict {
 
 async fn refused_for_want_of_room(site: Site) -> Verdict {
     let log = site.open().await;
-    let partition = partition(&*log);
     append(&*log, text(0)).await?;
     ensure(log.room() == RoomState::Enough, || {
         "there is room".to_owned()
@@ -309,7 +312,7 @@ async fn refused_for_want_of_room(site: Site) -> Verdict {
     }
     let mut kept = 1;
     loop {
-        match log.append(partition, text(kept)).await {
+        match log.append(PARTITION, text(kept)).await {
             Ok(_) => kept += 1,
             Err(AppendError::NoRoom { retry_after_ms, .. }) if retry_after_ms > 0 => break,
             Err(error) => return fail(format!("without room, an append gave: {error}")),
@@ -325,7 +328,7 @@ async fn refused_for_want_of_room(site: Site) -> Verdict {
     })?;
     site.limit_room(false);
     loop {
-        match log.append(partition, text(kept)).await {
+        match log.append(PARTITION, text(kept)).await {
             Ok(offset) => {
                 return ensure(offset == kept, || {
                     format!("refused appends used offsets: got {offset}, not {kept}")
@@ -343,9 +346,16 @@ async fn refused_for_want_of_room(site: Site) -> Verdict {
 
 async fn partitioned(site: Site) -> Verdict {
     let log = site.open().await;
-    let assigned = log.assignments().borrow().clone();
-    ensure(!assigned.is_empty(), || {
-        "no partition is assigned".to_owned()
+    let count = log.partitions();
+    ensure(count > 0, || "there are no partitions".to_owned())?;
+    let mut assignments = log.assignments("contract");
+    let assigned = assignments
+        .wait_for(|assigned| assigned.len() == count as usize)
+        .await
+        .map_err(violated)?
+        .clone();
+    ensure(assigned == (0..count).collect::<Vec<_>>(), || {
+        format!("of {count} partitions, the only member got {assigned:?}")
     })?;
     for partition in assigned {
         let end = log.durable_end(partition).await.map_err(violated)?;
@@ -353,12 +363,14 @@ async fn partitioned(site: Site) -> Verdict {
             format!("partition {partition} begins at {end}")
         })?;
     }
-    match log.append(u32::MAX, text(0)).await {
-        Err(AppendError::NoSuchPartition(_)) => {}
-        other => {
-            return fail(format!(
-                "an append to a partition that is not there gave {other:?}"
-            ));
+    for none in [count, u32::MAX] {
+        match log.append(none, text(0)).await {
+            Err(AppendError::NoSuchPartition(_)) => {}
+            other => {
+                return fail(format!(
+                    "an append to a partition that is not there gave {other:?}"
+                ));
+            }
         }
     }
     match log.read(u32::MAX, 0, 1).await {
@@ -367,14 +379,6 @@ async fn partitioned(site: Site) -> Verdict {
             "a read of a partition that is not there gave {other:?}"
         )),
     }
-}
-
-fn partition(log: &dyn MessageLog) -> u32 {
-    log.assignments()
-        .borrow()
-        .first()
-        .copied()
-        .unwrap_or_default()
 }
 
 fn text(index: u64) -> Bytes {
@@ -386,7 +390,7 @@ fn violated(error: impl std::fmt::Display) -> Violation {
 }
 
 async fn append(log: &dyn MessageLog, record: Bytes) -> Result<u64, Violation> {
-    log.append(partition(log), record).await.map_err(violated)
+    log.append(PARTITION, record).await.map_err(violated)
 }
 
 async fn read(
@@ -395,7 +399,7 @@ async fn read(
     max_bytes: usize,
 ) -> Result<Vec<(u64, Bytes)>, Violation> {
     Ok(log
-        .read(partition(log), from, max_bytes)
+        .read(PARTITION, from, max_bytes)
         .await
         .map_err(violated)?
         .records)

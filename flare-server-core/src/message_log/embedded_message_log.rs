@@ -171,7 +171,11 @@ impl MessageLog for EmbeddedMessageLog {
             })
     }
 
-    fn assignments(&self) -> watch::Receiver<Vec<u32>> {
+    fn partitions(&self) -> u32 {
+        1
+    }
+
+    fn assignments(&self, _group: &str) -> watch::Receiver<Vec<u32>> {
         self.assignments.subscribe()
     }
 
