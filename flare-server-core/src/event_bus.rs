@@ -1,7 +1,7 @@
 //! Topics of events between services, and the groups that handle them.
 //!
 //! [`EventBus`] is a port. [`EmbeddedEventBus`] keeps topics in files of this process; a cluster
-//! keeps them in Kafka. Every adapter passes the suite in [`contract`].
+//! keeps them in Kafka, by the `KafkaEventBus` of the feature `cluster`. Every adapter passes the suite in [`contract`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ mod dead_letter;
 mod delivery;
 mod embedded_event_bus;
 mod group;
+#[cfg(feature = "cluster")]
+mod kafka_event_bus;
 mod own_topic;
 mod subscription;
 mod topic;
@@ -27,6 +29,8 @@ mod view;
 pub use cursor_file::judge_cursor;
 pub use dead_letter::{DeadLetter, NotADeadLetter};
 pub use embedded_event_bus::{EmbeddedBusOptions, EmbeddedEventBus, TopicOptions};
+#[cfg(feature = "cluster")]
+pub use kafka_event_bus::{KafkaBusOptions, KafkaEventBus, NoKafkaClient};
 pub use subscription::Subscription;
 pub use view::{TopicView, ViewError, ViewRead};
 
@@ -37,7 +41,8 @@ pub fn dead_letter_topic(topic: &str) -> String {
 
 /// Topics, and groups that handle each record of a topic.
 ///
-/// A topic exists by being used. Its name, and that of a group, is 1 to 128 characters of
+/// A topic exists by being used; in Kafka it is made before, by `flare topics create`, and the use of one that is missing fails and makes nothing.
+/// Its name, and that of a group, is 1 to 128 characters of
 /// `[a-z0-9._-]`, the first a letter or digit. What an implementation owes:
 ///
 /// - **Durable.** When [`publish`](Self::publish) returns `Ok`, the record survives the loss of power,
@@ -59,7 +64,7 @@ pub fn dead_letter_topic(topic: &str) -> String {
 /// - **Told.** [`BatchHandler::reassigned`] is called before a handler's first batch, and again whenever other
 ///   members of its group may have been given records that would have come to it, before its next batch.
 /// - **Stopped.** When [`Subscription::shutdown`] has returned, its handler is not called again.
-/// - **Ascending.** The positions in a batch, and from batch to batch, ascend, unless a batch comes
+/// - **Ascending.** The positions of a key's records, in a batch and from batch to batch, ascend, unless a batch comes
 ///   again. They need not be dense.
 /// - **Released.** [`lowest_cursor`](Self::lowest_cursor) never exceeds the position of a record that
 ///   some group may still be given, and follows when all groups have handled theirs.
@@ -81,7 +86,8 @@ pub trait EventBus: Send + Sync + 'static {
     }
 
     /// Publishes records, as keys and payloads, in their order. Of a batch that fails with
-    /// [`PublishError::Unknown`], any number of the first ones may be published.
+    /// [`PublishError::Unknown`], any number of the first ones of each key may be published; to keep the
+    /// order, publish it again before what comes later.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -137,7 +143,7 @@ pub struct BusRecord {
     pub key: Bytes,
     /// Its content.
     pub payload: Bytes,
-    /// Where it is in the topic. Ascending, not necessarily dense; means nothing elsewhere.
+    /// Where it is in the topic. Ascending for a key, not necessarily dense; means nothing elsewhere.
     pub position: u64,
 }
 
