@@ -75,10 +75,32 @@ pub fn partition_of(key: &ConversationKey, partitions: u32) -> u32 {
     if partitions <= 1 {
         return 0;
     }
-    let mut bytes = Vec::with_capacity(2 + key.tenant.len() + key.conversation.len());
-    key.encode_to(&mut bytes);
-    let partition = xxh3_64(&bytes) % u64::from(partitions);
-    u32::try_from(partition).unwrap_or(0)
+    let place = place_of(&key.tenant, &key.conversation);
+    u32::try_from(place % u64::from(partitions)).unwrap_or(0)
+}
+
+/// What [`partition_of`] takes modulo the partitions: for who does not know yet how many there are.
+pub fn place_of(tenant: &str, conversation: &str) -> u64 {
+    // Ids that the contract allows need no memory of their own.
+    let mut room = [0; 2 + flare_proto::ids::MAX_TENANT_ID_BYTES + flare_proto::ids::MAX_ID_BYTES];
+    let length = 2 + tenant.len() + conversation.len();
+    let mut long = Vec::new();
+    let bytes = match room.get_mut(..length) {
+        Some(room) => room,
+        None => {
+            long.resize(length, 0);
+            long.as_mut_slice()
+        }
+    };
+    let mut rest = &mut *bytes;
+    for id in [tenant, conversation] {
+        let (length, behind) = rest.split_at_mut(1);
+        length.fill(u8::try_from(id.len()).unwrap_or(u8::MAX));
+        let (room, behind) = behind.split_at_mut(id.len());
+        room.copy_from_slice(id.as_bytes());
+        rest = behind;
+    }
+    xxh3_64(bytes)
 }
 
 /// Feeds `part` behind its length, so that no two lists of parts give the same input.
@@ -135,6 +157,9 @@ mod tests {
             seen[partition_of(&key, 64) as usize] += 1;
             assert_eq!(partition_of(&key, 1), 0);
             assert_eq!(partition_of(&key, 0), 0);
+            let mut bytes = Vec::new();
+            key.encode_to(&mut bytes);
+            assert_eq!(place_of(&key.tenant, &key.conversation), xxh3_64(&bytes));
         }
         assert!(
             seen.iter().all(|count| (50..200).contains(count)),

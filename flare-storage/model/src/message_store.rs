@@ -1,5 +1,7 @@
 //! The port of the store of record.
 
+pub(crate) mod admission;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -26,7 +26,7 @@ use crate::{
 /// Counts scripts and events, so that no two tests on a store meet.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// The time of a script's first event, Unix milliseconds. Each event is a second after the one before it.
+/// The time of a script's first event, Unix milliseconds.
 pub(super) const START_MS: i64 = 1_700_000_000_000;
 
 /// The log of one tenant in one partition, as an owner would write it.
@@ -38,6 +38,8 @@ pub struct Script {
     pub partition: u32,
     /// Where the log ends.
     pub cursor: LogState,
+    /// Each event comes so long after the conversation's one before it.
+    pub step_ms: i64,
     /// After all events.
     heads: HashMap<ConversationKey, Head>,
     /// After all events that are in batches.
@@ -60,6 +62,7 @@ impl Script {
                 n: 0,
                 time_ms: START_MS - 1_000,
             },
+            step_ms: 1_000,
             heads: HashMap::new(),
             batched: HashMap::new(),
         }
@@ -147,10 +150,10 @@ impl Script {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let key = self.key(conversation);
         let head = self.heads.entry(key).or_default();
-        let last_ms = if head.seq == 0 {
-            START_MS - 1_000
+        let time_ms = if head.seq == 0 {
+            START_MS
         } else {
-            head.time_ms
+            head.time_ms + self.step_ms
         };
         let header = EventHeader {
             tenant_id: self.tenant.clone(),
@@ -159,7 +162,7 @@ impl Script {
             ordinal: head.ordinal + u64::from(bits & flags::COUNTABLE),
             message_id: message_id(number).to_string(),
             sender_id: "alice".to_owned(),
-            time_ms: last_ms + 1_000,
+            time_ms,
             kind: kind.into(),
             flags: bits,
             class: ConversationClass::Group.into(),

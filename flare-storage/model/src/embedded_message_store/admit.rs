@@ -5,16 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    rows::{self, ClientIdKey},
-    state::State,
-    tail::TailBatch,
-};
+use super::{state::State, tail::TailBatch};
 use crate::{
+    client_id_key::{ClientIdKey, client_id_of},
     conversation_key::ConversationKey,
-    head::{BrokenInvariant, Head},
     logged_event::LoggedEvent,
-    message_store::{StoreBatch, StoreError},
+    message_store::{
+        StoreBatch, StoreError,
+        admission::{Admission, id_conflict, seq_conflict},
+    },
 };
 
 /// What a batch and each of its events take in memory beside the events' bytes, about.
@@ -25,43 +24,18 @@ const EVENT_OVERHEAD_BYTES: usize = 640;
 pub(super) fn commit(state: &State, batch: &Arc<StoreBatch>) -> Result<(), StoreError> {
     state.open()?;
     let cursor = state.tail().cursor(batch.partition);
-    if batch.from.next_offset > cursor.next_offset {
-        return Err(StoreError::Gap {
-            partition: batch.partition,
-            stored: cursor.next_offset,
-            from: batch.from.next_offset,
-        });
-    }
-    let mut stored = stored_seqs(state, batch)?;
-    let mut last = stored.clone();
-    let mut fresh = Vec::with_capacity(batch.events.len());
-    for event in &batch.events {
-        let seq = event.seq();
-        let known = stored.get_mut(event.key()).map_or(0, |it| *it);
-        if seq <= known {
-            same_as_stored(state, event)?;
-            continue;
-        }
-        let last = last.entry(event.key()).or_default();
-        // Above a cursor that covers the batch there is nothing to add.
-        if seq != *last + 1 || batch.to.next_offset <= cursor.next_offset {
-            return Err(StoreError::Broken {
-                partition: batch.partition,
-                source: BrokenInvariant::Seq {
-                    message_id: event.header().message_id.clone(),
-                    conversation: event.key().to_string(),
-                    seq,
-                    head: *last,
-                },
-            });
-        }
-        *last = seq;
-        fresh.push(event);
+    let stored = stored_seqs(state, batch)?;
+    let Admission {
+        known,
+        fresh,
+        heads,
+    } = Admission::of(batch, cursor, &stored)?;
+    for event in known {
+        same_as_stored(state, event)?;
     }
     if batch.to.next_offset <= cursor.next_offset {
         return Ok(());
     }
-    let heads = new_heads(batch, &fresh, &last)?;
     let client_ids = free_ids(state, &fresh)?;
     let bytes: usize = fresh
         .iter()
@@ -140,58 +114,21 @@ fn same_as_stored(state: &State, event: &LoggedEvent) -> Result<(), StoreError> 
     if same {
         Ok(())
     } else {
-        Err(StoreError::SeqConflict {
-            key: key.clone(),
-            seq,
-            message_id: event.message_id(),
-        })
+        Err(seq_conflict(event))
     }
-}
-
-/// The heads of the conversations that new events touch; the batch must have brought them.
-fn new_heads<'a>(
-    batch: &'a StoreBatch,
-    fresh: &[&LoggedEvent],
-    last: &HashMap<&ConversationKey, u64>,
-) -> Result<HashMap<&'a ConversationKey, &'a Head>, StoreError> {
-    let touched: HashSet<&ConversationKey> = fresh.iter().map(|it| it.key()).collect();
-    let heads: HashMap<_, _> = batch
-        .heads
-        .iter()
-        .filter(|(key, _)| touched.contains(key))
-        .map(|(key, head)| (key, head))
-        .collect();
-    for key in touched {
-        let seq = last.get(key).copied().unwrap_or(0);
-        if heads.get(key).is_none_or(|head| head.seq != seq) {
-            return Err(StoreError::Heads {
-                key: key.clone(),
-                seq,
-            });
-        }
-    }
-    Ok(heads)
 }
 
 /// The keys of the new events' client ids, none of which is taken.
 fn free_ids(state: &State, fresh: &[&LoggedEvent]) -> Result<Vec<Option<ClientIdKey>>, StoreError> {
-    let client_ids: Vec<_> = fresh.iter().map(|it| rows::client_id_of(it)).collect();
+    let client_ids: Vec<_> = fresh.iter().map(|it| client_id_of(it)).collect();
     let mut seen = HashSet::with_capacity(client_ids.len());
-    let taken = |index: usize| {
-        let event: &LoggedEvent = fresh[index];
-        StoreError::IdConflict {
-            key: event.key().clone(),
-            client_id: event.header().client_id.clone(),
-            message_id: event.message_id(),
-        }
-    };
     {
         let tail = state.tail();
         for (index, client_id) in client_ids.iter().enumerate() {
             if let Some(client_id) = client_id
                 && (!seen.insert(client_id) || tail.event_of_id(client_id).is_some())
             {
-                return Err(taken(index));
+                return Err(id_conflict(fresh[index]));
             }
         }
     }
@@ -199,7 +136,7 @@ fn free_ids(state: &State, fresh: &[&LoggedEvent]) -> Result<Vec<Option<ClientId
         if let Some(client_id) = client_id
             && state.disk.seq_of_id(client_id)?.is_some()
         {
-            return Err(taken(index));
+            return Err(id_conflict(fresh[index]));
         }
     }
     Ok(client_ids)

@@ -16,12 +16,14 @@ use ulid::Ulid;
 use super::{
     inventory,
     journal::{self, Journal},
-    rows::{self, ClientIdKey, EventRow, damaged},
+    rows::{self, EventRow, damaged},
 };
 use crate::{
     apply::LogState,
+    client_id_key::ClientIdKey,
     conversation_key::ConversationKey,
     head::Head,
+    head_row::{decode_head, encode_head},
     logged_event::{LoggedEvent, decode_header},
     message_store::StoreError,
 };
@@ -206,7 +208,7 @@ impl Disk {
         }
         for (key, first_seq, head) in heads {
             if first_seq == 1 || (first_seq - 1) / HEAD_EVERY != head.seq / HEAD_EVERY {
-                batch.insert(&self.heads, rows::prefix(key), rows::encode_head(head));
+                batch.insert(&self.heads, rows::prefix(key), encode_head(head));
             }
         }
         for (partition, cursor) in cursors {
@@ -244,7 +246,7 @@ impl Disk {
     ) -> Result<(), StoreError> {
         let mut batch = self.database.batch();
         for (key, head) in heads {
-            batch.insert(&self.heads, rows::prefix(key), rows::encode_head(head));
+            batch.insert(&self.heads, rows::prefix(key), encode_head(head));
         }
         Ok(batch.commit()?)
     }
@@ -260,7 +262,7 @@ impl Disk {
         let Some(row) = self.heads.get(&prefix)? else {
             return Ok(None);
         };
-        let mut head = rows::decode_head(&row)?;
+        let mut head = decode_head(&row)?;
         // By single reads: most often there is nothing above, which a filter tells for less than a range costs.
         while let Some(row) = self.events.get(rows::at_seq(&prefix, head.seq + 1))? {
             let header = decode_header(rows::decode_event(&row)?.event)

@@ -10,13 +10,9 @@ use bytes::Bytes;
 use tokio::task;
 use ulid::Ulid;
 
-use super::{
-    EmbeddedMessageStore, admit,
-    disk::Disk,
-    rows::{self, ClientIdKey},
-    tail::TailMessages,
-};
+use super::{EmbeddedMessageStore, admit, disk::Disk, tail::TailMessages};
 use crate::{
+    client_id_key::{ClientIdKey, client_id_of, client_id_of_key},
     command_id::{Fingerprint, IdKey, Receipt},
     conversation_key::ConversationKey,
     head::Head,
@@ -238,7 +234,7 @@ impl MessageStore for EmbeddedMessageStore {
         &self,
         keys: &[IdKey],
     ) -> Result<Vec<Option<(Receipt, Fingerprint)>>, StoreError> {
-        let ids: Vec<_> = keys.iter().map(rows::client_id_of_key).collect();
+        let ids: Vec<_> = keys.iter().map(client_id_of_key).collect();
         let mut receipts: Vec<_> = {
             let tail = self.state.tail();
             let read = |id| {
@@ -407,7 +403,7 @@ fn receipt(
     };
     let event = LoggedEvent::parse(row.event, row.fingerprint)
         .map_err(|error| StoreError::Damaged(format!("{key} seq {seq}: {error}")))?;
-    if rows::client_id_of(&event).as_ref() != Some(id) {
+    if client_id_of(&event).as_ref() != Some(id) {
         return Err(StoreError::Damaged(format!(
             "{key} seq {seq} has not its client id's event"
         )));

@@ -1,15 +1,13 @@
 //! The store's keys and rows. Every row begins with a version byte; keys begin with the conversation where they belong to one.
 
 use bytes::Bytes;
-use flare_proto::message::ConversationClass;
-use prost::Message;
 use ulid::Ulid;
 
 use crate::{
     apply::LogState,
-    command_id::{Fingerprint, IdKey, minted_ms},
+    command_id::Fingerprint,
     conversation_key::ConversationKey,
-    head::Head,
+    head_row::{decode_head, encode_head},
     logged_event::LoggedEvent,
     message_store::StoreError,
     record::Epoch,
@@ -124,95 +122,9 @@ pub(super) fn decode_place(row: &[u8]) -> Result<(ConversationKey, u64), StoreEr
         .ok_or_else(|| damaged("a place row does not decode"))
 }
 
-/// The key of a client id: its minting time if it tells one, else zeros, then the digest. Ids of now lie together at the end, where tables
-/// are warm; by the digest alone each look-up and each write would touch another page.
-pub(super) type ClientIdKey = [u8; 22];
-
-/// The key of the client id that made the event; none for an event that follows from another one's command.
-pub(super) fn client_id_of(event: &LoggedEvent) -> Option<ClientIdKey> {
-    event
-        .id_digest()
-        .map(|digest| client_id(&event.header().client_id, digest))
-}
-
-/// The key of a command's client id.
-pub(super) fn client_id_of_key(key: &IdKey) -> ClientIdKey {
-    client_id(&key.client_id, key.digest())
-}
-
-fn client_id(client_id: &str, digest: [u8; 16]) -> ClientIdKey {
-    let mut key = [0; 22];
-    if let Some(minted) = minted_ms(client_id) {
-        // A minting time has 48 bits.
-        key[..6].copy_from_slice(&minted.to_be_bytes()[2..]);
-    }
-    key[6..].copy_from_slice(&digest);
-    key
-}
-
 /// The key of a message id: rises with time.
 pub(super) fn message_id(id: Ulid) -> [u8; 16] {
     id.to_bytes()
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct HeadRow {
-    #[prost(uint64, tag = "1")]
-    seq: u64,
-    #[prost(uint64, tag = "2")]
-    ordinal: u64,
-    #[prost(int64, tag = "3")]
-    time_ms: i64,
-    #[prost(uint64, tag = "4")]
-    member_seq: u64,
-    #[prost(int32, tag = "5")]
-    class: i32,
-    #[prost(string, repeated, tag = "6")]
-    participants: Vec<String>,
-    #[prost(uint64, repeated, tag = "7")]
-    recalled: Vec<u64>,
-    #[prost(uint64, tag = "8")]
-    recalled_complete_from: u64,
-    #[prost(uint64, tag = "9")]
-    mention_all_seq: u64,
-    #[prost(uint64, optional, tag = "10")]
-    last_message: Option<u64>,
-}
-
-pub(super) fn encode_head(head: &Head) -> Vec<u8> {
-    let row = HeadRow {
-        seq: head.seq,
-        ordinal: head.ordinal,
-        time_ms: head.time_ms,
-        member_seq: head.member_seq,
-        class: head.class.into(),
-        participants: head.participants.clone(),
-        recalled: head.recalled.clone(),
-        recalled_complete_from: head.recalled_complete_from,
-        mention_all_seq: head.mention_all_seq,
-        last_message: head.last_message,
-    };
-    let mut out = Vec::with_capacity(1 + row.encoded_len());
-    out.push(ROW_VERSION);
-    row.encode_raw(&mut out);
-    out
-}
-
-pub(super) fn decode_head(row: &[u8]) -> Result<Head, StoreError> {
-    let row = HeadRow::decode(versioned(row, "head")?)
-        .map_err(|error| damaged(&format!("a head row does not decode: {error}")))?;
-    Ok(Head {
-        seq: row.seq,
-        ordinal: row.ordinal,
-        time_ms: row.time_ms,
-        member_seq: row.member_seq,
-        class: ConversationClass::try_from(row.class).unwrap_or_default(),
-        participants: row.participants,
-        recalled: row.recalled,
-        recalled_complete_from: row.recalled_complete_from,
-        mention_all_seq: row.mention_all_seq,
-        last_message: row.last_message,
-    })
 }
 
 pub(super) fn encode_cursor(cursor: &LogState) -> Vec<u8> {
@@ -309,19 +221,6 @@ mod tests {
         let mut row = Vec::new();
         put_place(&mut row, &prefix(&key), 4);
         assert_eq!(decode_place(&row), Ok((key, 4)));
-        let head = Head {
-            seq: 9,
-            ordinal: 8,
-            time_ms: 7,
-            member_seq: 6,
-            class: ConversationClass::Direct,
-            participants: vec!["alice".into(), "bob".into()],
-            recalled: vec![1, 3],
-            recalled_complete_from: 0,
-            mention_all_seq: 2,
-            last_message: Some(9),
-        };
-        assert_eq!(decode_head(&encode_head(&head)), Ok(head));
     }
 
     #[test]
@@ -336,10 +235,6 @@ mod tests {
         }
         assert!(matches!(
             decode_event(&[1; 17]),
-            Err(StoreError::Damaged(_))
-        ));
-        assert!(matches!(
-            decode_head(&[1, 0xff]),
             Err(StoreError::Damaged(_))
         ));
     }

@@ -8,10 +8,9 @@ use std::{
 use bytes::Bytes;
 use ulid::Ulid;
 
-use super::rows::ClientIdKey;
 use crate::{
-    apply::LogState, conversation_key::ConversationKey, head::Head, logged_event::LoggedEvent,
-    message_store::StoreBatch,
+    apply::LogState, client_id_key::ClientIdKey, conversation_key::ConversationKey, head::Head,
+    logged_event::LoggedEvent, message_store::StoreBatch,
 };
 
 /// A batch with what its events are found by.
