@@ -61,6 +61,14 @@ impl SessionConfig {
     }
 }
 
+flare_server_core::section! {
+    /// flare-session's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-session.
+        pub session: SessionConfig = SessionConfig::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

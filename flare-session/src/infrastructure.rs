@@ -12,6 +12,23 @@ mod change_codec;
 pub mod grpc_orchestrator;
 pub mod grpc_signal_sink;
 pub mod grpc_storage_reader;
+#[cfg(feature = "cluster")]
+pub mod postgres;
+#[cfg(feature = "cluster")]
+pub mod postgres_conversations;
+#[cfg(feature = "cluster")]
+pub mod postgres_inbox;
+#[cfg(feature = "cluster")]
+pub mod postgres_kept_rosters;
+#[cfg(feature = "cluster")]
+pub mod postgres_positions;
+#[cfg(feature = "cluster")]
+pub mod postgres_rosters;
+#[cfg(feature = "cluster")]
+mod postgres_settlement;
+#[cfg(feature = "cluster")]
+mod postgres_stream;
+mod row_codec;
 pub mod sqlite;
 pub mod sqlite_conversations;
 pub mod sqlite_inbox;

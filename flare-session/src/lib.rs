@@ -8,4 +8,4 @@ pub mod infrastructure;
 pub mod service;
 
 pub use config::SessionConfig;
-pub use service::build;
+pub use service::{build, hosted};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use flare_proto::session::session_service_server::SessionServiceServer;
 use flare_server_core::{
     clock::{Clock, IdSource},
+    owners::Owners,
     platform::Platform,
+    process::Hosted,
     registry::service,
     service::{Parts, ServiceError, Task},
     shutdown::Shutdown,
@@ -188,6 +190,13 @@ impl Session {
     }
 }
 
+/// The service, as a process runs it.
+pub fn hosted(config: SessionConfig) -> Hosted {
+    Hosted::inner(service::SESSION, async move |platform| {
+        build(&config, &platform).await
+    })
+}
+
 /// Builds the service on the platform: `SessionService`, the sweeper of its outbox, and the consumer of the stream.
 pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts, ServiceError> {
     let store = SqliteSession::open(platform.data_root(), config.database_readers).await?;
@@ -203,7 +212,8 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         inboxes: Arc::clone(&store) as _,
         positions: Arc::clone(&store) as _,
         orchestrator: Arc::new(GrpcOrchestrator::new(
-            platform.channels.get(service::ORCHESTRATOR),
+            &platform.channels,
+            Owners::of(platform).await?,
             config.submit_timeout(),
         )),
         reader: Arc::new(GrpcStorageReader::new(

@@ -13,6 +13,7 @@ use super::{
     access::Access,
     outbox::Outbox,
     ports::{CommandId, ConversationStore, OutboxLine, StoreError, SubmitError},
+    turns::Turn,
 };
 use crate::domain::{
     caller::Caller,
@@ -21,6 +22,9 @@ use crate::domain::{
     ids::{check_client_id, group_id, is_direct},
     rule::Rule,
 };
+
+/// How often a command is decided, while other processes change its group.
+const MAX_DECISIONS: u32 = 10;
 
 /// Takes commands.
 pub struct Commands {
@@ -98,38 +102,53 @@ impl Commands {
         key: &ConversationKey,
         command: &Command,
     ) -> Result<u64, Refusal> {
+        let turn = self.outbox.turn(key).await;
+        for _ in 0..MAX_DECISIONS {
+            match self.decide_once(caller, client_id, &turn, command).await {
+                Ok(seq) => return Ok(seq),
+                Err(Stop::Refused(refusal)) => return Err(refusal),
+                // What is known of the group may be from before.
+                Err(Stop::Moved) => self.outbox.changed(key),
+            }
+        }
+        Err(StoreError::Moved(key.clone()).into())
+    }
+
+    async fn decide_once(
+        &self,
+        caller: &Caller,
+        client_id: &str,
+        turn: &Turn,
+        command: &Command,
+    ) -> Result<u64, Stop> {
+        let key = turn.key();
         let sender = caller.actor.sender();
         let command_id = CommandId {
             client_id: client_id.into(),
             fingerprint: command.fingerprint(),
         };
-        let turn = self.outbox.turn(key).await;
         self.outbox
-            .drain(&turn)
+            .drain(turn)
             .await
             .inspect_err(|_| self.outbox.nudge())?;
         if let Some(answered) = self.store.answered(key, &sender, client_id).await? {
             return match answered.seq {
                 _ if answered.fingerprint != command_id.fingerprint => {
-                    Err(other_command(client_id))
+                    Err(other_command(client_id).into())
                 }
                 Some(seq) => Ok(seq),
-                None => Err(Refusal::internal(format!(
-                    "a drained line of {key} has no seq"
-                ))),
+                // Another process has written it since the group was drained.
+                None => Err(Stop::Moved),
             };
         }
 
         let line = self.ids.ulid(self.clock.now_ms()).to_string();
-        let change = if matches!(command, Command::Create { .. }) {
+        let (change, decided_on) = if matches!(command, Command::Create { .. }) {
             if self.store.exists(key).await? {
-                return Err(taken(key));
+                return Err(taken(key).into());
             }
-            Some(Conversation::create(
-                &key.conversation,
-                command,
-                &self.limits,
-            )?)
+            let change = Conversation::create(&key.conversation, command, &self.limits)?;
+            (Some(change), 0)
         } else {
             self.access.visible(caller, key).await?;
             if is_direct(&key.conversation) {
@@ -142,7 +161,8 @@ impl Commands {
                 conversation: Arc::clone(&key.conversation),
             };
             let conversation = self.store.conversation(key).await?.ok_or_else(not_found)?;
-            conversation.decide(&caller.actor, command, &self.limits)?
+            let change = conversation.decide(&caller.actor, command, &self.limits)?;
+            (change, conversation.as_of)
         };
         let Some(change) = change else {
             self.store
@@ -157,28 +177,59 @@ impl Commands {
             change,
             trace_id: caller.trace_id,
         };
-        let expected = self.outbox.expect(&turn);
-        if let Err(error) = self
+        let expected = self.outbox.expect(turn);
+        let max_conversations = self.limits.max_conversations_per_user;
+        let committed = self
             .store
-            .commit(&line, &command_id, self.limits.max_conversations_per_user)
-            .await
-        {
+            .commit(&line, &command_id, decided_on, max_conversations);
+        if let Err(error) = committed.await {
             // A refusal wrote nothing; of any other failure the sweeper finds out.
-            if let StoreError::TooManyConversations { .. } = error {
+            if matches!(
+                error,
+                StoreError::TooManyConversations { .. } | StoreError::Moved(_)
+            ) {
                 expected.settled();
             }
             return Err(error.into());
         }
-        match self.outbox.submit(&turn, &line).await {
+        match self.outbox.submit(turn, &line).await {
             Ok(placed) => {
                 expected.settled();
                 Ok(placed.seq)
             }
             Err(SubmitError::Refused(refusal)) => {
                 expected.settled();
-                Err(refusal)
+                Err(refusal.into())
             }
-            Err(SubmitError::Unknown(refusal)) => Err(refusal),
+            Err(SubmitError::Unknown(refusal)) => Err(refusal.into()),
+        }
+    }
+}
+
+/// Why a command is not done.
+enum Stop {
+    Refused(Refusal),
+    /// Another process has changed the group meanwhile, or answered the command: it is looked at again.
+    Moved,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Rule> for Stop {
+    fn from(rule: Rule) -> Self {
+        Self::Refused(rule.into())
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Moved(_) => Self::Moved,
+            error => Self::Refused(error.into()),
         }
     }
 }

@@ -142,7 +142,7 @@ impl Outbox {
     }
 
     /// Rows of the conversation may have changed. Its event may have come by before: inboxes that saw it without them see it again.
-    fn changed(&self, key: &ConversationKey) {
+    pub fn changed(&self, key: &ConversationKey) {
         self.rosters.forget(key);
         self.heads.touch(key);
     }

@@ -28,6 +28,9 @@ pub enum StoreError {
         /// The limit that was given.
         max: u32,
     },
+    /// The group is not as it was when the change was decided, or another change of it waits. Nothing was written.
+    #[error("conversation {0} has changed meanwhile")]
+    Moved(ConversationKey),
     /// The store cannot work at the moment: no room, a disk that fails, another who has it. Whether it wrote is not known.
     #[error("session store: {0}")]
     Unavailable(String),
@@ -87,6 +90,8 @@ pub struct Placed {
 /// - **Rows count by seq.** What `commit` writes shows in no other answer before `settle` writes the event's seq to it, but for the
 ///   count of a user's groups.
 /// - **Idempotent**: `settle` and `withdraw` of a line that is settled or gone change nothing.
+/// - **Decided on what is.** Of all processes that share the store, one at a time changes a group: a line is written only if no other one of
+///   the group waits, and none was settled after what it was decided on.
 #[async_trait]
 pub trait ConversationStore: Send + Sync + 'static {
     /// The group as far as its events are settled.
@@ -101,14 +106,16 @@ pub trait ConversationStore: Send + Sync + 'static {
         sender: &str,
         client_id: &str,
     ) -> Result<Option<Answered>, StoreError>;
-    /// Writes the line, with rows for who joins by it. `max_conversations` bounds the groups of each of them.
+    /// Writes the line, with rows for who joins by it. It was decided on the group as of the change `decided_on`, which is 0 for one that
+    /// is to be. `max_conversations` bounds the groups of each who joins. [`StoreError::Moved`]: it is to be decided again.
     async fn commit(
         &self,
         line: &OutboxLine,
         command: &CommandId,
+        decided_on: u64,
         max_conversations: u32,
     ) -> Result<(), StoreError>;
-    /// Remembers that the command had nothing to change.
+    /// Remembers that the command had nothing to change. [`StoreError::Moved`]: another process has answered it.
     async fn commit_nothing(
         &self,
         key: &ConversationKey,

@@ -56,6 +56,7 @@ impl From<StoreError> for Refusal {
             StoreError::TooManyConversations { user, max } => {
                 Rule::TooManyConversations { user, max }.into()
             }
+            StoreError::Moved(_) => Self::unavailable(error.to_string(), RETRY_AFTER),
             StoreError::Unavailable(cause) => {
                 tracing::error!(cause, "the session store is unavailable");
                 Self::unavailable(

@@ -34,6 +34,8 @@ pub struct Conversation {
     pub history: History,
     /// Whether it has ended.
     pub disbanded: bool,
+    /// The seq of the last change that it includes.
+    pub as_of: u64,
     /// Who is in it; exactly one is the owner.
     pub members: BTreeMap<Arc<str>, Role>,
 }

@@ -13,9 +13,11 @@ use flare_proto::{
     },
 };
 use flare_server_core::{
-    channels::ServiceChannel,
+    channels::Channels,
     error::{Refusal, is_retryable},
+    owners::{Owner, Owners},
 };
+use flare_storage_model::partition_of;
 
 use super::change_codec::{encode_body, kind};
 use crate::{
@@ -23,41 +25,47 @@ use crate::{
     domain::ids::SERVICE_PREFIX,
 };
 
-/// Submits lines one by one: changes of conversations are rare.
+/// Submits lines one by one, each to the owner of its conversation's partition: changes of conversations are rare.
 pub struct GrpcOrchestrator {
-    client: MessageOrchestratorServiceClient<ServiceChannel>,
+    channels: Channels,
+    owners: Owners,
     timeout: Duration,
 }
 
 impl GrpcOrchestrator {
-    /// Over the channel; after `timeout` an outcome counts as unknown.
-    pub fn new(channel: ServiceChannel, timeout: Duration) -> Self {
+    /// Over these channels; after `timeout` an outcome counts as unknown.
+    pub fn new(channels: &Channels, owners: Owners, timeout: Duration) -> Self {
         Self {
-            client: MessageOrchestratorServiceClient::new(channel),
+            channels: channels.clone(),
+            owners,
             timeout,
         }
     }
-}
 
-#[async_trait]
-impl MessageOrchestrator for GrpcOrchestrator {
-    async fn submit(&self, line: &OutboxLine) -> Result<Placed, SubmitError> {
+    /// Asks whoever owns the partition, and the next owner where one refuses because it is none any more: it has decided nothing then.
+    async fn submit_to_owner(&self, line: &OutboxLine) -> Result<Placed, SubmitError> {
+        let partition = partition_of(&line.key, self.owners.partitions().await);
+        let mut refused: Option<Owner> = None;
+        loop {
+            let owner = self.owners.find(partition, refused.as_ref()).await;
+            match self.submit_to(&owner.endpoint, line).await {
+                Err(SubmitError::Unknown(refusal)) if refusal.code == ErrorCode::NotOwner => {
+                    refused = Some(owner);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn submit_to(&self, endpoint: &str, line: &OutboxLine) -> Result<Placed, SubmitError> {
         let batch = SubmitBatch {
             items: vec![item(line)],
         };
-        let mut client = self.client.clone();
-        let receipts = match tokio::time::timeout(self.timeout, client.submit_once(batch)).await {
-            Ok(Ok(response)) => response.into_inner().receipts,
-            // Whatever was said of the call says nothing of the line.
-            Ok(Err(status)) => return Err(SubmitError::Unknown(status.into())),
-            Err(_) => {
-                let message = format!("no receipt within {} ms", self.timeout.as_millis());
-                return Err(SubmitError::Unknown(Refusal::unavailable(
-                    message,
-                    self.timeout,
-                )));
-            }
-        };
+        let mut client = MessageOrchestratorServiceClient::new(self.channels.endpoint(endpoint));
+        let answer = client.submit_once(batch).await;
+        // Whatever was said of the call says nothing of the line.
+        let answer = answer.map_err(|status| SubmitError::Unknown(status.into()))?;
+        let receipts = answer.into_inner().receipts;
         match receipts.into_iter().next().and_then(|it| it.result) {
             Some(receipt::Result::Placed(it)) => Ok(Placed {
                 seq: it.seq,
@@ -70,6 +78,21 @@ impl MessageOrchestrator for GrpcOrchestrator {
                 line.line
             )))),
         }
+    }
+}
+
+#[async_trait]
+impl MessageOrchestrator for GrpcOrchestrator {
+    async fn submit(&self, line: &OutboxLine) -> Result<Placed, SubmitError> {
+        tokio::time::timeout(self.timeout, self.submit_to_owner(line))
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("no receipt within {} ms", self.timeout.as_millis());
+                Err(SubmitError::Unknown(Refusal::unavailable(
+                    message,
+                    self.timeout,
+                )))
+            })
     }
 }
 

@@ -8,10 +8,7 @@ use sqlx::{
     sqlite::SqlitePoolOptions,
 };
 
-use crate::{
-    application::ports::StoreError,
-    domain::role::{Class, History, Role},
-};
+use crate::application::ports::StoreError;
 
 /// The database's name in the data folder.
 const FILE: &str = "session/session.sqlite";
@@ -84,6 +81,10 @@ impl SqliteSession {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        #[cfg(feature = "cluster")]
+        if let Some(of_postgres) = super::postgres::store_error(&error) {
+            return of_postgres;
+        }
         if is_ours(&error) {
             Self::Failed(error.to_string())
         } else {
@@ -139,63 +140,10 @@ pub(super) async fn bump(
     Ok(version)
 }
 
-/// Seqs, ordinals, versions and positions are below 2^63.
-pub(super) fn to_db(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(super) fn from_db(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
-}
-
 /// A list of ids, for `json_each`.
 pub(super) fn json_list(ids: &[Arc<str>]) -> Result<String, StoreError> {
     serde_json::to_string(&ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
         .map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-pub(super) const fn role_to_db(role: Role) -> i64 {
-    match role {
-        Role::Owner => 1,
-        Role::Admin => 2,
-        Role::Member => 3,
-    }
-}
-
-pub(super) fn role_from_db(role: i64) -> Result<Role, StoreError> {
-    match role {
-        1 => Ok(Role::Owner),
-        2 => Ok(Role::Admin),
-        3 => Ok(Role::Member),
-        _ => Err(StoreError::Failed(format!("role {role} in a row is none"))),
-    }
-}
-
-pub(super) fn class_from_db(class: i64) -> Result<Class, StoreError> {
-    match class {
-        1 => Ok(Class::Direct),
-        2 => Ok(Class::Group),
-        _ => Err(StoreError::Failed(format!(
-            "class {class} in a row is none"
-        ))),
-    }
-}
-
-pub(super) const fn history_to_db(history: History) -> i64 {
-    match history {
-        History::All => 1,
-        History::SinceJoin => 2,
-    }
-}
-
-pub(super) fn history_from_db(history: i64) -> Result<History, StoreError> {
-    match history {
-        1 => Ok(History::All),
-        2 => Ok(History::SinceJoin),
-        _ => Err(StoreError::Failed(format!(
-            "history {history} in a row is none"
-        ))),
-    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use sqlx::SqliteConnection;
 
 use super::{
     change_codec::{decode_row, encode_row},
-    sqlite::{
-        SqliteSession, from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db,
-    },
+    row_codec::{from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db},
+    sqlite::SqliteSession,
     sqlite_settlement::apply,
 };
 use crate::{
@@ -32,15 +31,15 @@ impl ConversationStore for SqliteSession {
         key: &ConversationKey,
     ) -> Result<Option<Conversation>, StoreError> {
         let mut tx = self.read().await?;
-        let row: Option<(String, i64, bool)> = sqlx::query_as(
-            "SELECT title, history, disbanded_seq > 0 FROM conversation
+        let row: Option<(String, i64, bool, i64)> = sqlx::query_as(
+            "SELECT title, history, disbanded_seq > 0, changed_seq FROM conversation
              WHERE tenant = ? AND conversation = ? AND class = 2 AND created_seq > 0",
         )
         .bind(&*key.tenant)
         .bind(&*key.conversation)
         .fetch_optional(&mut *tx)
         .await?;
-        let Some((title, history, disbanded)) = row else {
+        let Some((title, history, disbanded, changed_seq)) = row else {
             return Ok(None);
         };
         let members: Vec<(String, i64)> = sqlx::query_as(
@@ -56,6 +55,7 @@ impl ConversationStore for SqliteSession {
             title,
             history: history_from_db(history)?,
             disbanded,
+            as_of: from_db(changed_seq),
             members: members
                 .into_iter()
                 .map(|(user, role)| Ok((user.into(), role_from_db(role)?)))
@@ -107,9 +107,13 @@ impl ConversationStore for SqliteSession {
         &self,
         line: &OutboxLine,
         command: &CommandId,
+        decided_on: u64,
         max_conversations: u32,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
+        if !is_as_decided(&mut tx, &line.key, decided_on).await? {
+            return Err(StoreError::Moved(line.key.clone()));
+        }
         insert_line(
             &mut tx,
             &line.key,
@@ -168,7 +172,7 @@ impl ConversationStore for SqliteSession {
         }
         apply(&mut tx, line, placed).await?;
         sqlx::query(
-            "UPDATE conversation SET active_ms = max(active_ms, ?3), as_of = iif(?4, max(as_of, ?5), as_of)
+            "UPDATE conversation SET active_ms = max(active_ms, ?3), as_of = iif(?4, max(as_of, ?5), as_of), changed_seq = max(changed_seq, ?5)
              WHERE tenant = ?1 AND conversation = ?2",
         )
         .bind(&*line.key.tenant)
@@ -313,6 +317,26 @@ async fn reserve(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Whether the group is as of the change `decided_on`, or for 0 not there, and nothing of it waits.
+async fn is_as_decided(
+    tx: &mut SqliteConnection,
+    key: &ConversationKey,
+    decided_on: u64,
+) -> Result<bool, StoreError> {
+    let row: Option<(i64, bool)> = sqlx::query_as(
+        "SELECT changed_seq, EXISTS (SELECT 1 FROM outbox WHERE tenant = ?1 AND conversation = ?2 AND seq IS NULL)
+         FROM conversation WHERE tenant = ?1 AND conversation = ?2",
+    )
+    .bind(&*key.tenant)
+    .bind(&*key.conversation)
+    .fetch_optional(tx)
+    .await?;
+    Ok(match row {
+        Some((changed_seq, waits)) => decided_on > 0 && changed_seq == to_db(decided_on) && !waits,
+        None => decided_on == 0,
+    })
 }
 
 async fn is_pending(tx: &mut SqliteConnection, line: &str) -> Result<bool, StoreError> {

@@ -8,8 +8,8 @@ use flare_storage_model::ConversationKey;
 use sqlx::FromRow;
 
 use super::{
-    sqlite::{SqliteSession, bump, from_db, history_from_db, json_list, role_from_db, to_db},
-    sqlite_rosters::summary,
+    row_codec::{from_db, history_from_db, role_from_db, summary, to_db},
+    sqlite::{SqliteSession, bump, json_list},
     sqlite_stream::{put_stream, write_effects},
 };
 use crate::{

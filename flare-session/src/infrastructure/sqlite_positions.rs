@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use async_trait::async_trait;
 use flare_storage_model::ConversationKey;
 
-use super::sqlite::{SqliteSession, bump, from_db, to_db};
+use super::{
+    row_codec::{from_db, to_db},
+    sqlite::{SqliteSession, bump},
+};
 use crate::{
     application::ports::{KEPT_DEVICES, MemberPositions, PositionBatch, PositionStore, StoreError},
     domain::inbox::ReadPosition,

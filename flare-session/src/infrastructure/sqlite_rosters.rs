@@ -5,12 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flare_storage_model::ConversationKey;
 
-use super::sqlite::{SqliteSession, class_from_db, from_db, history_from_db, role_from_db};
+use super::{
+    row_codec::{from_db, history_from_db, role_from_db, summary},
+    sqlite::SqliteSession,
+};
 use crate::{
     application::ports::{RosterStore, StoreError},
     domain::{
         caller::UserKey,
-        membership::{FormerMember, Roster, RosterMember, Summary},
+        membership::{FormerMember, Roster, RosterMember},
     },
 };
 
@@ -114,26 +117,4 @@ impl RosterStore for SqliteSession {
     fn forget(&self, _key: &ConversationKey) {
         // Every answer is read anew.
     }
-}
-
-pub(super) fn summary(
-    class: i64,
-    title: String,
-    owner: String,
-    member_count: i64,
-    created_ms: i64,
-    low: String,
-    high: String,
-) -> Result<Summary, StoreError> {
-    Ok(Summary {
-        class: class_from_db(class)?,
-        title,
-        owner: owner.into(),
-        member_count: u32::try_from(member_count).unwrap_or_default(),
-        created_ms,
-        participants: match low.is_empty() {
-            true => Vec::new(),
-            false => vec![low.into(), high.into()],
-        },
-    })
 }

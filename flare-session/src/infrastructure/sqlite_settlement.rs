@@ -2,7 +2,10 @@
 
 use sqlx::SqliteConnection;
 
-use super::sqlite::{bump, role_to_db, to_db};
+use super::{
+    row_codec::{role_to_db, to_db},
+    sqlite::bump,
+};
 use crate::{
     application::ports::{OutboxLine, Placed, StoreError},
     domain::{

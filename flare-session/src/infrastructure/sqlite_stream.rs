@@ -3,7 +3,10 @@
 use flare_storage_model::ConversationKey;
 use sqlx::SqliteConnection;
 
-use super::sqlite::{bump, json_list, role_to_db, to_db};
+use super::{
+    row_codec::{role_to_db, to_db},
+    sqlite::{bump, json_list},
+};
 use crate::{
     application::ports::{DirectConversation, StoreError, StreamEffects, StreamStart},
     domain::role::Role,

@@ -4,12 +4,15 @@
 
 mod access;
 mod commands;
+#[path = "stores/contract.rs"]
+mod contract;
 mod crashes;
 mod delivered;
 mod fake_log;
 mod former;
 mod inbox;
 mod inbox_random;
+mod place;
 mod positions;
 mod process;
 mod service;

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use flare_proto::{
+    common::ErrorCode,
     message::{
         self, Event, EventHeader, EventKind, ReceiptBatch, SubmitBatch, SubmitItem,
         message_orchestrator_service_server::{
@@ -36,9 +37,11 @@ use flare_proto::{
 };
 use flare_server_core::{
     channels::ServiceChannel,
+    error::Refusal,
     event_bus::{EmbeddedBusOptions, EmbeddedEventBus, EventBus},
     log_file::DiskLayer,
     message_log::MessageLog,
+    owners::{Directory, Owner, Owners},
     platform::{Adapters, Platform, PlatformParts},
     registry::{StaticRegistry, service},
     service::ServiceError,
@@ -47,7 +50,10 @@ use flare_server_core::{
 use flare_session::{SessionConfig, build, handler::events::TOPIC};
 use flare_storage_model::flags;
 use tempfile::TempDir;
-use tokio::{sync::Mutex, task::JoinSet};
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
 use tonic::{Request, Response, Status, service::Routes};
 
 use super::{
@@ -61,6 +67,8 @@ pub(crate) struct Others {
     pub(crate) events: Arc<Mutex<Vec<EventHeader>>>,
     lines: Arc<Mutex<HashMap<String, message::Placed>>>,
     pub(crate) heads_told: Arc<AtomicUsize>,
+    /// So many more batches are refused by an orchestrator that does not own the partition.
+    pub(crate) disowns: Arc<AtomicUsize>,
     pub(crate) signals: Arc<Mutex<Vec<flare_proto::push::SignalItem>>>,
 }
 
@@ -144,10 +152,18 @@ impl MessageOrchestratorService for Others {
         let mut receipts = Vec::new();
         for item in request.into_inner().items {
             let correlation = item.correlation;
-            let placed = self.submit_item(item).await;
+            let disowns = self.disowns.load(Ordering::SeqCst);
+            let result = if disowns > 0 {
+                self.disowns.store(disowns - 1, Ordering::SeqCst);
+                let refusal = Refusal::new(ErrorCode::NotOwner, "owned elsewhere");
+                receipt::Result::Error(refusal.into())
+            } else {
+                receipt::Result::Placed(self.submit_item(item).await)
+            };
             receipts.push(message::Receipt {
                 correlation,
-                result: Some(receipt::Result::Placed(placed)),
+                result: Some(result),
+                ..message::Receipt::default()
             });
         }
         Ok(Response::new(ReceiptBatch { receipts }))
@@ -305,11 +321,22 @@ impl Process {
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
             peer_tls: None,
-            endpoint: None,
+            addresses: Default::default(),
+            edge: None,
+            development_sign_in: false,
             shutdown: Shutdown::new(),
             spans: Default::default(),
             listeners: HashMap::new(),
         });
+        // The log's one partition is owned in this process.
+        let owner = Owner {
+            epoch: 1,
+            endpoint: "".into(),
+        };
+        let directory = Arc::new(Directory::of([Some(owner)]));
+        let owners = Owners::shown(watch::channel(directory).1);
+        let shared = platform.once(async move || Ok(owners)).await;
+        drop(shared.expect("the first"));
         let parts = build(config, &platform).await.expect("builds");
         let mut router = Routes::new(MessageOrchestratorServiceServer::new(others.clone()))
             .add_service(StorageReaderServiceServer::new(others.clone()))

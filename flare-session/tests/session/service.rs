@@ -23,6 +23,17 @@ use super::{
 };
 
 #[tokio::test]
+async fn a_change_goes_to_the_next_owner_where_one_is_none_any_more() {
+    let (folder, others) = (tempfile::tempdir().expect("a folder"), Others::default());
+    others.disowns.store(2, Ordering::SeqCst);
+    let process = Process::start(&folder, &others).await;
+    process.create("team").await;
+    assert_eq!(others.events.lock().await.len(), 1);
+    assert_eq!(others.disowns.load(Ordering::SeqCst), 0);
+    process.stop().await;
+}
+
+#[tokio::test]
 async fn it_serves_reads_the_stream_and_goes_on_after_a_restart() {
     let (folder, others) = (tempfile::tempdir().expect("a folder"), Others::default());
     let process = Process::start(&folder, &others).await;

@@ -28,13 +28,14 @@ use flare_session::{
     SessionConfig,
     application::ports::{Signal, SignalSink, StreamProgress},
     handler::{events::PersistedEvents, grpc::SessionHandler},
-    infrastructure::{cached_rosters::CachedRosters, sqlite::SqliteSession},
     service::{Adapters, Session},
 };
-use tempfile::TempDir;
 use tonic::{Request, Response, Status};
 
-use super::fake_log::{FakeLog, TENANT};
+use super::{
+    fake_log::{FakeLog, TENANT},
+    place::{Place, Store},
+};
 
 /// Long past any of this process; reached only by a test that fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -54,12 +55,12 @@ impl SignalSink for HeardSignals {
 }
 
 pub(crate) struct World {
-    pub(crate) folder: TempDir,
+    pub(crate) place: Place,
     pub(crate) config: SessionConfig,
     pub(crate) log: Arc<FakeLog>,
     pub(crate) heard: Arc<HeardSignals>,
     pub(crate) session: Session,
-    pub(crate) store: Arc<SqliteSession>,
+    pub(crate) store: Arc<Store>,
     pub(crate) shutdown: Shutdown,
     /// How many events of the log the stream has brought.
     pub(crate) fed: usize,
@@ -72,12 +73,22 @@ impl World {
     }
 
     pub(crate) async fn with(config: SessionConfig) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (log, heard) = (Arc::<FakeLog>::default(), Arc::<HeardSignals>::default());
+        Self::on(Place::fresh().await, Arc::default(), config, 0).await
+    }
+
+    /// A process on these rows and this log. Its ids come from the seed.
+    pub(crate) async fn on(
+        place: Place,
+        log: Arc<FakeLog>,
+        config: SessionConfig,
+        seed: u64,
+    ) -> Self {
+        let heard = Arc::<HeardSignals>::default();
         let shutdown = Shutdown::new();
-        let (session, store) = start(&folder, &config, &log, &heard, &shutdown, 0).await;
+        let store = place.open().await;
+        let (session, store) = start(store, &config, &log, &heard, &shutdown, seed).await;
         Self {
-            folder,
+            place,
             config,
             log,
             heard,
@@ -85,7 +96,7 @@ impl World {
             store,
             shutdown,
             fed: 0,
-            starts: 0,
+            starts: seed,
         }
     }
 
@@ -99,7 +110,7 @@ impl World {
         self.starts += 1;
         self.shutdown = Shutdown::new();
         let (session, store) = start(
-            &self.folder,
+            self.place.open().await,
             &self.config,
             &self.log,
             &self.heard,
@@ -363,21 +374,18 @@ impl StreamProgress for AlwaysCaughtUp {
     }
 }
 
+/// Starts the service on the rows.
 async fn start(
-    folder: &TempDir,
+    store: Arc<Store>,
     config: &SessionConfig,
     log: &Arc<FakeLog>,
     heard: &Arc<HeardSignals>,
     shutdown: &Shutdown,
     seed: u64,
-) -> (Session, Arc<SqliteSession>) {
-    let store = Arc::new(SqliteSession::open(folder.path(), 2).await.expect("opens"));
+) -> (Session, Arc<Store>) {
     let adapters = Adapters {
         conversations: Arc::clone(&store) as _,
-        rosters: Arc::new(CachedRosters::new(
-            Arc::clone(&store) as _,
-            config.cached_members,
-        )),
+        rosters: Arc::new(Place::rosters(&store, config.cached_members)),
         inboxes: Arc::clone(&store) as _,
         positions: Arc::clone(&store) as _,
         orchestrator: Arc::clone(log) as _,

@@ -19,6 +19,7 @@ fn group() -> Conversation {
         title: "old".into(),
         history: History::All,
         disbanded: false,
+        as_of: 1,
         members: members.map(|(user, role)| (user.into(), role)).into(),
     }
 }

@@ -12,7 +12,7 @@ pub(super) async fn a_line_counts_when_it_is_settled(stores: Stores) {
     let (line, command) = line(1, created());
     stores
         .conversations
-        .commit(&line, &command, 10)
+        .commit(&line, &command, 0, 10)
         .await
         .expect("commits");
     assert!(stores.members().await.is_empty());
@@ -46,7 +46,7 @@ pub(super) async fn settling_twice_changes_nothing(stores: Stores) {
     let (line, command) = line(2, added("max"));
     stores
         .conversations
-        .commit(&line, &command, 10)
+        .commit(&line, &command, 1, 10)
         .await
         .expect("commits");
     stores
@@ -92,7 +92,7 @@ pub(super) async fn a_command_is_answered_again(stores: Stores) {
     let (line, command) = line(1, created());
     stores
         .conversations
-        .commit(&line, &command, 10)
+        .commit(&line, &command, 0, 10)
         .await
         .expect("commits");
     assert_eq!(answered("c1").await, Some(([7; 16], None)));
@@ -122,7 +122,7 @@ pub(super) async fn what_is_withdrawn_was_never_there(stores: Stores) {
     let (first, command) = line(1, created());
     stores
         .conversations
-        .commit(&first, &command, 1)
+        .commit(&first, &command, 0, 1)
         .await
         .expect("commits");
     stores
@@ -138,7 +138,7 @@ pub(super) async fn what_is_withdrawn_was_never_there(stores: Stores) {
     // The limit of one group is free again.
     stores
         .conversations
-        .commit(&first, &command, 1)
+        .commit(&first, &command, 0, 1)
         .await
         .expect("commits");
     stores
@@ -152,7 +152,7 @@ pub(super) async fn what_is_withdrawn_was_never_there(stores: Stores) {
     let (third, command) = line(3, added("mia"));
     stores
         .conversations
-        .commit(&third, &command, 1)
+        .commit(&third, &command, 2, 1)
         .await
         .expect("commits");
     stores
@@ -169,7 +169,7 @@ pub(super) async fn what_is_withdrawn_was_never_there(stores: Stores) {
     assert_eq!((former.joined_seq, former.left_seq), (1, 2));
     stores
         .conversations
-        .commit(&third, &command, 1)
+        .commit(&third, &command, 2, 1)
         .await
         .expect("there is room");
 }
@@ -178,12 +178,12 @@ pub(super) async fn a_refused_commit_writes_nothing(stores: Stores) {
     let (first, command) = line(1, created());
     stores
         .conversations
-        .commit(&first, &command, 1)
+        .commit(&first, &command, 0, 1)
         .await
         .expect("commits");
     let mut other = line(2, created());
     other.0.key = ConversationKey::new("t", "h");
-    let refused = stores.conversations.commit(&other.0, &other.1, 1).await;
+    let refused = stores.conversations.commit(&other.0, &other.1, 0, 1).await;
     assert_eq!(
         refused,
         Err(StoreError::TooManyConversations {
@@ -199,7 +199,43 @@ pub(super) async fn a_refused_commit_writes_nothing(stores: Stores) {
     // In another tenant he is another user.
     other.0.key = ConversationKey::new("u", "h");
     assert_eq!(
-        stores.conversations.commit(&other.0, &other.1, 1).await,
+        stores.conversations.commit(&other.0, &other.1, 0, 1).await,
         Ok(())
     );
+}
+
+pub(super) async fn what_was_decided_on_something_else_is_not_written(stores: Stores) {
+    let store = &*stores.conversations;
+    let moved = Err(StoreError::Moved(key()));
+    let (first, command) = line(1, created());
+    assert_eq!(store.commit(&first, &command, 1, 10).await, moved);
+    assert_eq!(store.exists(&key()).await, Ok(false));
+    store
+        .commit(&first, &command, 0, 10)
+        .await
+        .expect("commits");
+    // While it waits, nothing else is written, not even the same group.
+    let (again, other_command) = line(2, created());
+    assert_eq!(store.commit(&again, &other_command, 0, 10).await, moved);
+    store.settle(&first, &at(1)).await.expect("settles");
+    assert_eq!(store.commit(&again, &other_command, 0, 10).await, moved);
+    stores
+        .change(
+            3,
+            Change::Renamed {
+                title: "new".into(),
+            },
+        )
+        .await;
+    let (fourth, command) = line(4, added("max"));
+    assert_eq!(store.commit(&fourth, &command, 1, 10).await, moved);
+    assert_eq!(store.pending(&key()).await, Ok(Vec::new()));
+    assert_eq!(stores.members().await, ["mia", "olga"]);
+    store
+        .commit(&fourth, &command, 3, 10)
+        .await
+        .expect("commits");
+    let (fifth, command) = line(5, added("eva"));
+    assert_eq!(store.commit(&fifth, &command, 3, 10).await, moved);
+    assert_eq!(store.pending(&key()).await, Ok(vec![fourth]));
 }

@@ -1,0 +1,94 @@
+//! Rosters of PostgreSQL, kept in memory while several processes change them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flare_storage_model::ConversationKey;
+use moka::sync::Cache;
+
+use super::{postgres::PostgresSession, postgres_rosters::Revision};
+use crate::{
+    application::ports::{RosterStore, StoreError},
+    domain::{
+        caller::UserKey,
+        membership::{FormerMember, Roster},
+    },
+};
+
+/// A list of a user's conversations, with the version of his memberships that it is good for.
+type List = (u64, Arc<[Arc<str>]>);
+
+/// A bounded cache that asks the database, each time, whether what it keeps still stands: no process tells the others what it has changed.
+///
+/// A roster is as of the last change that was settled, whose seq stands in the conversation's row; so an answer costs the look at that row,
+/// and members are read where it has moved. Lists of a user's conversations bear the version that they are good for.
+pub struct PostgresKeptRosters {
+    store: Arc<PostgresSession>,
+    rosters: Cache<ConversationKey, Revision>,
+    lists: Cache<UserKey, List>,
+}
+
+impl PostgresKeptRosters {
+    /// Keeps rosters with up to `max_members` members in all, and lists of conversations with as many entries.
+    pub fn new(store: Arc<PostgresSession>, max_members: u64) -> Self {
+        let weigh = |count: usize| u32::try_from(count + 4).unwrap_or(u32::MAX);
+        Self {
+            store,
+            rosters: Cache::builder()
+                .max_capacity(max_members)
+                .weigher(move |_, (_, roster): &Revision| weigh(roster.members.len()))
+                .build(),
+            lists: Cache::builder()
+                .max_capacity(max_members)
+                .weigher(move |_, (_, list): &List| weigh(list.len()))
+                .build(),
+        }
+    }
+}
+
+#[async_trait]
+impl RosterStore for PostgresKeptRosters {
+    async fn roster(&self, key: &ConversationKey) -> Result<Option<Arc<Roster>>, StoreError> {
+        let known = self.rosters.get(key);
+        let was_as_of = known.as_ref().map(|it| it.0);
+        let Some(newest) = self.store.newest_roster(key, known).await? else {
+            return Ok(None);
+        };
+        let roster = Arc::clone(&newest.1);
+        if was_as_of != Some(newest.0) {
+            metrics::counter!("flare_session_rosters_loaded_total").increment(1);
+            // Whatever is kept is looked at again: an older one does no harm.
+            self.rosters.insert(key.clone(), newest);
+        }
+        Ok(Some(roster))
+    }
+
+    async fn former(
+        &self,
+        key: &ConversationKey,
+        user: &str,
+    ) -> Result<Option<FormerMember>, StoreError> {
+        self.store.former(key, user).await
+    }
+
+    async fn conversations_of(
+        &self,
+        user: &UserKey,
+        memberships: u64,
+    ) -> Result<Arc<[Arc<str>]>, StoreError> {
+        // The version is the database's, so a list that is good for it lacks no process's changes.
+        if let Some((good_for, list)) = self.lists.get(user)
+            && good_for >= memberships
+        {
+            return Ok(list);
+        }
+        let list = self.store.conversations_of(user, memberships).await?;
+        self.lists
+            .insert(user.clone(), (memberships, Arc::clone(&list)));
+        Ok(list)
+    }
+
+    fn forget(&self, _key: &ConversationKey) {
+        // What is kept is asked about each time.
+    }
+}

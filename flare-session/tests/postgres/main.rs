@@ -1,0 +1,31 @@
+//! The service and its stores on PostgreSQL: the suites that SQLite passes, and what several processes do to each other.
+//!
+//! `FLARE_TEST_POSTGRES` names the server; `cargo xtask infra up` starts one.
+
+#![expect(clippy::expect_used, reason = "tests: what fails is the test")]
+
+#[path = "../session/access.rs"]
+mod access;
+#[path = "../session/commands.rs"]
+mod commands;
+#[path = "../session/stores/contract.rs"]
+mod contract;
+#[path = "../session/crashes.rs"]
+mod crashes;
+#[path = "../session/delivered.rs"]
+mod delivered;
+#[path = "../session/fake_log.rs"]
+mod fake_log;
+#[path = "../session/former.rs"]
+mod former;
+#[path = "../session/inbox.rs"]
+mod inbox;
+#[path = "../session/inbox_random.rs"]
+mod inbox_random;
+mod place;
+#[path = "../session/positions.rs"]
+mod positions;
+mod races;
+mod two_processes;
+#[path = "../session/world.rs"]
+mod world;
