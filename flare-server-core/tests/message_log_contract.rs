@@ -264,8 +264,12 @@ impl MessageLog for Flawed {
             .await
     }
 
-    fn assignments(&self) -> watch::Receiver<Vec<u32>> {
-        self.inner.assignments()
+    fn partitions(&self) -> u32 {
+        self.inner.partitions()
+    }
+
+    fn assignments(&self, group: &str) -> watch::Receiver<Vec<u32>> {
+        self.inner.assignments(group)
     }
 
     fn room(&self) -> RoomState {

@@ -15,3 +15,11 @@ flare_server_core::section! {
         at.require((1..=100).contains(&config.max_devices_per_user), "max_devices_per_user", "must be 1 to 100");
     }
 }
+
+flare_server_core::section! {
+    /// flare-signaling-online's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-signaling-online.
+        pub signaling_online: OnlineConfig = OnlineConfig::default(),
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flare_proto::signaling::signaling_service_server::SignalingServiceServer;
 use flare_server_core::{
     platform::Platform,
+    process::Hosted,
     registry::service,
     service::{Parts, ServiceError, Task},
 };
@@ -13,8 +14,8 @@ use tonic::service::Routes;
 use crate::{
     application::{
         closing::Closing,
-        ports::{PresenceStore, RevocationStore},
-        queries::{LastSeen, Queries},
+        ports::{LastSeenStore, PresenceStore, RevocationStore},
+        queries::Queries,
         registration::Registration,
         sign_out::SignOut,
         tokens::Tokens,
@@ -22,10 +23,17 @@ use crate::{
     config::OnlineConfig,
     handler::grpc::Grpc,
     infrastructure::{
-        grpc_gateways::GrpcGateways, memory_presence_store::MemoryPresenceStore,
-        sqlite_revocation_store::SqliteRevocationStore,
+        grpc_gateways::GrpcGateways, memory_last_seen_store::MemoryLastSeenStore,
+        memory_presence_store::MemoryPresenceStore, sqlite_revocation_store::SqliteRevocationStore,
     },
 };
+
+/// The service, as a process runs it.
+pub fn hosted(config: OnlineConfig) -> Hosted {
+    Hosted::inner(service::ONLINE, async move |platform| {
+        build(&config, &platform).await
+    })
+}
 
 /// Opens the stores and offers the service.
 pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, ServiceError> {
@@ -40,7 +48,8 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
     let gateways = Arc::new(GrpcGateways::new(platform.channels.clone()));
     let closing = Closing::new(Arc::clone(&presence), gateways);
     let clock = Arc::clone(&platform.clock);
-    let last_seen = LastSeen::new(config.max_remembered_users);
+    let last_seen: Arc<dyn LastSeenStore> =
+        Arc::new(MemoryLastSeenStore::new(config.max_remembered_users));
     let tokens = Tokens {
         revocations: Arc::clone(&revocations),
         clock: Arc::clone(&clock),
@@ -50,7 +59,7 @@ pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, 
         tokens: tokens.clone(),
         closing: closing.clone(),
         clock: Arc::clone(&clock),
-        last_seen: last_seen.clone(),
+        last_seen: Arc::clone(&last_seen),
         lease_ms: config.lease_ms,
         max_devices: config.max_devices_per_user,
         lease_added: tokio::sync::Notify::new(),

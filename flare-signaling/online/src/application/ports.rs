@@ -59,6 +59,20 @@ pub trait PresenceStore: Send + Sync + 'static {
     async fn next_expiry(&self) -> Result<Option<Duration>, PortError>;
 }
 
+/// When users' last connections ended, to show it. Whoever was not seen for the longest may be forgotten first.
+///
+/// Obligations:
+/// - **As noted.** What is noted of a user, by any of these services, is found until it is noted again or forgotten.
+/// - **Bounded.** It does not grow for ever.
+/// - **Tenants.** It is found under the user's tenant alone.
+#[async_trait]
+pub trait LastSeenStore: Send + Sync + 'static {
+    /// Users (tenant, user) have no connection since `now_ms`, in Unix milliseconds.
+    async fn note(&self, users: &[(String, String)], now_ms: i64) -> Result<(), PortError>;
+    /// What was noted of users (tenant, user), in their order; 0: nothing, or it is forgotten.
+    async fn of(&self, users: &[(String, String)]) -> Result<Vec<i64>, PortError>;
+}
+
 /// Which tokens are dead.
 ///
 /// Obligations:

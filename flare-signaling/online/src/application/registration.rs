@@ -7,8 +7,7 @@ use tokio::sync::Notify;
 
 use super::{
     closing::Closing,
-    ports::{CloseReason, PortError, PresenceStore},
-    queries::LastSeen,
+    ports::{CloseReason, LastSeenStore, PortError, PresenceStore},
     tokens::Tokens,
 };
 use crate::domain::{
@@ -69,7 +68,7 @@ pub struct Registration {
     /// Says when somebody was last seen.
     pub clock: Arc<dyn Clock>,
     /// Ends of last connections.
-    pub last_seen: LastSeen,
+    pub last_seen: Arc<dyn LastSeenStore>,
     /// How long a lease lasts, in milliseconds.
     pub lease_ms: u32,
     /// Devices of one user that may be connected at once.
@@ -205,10 +204,20 @@ impl Registration {
         incarnation: &str,
         connections: &[(DeviceKey, u64)],
     ) -> Result<(), PortError> {
-        for user in self.presence.unregister(incarnation, connections).await? {
-            self.last_seen.note(&user, self.clock.now_ms()).await;
-        }
+        let gone = self.presence.unregister(incarnation, connections).await?;
+        self.note_last_seen(gone).await;
         Ok(())
+    }
+
+    /// It is only shown: that it is not known keeps nobody from anything.
+    async fn note_last_seen(&self, gone: Vec<DeviceKey>) {
+        let users: Vec<_> = gone.into_iter().map(|it| (it.tenant, it.user)).collect();
+        if users.is_empty() {
+            return;
+        }
+        if let Err(error) = self.last_seen.note(&users, self.clock.now_ms()).await {
+            tracing::warn!(%error, users = users.len(), "when they were last seen is not known");
+        }
     }
 
     /// Ends leases in time; runs for ever. While there is no lease there is no timer.
@@ -220,11 +229,7 @@ impl Registration {
                     match self.presence.expire().await {
                         Ok(gone) if !gone.is_empty() => {
                             tracing::warn!(connections = gone.len(), "a gateway's lease ended");
-                            for device in gone {
-                                self.last_seen
-                                    .note(&device.whole_user(), self.clock.now_ms())
-                                    .await;
-                            }
+                            self.note_last_seen(gone).await;
                         }
                         Ok(_) => {}
                         Err(error) => {

@@ -3,18 +3,16 @@
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use flare_server_core::{database::DatabaseFile, identity::MAX_LIFE_S};
+use flare_server_core::database::DatabaseFile;
 use sqlx::{SqlitePool, migrate::MigrateError, sqlite::SqlitePoolOptions};
 
 use crate::{
     application::ports::{PortError, RevocationStore},
-    domain::revocation::DeviceKey,
+    domain::revocation::{DeviceKey, KEPT_S},
 };
 
 /// The database's name in the data folder.
 const FILE: &str = "online/online.sqlite";
-/// For so long a token that was issued before may be good: its life, and a day for whatever clocks are allowed to differ by.
-const KEPT_S: i64 = MAX_LIFE_S + 86_400;
 
 /// Tables of the service, from the beginning on.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -23,7 +23,7 @@ use flare_signaling_online::{
     application::{
         closing::Closing,
         ports::{CloseReason, Gateways, PortError, PresenceStore, RevocationStore},
-        queries::{LastSeen, Queries},
+        queries::Queries,
         registration::{Outcome, Registration},
         sign_out::SignOut,
         tokens::Tokens,
@@ -34,7 +34,8 @@ use flare_signaling_online::{
     },
     handler::grpc::Grpc,
     infrastructure::{
-        memory_presence_store::MemoryPresenceStore, sqlite_revocation_store::SqliteRevocationStore,
+        memory_last_seen_store::MemoryLastSeenStore, memory_presence_store::MemoryPresenceStore,
+        sqlite_revocation_store::SqliteRevocationStore,
     },
 };
 use tokio::sync::{Notify, watch};
@@ -173,7 +174,7 @@ async fn place_with(folder: &Path, presence: Arc<dyn PresenceStore>) -> Place {
     let gateways = Arc::new(Recorder::default());
     let closing = Closing::new(presence.clone(), gateways.clone());
     let clock = Arc::new(ManualClock::at(NOW_MS));
-    let last_seen = LastSeen::new(100);
+    let last_seen = Arc::new(MemoryLastSeenStore::new(100));
     let tokens = Tokens {
         revocations: revocations.clone(),
         clock: clock.clone(),

@@ -1,15 +1,17 @@
 //! `RevocationStore`.
 
-use std::{collections::HashMap, path::PathBuf, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use flare_signaling_online::{
     application::ports::{PortError, RevocationStore},
     domain::revocation::DeviceKey,
-    infrastructure::sqlite_revocation_store::SqliteRevocationStore,
 };
 
-use crate::{Obligation, Outcome, same, violated};
+use crate::{Obligation, Outcome, place::Place, same, violated};
 
 /// A way to break one obligation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,25 +23,23 @@ enum Flaw {
     LooksAtTheDeviceAlone,
 }
 
-/// A store in a file, and a flaw in front of it.
+/// A store, and a flaw in front of it.
 struct Flawed {
-    folder: PathBuf,
-    inner: SqliteRevocationStore,
+    place: Place,
+    inner: Arc<dyn RevocationStore>,
     flaw: Option<Flaw>,
     memory: Mutex<HashMap<DeviceKey, i64>>,
-    /// What was noted, where a flaw answers without the file.
+    /// What was noted, where a flaw answers without the store.
     notes: Mutex<Vec<(DeviceKey, i64)>>,
     /// What each question got before.
     answered: Mutex<HashMap<DeviceKey, i64>>,
 }
 
 impl Flawed {
-    async fn open(folder: PathBuf, flaw: Option<Flaw>) -> Result<Self, String> {
+    async fn open(place: Place, flaw: Option<Flaw>) -> Result<Self, String> {
         Ok(Self {
-            inner: SqliteRevocationStore::open(&folder)
-                .await
-                .map_err(|error| error.to_string())?,
-            folder,
+            inner: place.open().await?,
+            place,
             flaw,
             memory: Mutex::default(),
             notes: Mutex::default(),
@@ -47,9 +47,9 @@ impl Flawed {
         })
     }
 
-    /// As after the process's death: what is not in the file is gone.
+    /// As after the process's death: what is not in the rows is gone.
     async fn restarts(self) -> Result<Self, String> {
-        let mut store = Self::open(self.folder.clone(), self.flaw).await?;
+        let mut store = Self::open(self.place.clone(), self.flaw).await?;
         if self.flaw != Some(Flaw::NotesInMemory) {
             store.notes = self.notes;
         }
@@ -141,15 +141,8 @@ fn device(name: &str) -> DeviceKey {
     }
 }
 
-struct Subject {
-    folder: tempfile::TempDir,
-    store: Flawed,
-}
-
-async fn subject(flaw: Option<Flaw>) -> Result<Subject, String> {
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let store = Flawed::open(folder.path().to_owned(), flaw).await?;
-    Ok(Subject { folder, store })
+async fn subject(flaw: Option<Flaw>) -> Result<Flawed, String> {
+    Flawed::open(Place::fresh().await?, flaw).await
 }
 
 async fn revoke(store: &Flawed, name: &str, not_before_s: i64) -> Result<i64, String> {
@@ -164,12 +157,11 @@ async fn not_before(store: &Flawed, names: &[&str]) -> Result<Vec<i64>, String> 
 }
 
 async fn durable(flaw: Option<Flaw>) -> Outcome {
-    let Subject { folder, store } = subject(flaw).await?;
+    let store = subject(flaw).await?;
     revoke(&store, "phone", 7).await?;
     let store = store.restarts().await?;
-    // Whatever the restart has in memory must have come from the file.
+    // Whatever the restart has in memory must have come from the rows.
     let stands = store.inner.not_before(&[device("phone")]).await;
-    drop(folder);
     same(
         "after a restart",
         stands.map_err(|error| error.to_string())?,
@@ -184,42 +176,37 @@ async fn note(store: &Flawed, tokens: &[(&str, i64)], now_s: i64) -> Outcome {
 }
 
 async fn what_was_seen_dies(flaw: Option<Flaw>) -> Outcome {
-    let Subject { folder, store } = subject(flaw).await?;
+    let store = subject(flaw).await?;
     note(&store, &[("phone", 9), ("tablet", 8)], 5).await?;
     note(&store, &[("phone", 7)], 5).await?;
     let store = store.restarts().await?;
     for (name, stands) in [("laptop", 6), ("phone", 9), ("", 9)] {
         same(name, revoke(&store, name, 6).await?, stands)?;
     }
-    drop(folder);
     Ok(())
 }
 
 async fn only_forward(flaw: Option<Flaw>) -> Outcome {
     let it = subject(flaw).await?;
-    revoke(&it.store, "phone", 7).await?;
-    let stands = revoke(&it.store, "phone", 5).await?;
+    revoke(&it, "phone", 7).await?;
+    let stands = revoke(&it, "phone", 5).await?;
     same("what stands", stands, 7)?;
-    same(
-        "what is said",
-        not_before(&it.store, &["phone"]).await?,
-        vec![7],
-    )
+    same("what is said", not_before(&it, &["phone"]).await?, vec![7])
 }
 
 async fn seen_at_once(flaw: Option<Flaw>) -> Outcome {
     let it = subject(flaw).await?;
-    same("before", not_before(&it.store, &["phone"]).await?, vec![0])?;
-    revoke(&it.store, "phone", 7).await?;
-    same("after", not_before(&it.store, &["phone"]).await?, vec![7])
+    same("before", not_before(&it, &["phone"]).await?, vec![0])?;
+    revoke(&it, "phone", 7).await?;
+    same("after", not_before(&it, &["phone"]).await?, vec![7])
 }
 
 async fn both_levels(flaw: Option<Flaw>) -> Outcome {
     let it = subject(flaw).await?;
-    revoke(&it.store, "", 5).await?;
-    revoke(&it.store, "phone", 7).await?;
-    revoke(&it.store, "tablet", 3).await?;
-    let stands = not_before(&it.store, &["laptop", "phone", "tablet"]).await?;
+    revoke(&it, "", 5).await?;
+    revoke(&it, "phone", 7).await?;
+    revoke(&it, "tablet", 3).await?;
+    let stands = not_before(&it, &["laptop", "phone", "tablet"]).await?;
     same("what stands", stands, vec![5, 7, 5])
 }
 
@@ -234,7 +221,7 @@ const OBLIGATIONS: [Obligation<Flaw>; 5] = [
 ];
 
 #[tokio::test]
-async fn the_store_in_sqlite_keeps_every_obligation() {
+async fn the_store_keeps_every_obligation() {
     for (name, check) in OBLIGATIONS {
         assert_eq!(check(None).await, Ok(()), "{name}");
     }
@@ -255,36 +242,28 @@ async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
 }
 
 #[tokio::test]
-async fn the_store_in_sqlite_forgets_notes_that_the_clock_has_reached() {
+async fn the_store_forgets_notes_that_the_clock_has_reached() {
     let it = subject(None).await.unwrap();
-    note(&it.store, &[("phone", 9), ("tablet", 12)], 5)
-        .await
-        .unwrap();
-    note(&it.store, &[("laptop", 20)], 10).await.unwrap();
-    assert_eq!(revoke(&it.store, "phone", 8).await, Ok(8));
-    assert_eq!(revoke(&it.store, "tablet", 8).await, Ok(12));
+    note(&it, &[("phone", 9), ("tablet", 12)], 5).await.unwrap();
+    note(&it, &[("laptop", 20)], 10).await.unwrap();
+    assert_eq!(revoke(&it, "phone", 8).await, Ok(8));
+    assert_eq!(revoke(&it, "tablet", 8).await, Ok(12));
 }
 
 #[tokio::test]
-async fn the_store_in_sqlite_forgets_revocations_whose_tokens_have_all_expired() {
+async fn the_store_forgets_revocations_whose_tokens_have_all_expired() {
     const YEAR_AND_A_DAY: i64 = 367 * 86_400;
     let it = subject(None).await.unwrap();
     for (name, at) in [("phone", 10), ("tablet", 11), ("laptop", 12)] {
-        revoke(&it.store, name, at).await.unwrap();
+        revoke(&it, name, at).await.unwrap();
     }
     let names = ["phone", "tablet", "laptop"];
-    revoke(&it.store, "desk", 10 + YEAR_AND_A_DAY)
-        .await
-        .unwrap();
-    let stands = not_before(&it.store, &names).await.unwrap();
+    revoke(&it, "desk", 10 + YEAR_AND_A_DAY).await.unwrap();
+    let stands = not_before(&it, &names).await.unwrap();
     assert_eq!(stands, [10, 11, 12], "a token may still be good");
-    revoke(&it.store, "desk", 13 + YEAR_AND_A_DAY)
-        .await
-        .unwrap();
-    let stands = not_before(&it.store, &names).await.unwrap();
+    revoke(&it, "desk", 13 + YEAR_AND_A_DAY).await.unwrap();
+    let stands = not_before(&it, &names).await.unwrap();
     assert_eq!(stands, [0, 0, 12], "two go, the oldest first");
-    revoke(&it.store, "desk", 13 + YEAR_AND_A_DAY)
-        .await
-        .unwrap();
-    assert_eq!(not_before(&it.store, &["laptop"]).await, Ok(vec![0]));
+    revoke(&it, "desk", 13 + YEAR_AND_A_DAY).await.unwrap();
+    assert_eq!(not_before(&it, &["laptop"]).await, Ok(vec![0]));
 }
