@@ -135,3 +135,11 @@ flare_server_core::section! {
         );
     }
 }
+
+flare_server_core::section! {
+    /// flare-access-gateway's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-access-gateway.
+        pub access_gateway: AccessGatewayConfig = AccessGatewayConfig::default(),
+    }
+}

@@ -1,6 +1,7 @@
 //! What the gateway keeps in order, without I/O.
 
 pub mod broken_lanes;
+pub mod dispatch;
 pub mod in_flight;
 pub mod positions;
 

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use flare_core::pending::LaneIds;
 use flare_proto::access::access_gateway_service_server::AccessGatewayServiceServer;
 use flare_server_core::{
-    identity::TokenValidator,
+    owners::Owners,
     platform::Platform,
+    process::{Audience, Hosted},
     registry::service,
     service::{Parts, ServiceError, Task},
-    tls::{Acceptor, Certificate},
+    tls::Acceptor,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -33,13 +34,21 @@ use crate::{
 /// WebSocket begins as HTTP/1.1.
 const PROTOCOLS: &[&str] = &["http/1.1"];
 
-/// Takes the listener "flare-access-gateway", and offers the service. `validator` tells whose a client's token is; with `certificate` connections are encrypted.
+/// The service, as a process runs it.
+pub fn hosted(config: AccessGatewayConfig) -> Hosted {
+    let address = config.listen.clone();
+    Hosted::inner(service::ACCESS_GATEWAY, async move |platform| {
+        build(&config, &platform).await
+    })
+    .listening(&address, Audience::Clients)
+}
+
+/// Takes the listener "flare-access-gateway", and offers the service.
 pub async fn build(
     config: &AccessGatewayConfig,
     platform: &Platform,
-    validator: Arc<dyn TokenValidator>,
-    certificate: Option<Arc<Certificate>>,
 ) -> Result<Parts, ServiceError> {
+    let edge = platform.edge()?;
     let listener = platform
         .listener(service::ACCESS_GATEWAY)
         .ok_or("no listener was bound for flare-access-gateway")?;
@@ -60,6 +69,7 @@ pub async fn build(
     );
     let (submitter, submitting) = Submitter::new(
         Arc::new(GrpcOrchestrator::new(channels)),
+        Owners::of(platform).await?,
         Arc::clone(&connections),
         platform.shutdown.clone(),
         Bounds {
@@ -90,7 +100,7 @@ pub async fn build(
             channels.clone(),
             Duration::from_millis(config.call_ms),
         )),
-        validator,
+        validator: Arc::clone(&edge.validator),
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
         lane_ids: Arc::new(LaneIds::default()),
@@ -122,7 +132,7 @@ pub async fn build(
         "access-gateway.websocket",
         websocket::serve(
             listener,
-            Acceptor::new(certificate, PROTOCOLS),
+            Acceptor::new(edge.certificate.clone(), PROTOCOLS),
             link,
             closed.drop_guard(),
         ),

@@ -73,6 +73,14 @@ fn is_origin(text: &str) -> bool {
     matches!(scheme.as_str(), "http" | "https") && !text.contains(['@', '*']) && written == text
 }
 
+flare_server_core::section! {
+    /// flare-core-gateway's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-core-gateway.
+        pub core_gateway: CoreGatewayConfig = CoreGatewayConfig::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

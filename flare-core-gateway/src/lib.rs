@@ -9,5 +9,4 @@ pub mod infrastructure;
 mod service;
 
 pub use config::CoreGatewayConfig;
-pub use handler::client_link::ClientLink;
-pub use service::build;
+pub use service::{build, hosted};

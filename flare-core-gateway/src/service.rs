@@ -5,12 +5,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use flare_core::check::Limits;
 use flare_proto::gateway::core_gateway_service_server::CoreGatewayServiceServer;
 use flare_server_core::{
-    identity::TokenValidator,
+    owners::Owners,
     platform::Platform,
+    process::{Audience, Hosted},
     registry::service,
     seats::Seats,
     service::{Parts, ServiceError, Task},
-    tls::{Acceptor, Certificate},
+    tls::Acceptor,
 };
 
 use crate::{
@@ -34,24 +35,25 @@ use crate::{
     infrastructure::{grpc_revocations::GrpcRevocations, sqlite_api_key_store::SqliteApiKeyStore},
 };
 
-/// The name under which the listener is bound.
-const LISTENER: &str = "flare-core-gateway";
 /// What a client may ask for by ALPN, the best first.
 const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 /// Buckets that are full again are forgotten so often.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 
-/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the `tenants` that there are; with `certificate` connections are encrypted.
-pub async fn build(
-    config: &CoreGatewayConfig,
-    platform: &Platform,
-    validator: Arc<dyn TokenValidator>,
-    tenants: &[String],
-    link: ClientLink,
-    certificate: Option<Arc<Certificate>>,
-) -> Result<Parts, ServiceError> {
+/// The service, as a process runs it.
+pub fn hosted(config: CoreGatewayConfig) -> Hosted {
+    let address = config.listen.clone();
+    Hosted::inner(service::CORE_GATEWAY, async move |platform| {
+        build(&config, &platform).await
+    })
+    .listening(&address, Audience::Backends)
+}
+
+/// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the tenants of its edge.
+pub async fn build(config: &CoreGatewayConfig, platform: &Platform) -> Result<Parts, ServiceError> {
+    let edge = platform.edge()?;
     let listener = platform
-        .listener(LISTENER)
+        .listener(service::CORE_GATEWAY)
         .ok_or("no listener is bound for flare-core-gateway")?;
     let database = SqliteApiKeyStore::open(platform.data_root()).await?;
     let store: Arc<dyn ApiKeyStore> = Arc::new(database.clone());
@@ -63,10 +65,10 @@ pub async fn build(
     let backends = rate(config.api_key_requests_per_s, config.api_key_burst);
     let admission = Arc::new(Admission {
         credentials: Credentials {
-            validator,
+            validator: Arc::clone(&edge.validator),
             revocations: Arc::new(GrpcRevocations::new(platform.channels.get(service::ONLINE))),
             keys: Arc::clone(&store),
-            tenants: tenants.iter().cloned().collect(),
+            tenants: edge.tenants.iter().cloned().collect(),
             clock: Arc::clone(&platform.clock),
         },
         rate_limits: RateLimits::new(users, backends),
@@ -84,6 +86,7 @@ pub async fn build(
     let deadline = Duration::from_millis(config.timeout_ms);
     let calls = Arc::new(Calls::new(
         &platform.channels,
+        Owners::of(platform).await?,
         Arc::clone(&admission),
         keys,
         limits,
@@ -101,7 +104,11 @@ pub async fn build(
         admission: Arc::clone(&admission),
         calls,
         links: ClientLinks {
-            link,
+            link: ClientLink {
+                access_gateway: platform.addresses().access_gateway,
+                encrypted: platform.addresses().tls,
+                development_sign_in: platform.development_sign_in(),
+            },
             public_ws_url: config.public_ws_url.clone(),
         },
         bodies,
@@ -112,7 +119,7 @@ pub async fn build(
     );
 
     let door = Door {
-        acceptor: Acceptor::new(certificate, PROTOCOLS),
+        acceptor: Acceptor::new(edge.certificate.clone(), PROTOCOLS),
         max_connections: config.max_connections,
         seats: Seats::new(
             config.max_connections,

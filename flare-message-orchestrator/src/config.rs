@@ -35,7 +35,7 @@ flare_server_core::section! {
         pub rate: RateConfig = RateConfig::default(),
     }
     validate(config, at) {
-        at.require(config.partitions > 0, "partitions", "must be above 0");
+        at.require((1..=65_536).contains(&config.partitions), "partitions", "must be 1 to 65536");
         at.require((1..=262_144).contains(&config.max_content_bytes), "max_content_bytes", "must be 1 to 262144");
         at.require(config.max_mentions <= 500, "max_mentions", "must be 500 at most");
         at.require(config.max_pending_commands > 0, "max_pending_commands", "must be above 0");
@@ -115,3 +115,11 @@ const AUTHORISE_ATTEMPTS: u32 = 9;
 
 /// Filling one table of 500,000 stalls its owner for a tenth of a second; ten of these do not.
 const PART_ENTRIES: usize = 50_000;
+
+flare_server_core::section! {
+    /// flare-message-orchestrator's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-message-orchestrator.
+        pub message_orchestrator: OrchestratorConfig = OrchestratorConfig::default(),
+    }
+}

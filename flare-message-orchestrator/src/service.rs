@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use flare_proto::message::message_orchestrator_service_server::MessageOrchestratorServiceServer;
 use flare_server_core::{
+    owners::{Announcing, Owners},
     platform::Platform,
+    process::Hosted,
     registry::service,
     service::{Parts, ServiceError, Task},
 };
@@ -30,6 +32,13 @@ use crate::{
 const INBOX_BATCHES: usize = 1_024;
 /// The largest batch on the wire: full of the largest contents, a stream's batch may well pass tonic's 4 MiB.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// The service, as a process runs it. Each message is shown to the hooks, in this order, before it gets its place.
+pub fn hosted(config: OrchestratorConfig, hooks: Vec<Arc<dyn PreSendHook>>) -> Hosted {
+    Hosted::inner(service::ORCHESTRATOR, async move |platform| {
+        build_with_hooks(&config, &platform, hooks).await
+    })
+}
 
 /// Builds the service without hooks.
 pub async fn build(
@@ -57,6 +66,13 @@ pub async fn build_with_hooks(
     );
     let call_timeout = Duration::from_millis(config.call_timeout_ms);
     let limits = Arc::new(RateLimits::new(&config.rate));
+    let incarnation = platform.ids.ulid(platform.clock.now_ms()).to_string();
+    let (ownerships, announcing) = Announcing::new(
+        platform.channels.clone(),
+        incarnation,
+        platform.endpoint(),
+        config.partitions,
+    );
     let around = Arc::new(Surroundings {
         log: platform.message_log().await?,
         store: open_store(platform).await?,
@@ -66,22 +82,19 @@ pub async fn build_with_hooks(
         )),
         hooks,
         limits: Arc::clone(&limits),
+        ownerships,
+        owners: Owners::of(platform).await?,
+        endpoint: platform.endpoint().into(),
         clock: Arc::clone(&platform.clock),
         ids: Arc::clone(&platform.ids),
         shutdown: platform.shutdown.clone(),
         spans: platform.spans.clone(),
         call_timeout,
     });
-    if let Some(beyond) = around
-        .log
-        .assignments()
-        .borrow()
-        .iter()
-        .find(|it| **it >= config.partitions)
-    {
-        let partitions = config.partitions;
+    let (partitions, of_log) = (config.partitions, around.log.partitions());
+    if partitions != of_log {
         return Err(format!(
-            "partition {beyond} is assigned, message_orchestrator.partitions is {partitions}"
+            "message_orchestrator.partitions is {partitions}, the log has {of_log}"
         )
         .into());
     }
@@ -98,6 +111,10 @@ pub async fn build_with_hooks(
         tasks.push(Task::new("message-orchestrator.partition", partition.run()));
         inboxes.push(inbox);
     }
+    tasks.push(Task::new("message-orchestrator.announcing", async move {
+        announcing.run().await;
+        Ok(())
+    }));
     let streams = Streams::new(inboxes, limits, config.max_stream_items);
     let handler = OrchestratorHandler::new(streams, rules);
     let server = MessageOrchestratorServiceServer::new(handler)

@@ -85,6 +85,8 @@ pub struct Command {
     pub target: Target,
     /// Unique among the user's commands to the conversation.
     pub client_id: Box<str>,
+    /// Of the conversation: modulo the partitions of the log it is the conversation's.
+    pub place: u64,
     /// The connection's ordered lane to the conversation.
     pub lane: u64,
     /// After a refusal for now, what of the lane has this generation or a lower one is refused.
@@ -128,6 +130,8 @@ pub struct Receipt {
     pub correlation: u64,
     /// Its place, or why it has none.
     pub result: Result<Placed, Refusal>,
+    /// Beside NOT_OWNER: where the owner answers, as far as whoever was asked knows.
+    pub owner: Option<Box<str>>,
 }
 
 /// An ordered stream of commands.
@@ -138,14 +142,15 @@ pub struct SubmitStream {
     pub receipts: BoxStream<'static, Result<Vec<Receipt>, Refusal>>,
 }
 
-/// The owner of every conversation's log.
+/// The owners of the conversations' log.
 ///
-/// Obligations: commands are decided in the order in which they were sent; a command that comes again gets its first receipt; a `Placed` is durable;
-/// lanes last as long as the stream.
+/// Obligations: commands to a conversation are decided in the order in which they were sent; a command that comes again gets its first receipt, whoever
+/// owns its partition then; a `Placed` is durable; NOT_OWNER: the command was not decided, nor is anything of its lane behind it; lanes last as long as
+/// the stream.
 #[async_trait]
 pub trait Orchestrator: Send + Sync + 'static {
-    /// Begins a stream.
-    async fn open(&self) -> Result<SubmitStream, Refusal>;
+    /// Begins a stream to the process that answers at `endpoint`; empty: this one.
+    async fn open(&self, endpoint: &str) -> Result<SubmitStream, Refusal>;
 }
 
 /// Unary calls of any service, by the contract's name of the method: "flare.session.v1.SessionService/SyncInbox".

@@ -1,29 +1,37 @@
-//! One ordered stream of commands to the orchestrator, for all connections.
+//! Ordered streams of commands to the owners of their conversations, for all connections.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod ways;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use flare_proto::common::ErrorCode;
-use flare_server_core::{error::Refusal, shutdown::Shutdown};
-use futures::StreamExt;
+use flare_server_core::{
+    error::Refusal,
+    owners::{Directory, Owner, Owners},
+    shutdown::Shutdown,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::ways::{Event, Ways};
 use super::{
     connection::{Connection, Settled},
     connections::Connections,
-    ports::{Action, Command, Orchestrator, Receipt, Submission, SubmitStream},
+    ports::{Action, Command, Orchestrator, Receipt, Submission},
 };
-use crate::domain::in_flight::InFlight;
+use crate::domain::dispatch::{Answer, Dispatch, Item, MAX_PARTITIONS, Told};
 
 /// Commands and bytes of contents in one batch.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 /// When a client may try again what got no receipt.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Pauses between attempts to open a stream.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A command, and the connection that waits for its receipt.
 #[derive(Debug)]
@@ -81,12 +89,26 @@ impl Taken {
     }
 }
 
+impl Item for Taken {
+    fn lane(&self) -> u64 {
+        self.command.lane
+    }
+
+    fn place(&self) -> u64 {
+        self.command.place
+    }
+}
+
+/// By partition, whether its commands take the room of others. Empty until it is known how many partitions there are.
+type Crowded = OnceLock<Box<[AtomicBool]>>;
+
 /// The way to the submitter. Clones share it.
 #[derive(Clone)]
 pub struct SubmitterHandle {
     queue: mpsc::Sender<Taken>,
     /// Of the bytes of contents that have no receipt.
     room: Arc<Semaphore>,
+    crowded: Arc<Crowded>,
 }
 
 impl SubmitterHandle {
@@ -95,6 +117,11 @@ impl SubmitterHandle {
     /// # Errors
     /// RESOURCE_EXHAUSTED: too many or too long ones wait; nothing was taken.
     pub fn submit(&self, mut taken: Taken) -> Result<(), Refusal> {
+        if self.is_crowded(taken.command.place) {
+            return Err(full(
+                "the conversation's partition gives no receipts, and too many commands wait for it",
+            ));
+        }
         let bytes = u32::try_from(taken.bytes()).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
         let room =
@@ -103,19 +130,27 @@ impl SubmitterHandle {
         let sent = self.queue.try_send(taken);
         sent.map_err(|_| full("too many commands wait to be submitted"))
     }
+
+    fn is_crowded(&self, place: u64) -> bool {
+        let Some(crowded) = self.crowded.get() else {
+            return false;
+        };
+        let at = place.checked_rem(crowded.len() as u64);
+        at.and_then(|it| crowded.get(usize::try_from(it).ok()?))
+            .is_some_and(|it| it.load(Ordering::Relaxed))
+    }
 }
 
 /// The task behind it.
 pub struct Submitter {
-    orchestrator: Arc<dyn Orchestrator>,
+    owners: Owners,
     connections: Arc<Connections>,
     shutdown: Shutdown,
     queue: mpsc::Receiver<Taken>,
-    in_flight: InFlight<Taken>,
-    /// The lanes whose first command without a receipt this stream has refused for want of its owner: of these nothing is lost.
-    disowned: HashSet<u64>,
+    dispatch: Dispatch<Taken>,
+    ways: Ways,
+    crowded: Arc<Crowded>,
     max_in_flight: usize,
-    patience_ms: u64,
 }
 
 /// How many commands may wait, and how long their contents may be together.
@@ -129,160 +164,159 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// How a stream went.
-enum End {
-    /// It broke: receipts may be lost.
-    Broken,
-    /// There is nothing left to do.
-    Closed,
-}
-
 impl Submitter {
     /// Every command has a receipt after `patience`.
     pub fn new(
         orchestrator: Arc<dyn Orchestrator>,
+        owners: Owners,
         connections: Arc<Connections>,
         shutdown: Shutdown,
         bounds: Bounds,
         patience: Duration,
     ) -> (SubmitterHandle, Self) {
         let (sender, receiver) = mpsc::channel(bounds.queue);
+        let crowded = Arc::<Crowded>::default();
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let submitter = Self {
-            orchestrator,
+            owners,
             connections,
             shutdown,
             queue: receiver,
-            in_flight: InFlight::default(),
-            disowned: HashSet::new(),
+            dispatch: Dispatch::new(patience_ms),
+            ways: Ways::new(orchestrator),
+            crowded: Arc::clone(&crowded),
             max_in_flight: bounds.in_flight,
-            patience_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         };
         let handle = SubmitterHandle {
             queue: sender,
             room: Arc::new(Semaphore::new(bounds.bytes)),
+            crowded,
         };
         (handle, submitter)
     }
 
     /// Runs until `closed`: there are no connections any more, nor will there be.
     pub async fn run(mut self, closed: CancellationToken) {
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(SHORTEST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
-            .with_jitter()
-            .without_max_times();
-        let mut pauses = backoff.build();
-        let mut pause = Duration::ZERO;
-        loop {
-            let orchestrator = Arc::clone(&self.orchestrator);
-            let opening = async {
-                tokio::time::sleep(pause).await;
-                orchestrator.open().await
-            };
-            let opened = tokio::select! {
-                opened = self.meanwhile(opening) => opened,
-                () = closed.cancelled() => break,
-            };
-            match opened {
-                Ok(stream) => {
-                    self.in_flight.rewind();
-                    let mut had_receipts = false;
-                    match self.use_stream(stream, &closed, &mut had_receipts).await {
-                        End::Closed => break,
-                        End::Broken => {
-                            metrics::counter!("flare_access_gateway_submit_streams_broken_total")
-                                .increment(1);
-                            self.leave_open();
-                        }
-                    }
-                    if had_receipts {
-                        pauses = backoff.build();
-                    }
-                }
-                Err(refusal) => tracing::debug!(%refusal, "the orchestrator is not reached"),
-            }
-            if self.shutdown.is_draining() {
-                // The orchestrator may be draining too; clients send again what is refused, wherever they reconnect.
-                self.refuse_all();
-            }
-            pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-        }
-        self.queue.close();
-        self.refuse_all();
-    }
-
-    /// Waits for `work`, and takes and expires commands meanwhile.
-    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                Some(taken) = self.queue.recv(), if self.in_flight.room(self.max_in_flight) > 0 => self.take(taken),
-                () = until(self.connections.as_ref(), self.in_flight.next_deadline_ms()) => self.expire(),
-            }
-        }
-    }
-
-    async fn use_stream(
-        &mut self,
-        stream: SubmitStream,
-        closed: &CancellationToken,
-        had_receipts: &mut bool,
-    ) -> End {
-        let SubmitStream {
-            commands,
-            mut receipts,
-        } = stream;
         let mut taken = Vec::new();
+        self.learn(&self.owners.current());
         loop {
-            let room = self.in_flight.room(self.max_in_flight).min(BATCH);
+            self.move_on();
+            let next_ms = self.dispatch.next_ms(self.connections.now_ms());
+            let room = self.dispatch.room(self.max_in_flight).min(BATCH);
+            let dispatch = &self.dispatch;
             tokio::select! {
                 biased;
-                batch = receipts.next() => match batch {
-                    Some(Ok(batch)) => {
-                        *had_receipts = true;
-                        if !self.settle(batch) {
-                            return End::Broken;
-                        }
-                    }
-                    Some(Err(refusal)) => {
-                        tracing::debug!(%refusal, "the stream to the orchestrator broke");
-                        return End::Broken;
-                    }
-                    None => return End::Broken,
-                },
-                permit = commands.reserve(), if self.in_flight.has_next() => {
-                    let Ok(permit) = permit else { return End::Broken };
-                    let batch = self.batch();
-                    if !batch.is_empty() {
-                        metrics::histogram!("flare_access_gateway_submit_batch_commands").record(batch.len() as f64);
-                        permit.send(batch);
-                    }
-                }
+                directory = self.owners.changed() => self.learn(&directory),
+                event = self.ways.next(|way| dispatch.has_next(way)) => self.on_event(event),
                 count = self.queue.recv_many(&mut taken, room), if room > 0 => {
                     if count == 0 {
-                        return End::Closed;
+                        break;
                     }
                     for taken in taken.drain(..) {
                         self.take(taken);
                     }
                 }
-                () = until(self.connections.as_ref(), self.in_flight.next_deadline_ms()) => self.expire(),
-                () = closed.cancelled() => return End::Closed,
+                () = until(self.connections.as_ref(), next_ms) => {}
+                () = closed.cancelled() => break,
             }
+        }
+        self.queue.close();
+        while let Ok(taken) = self.queue.try_recv() {
+            self.take(taken);
+        }
+        while let Some(taken) = self.dispatch.pop() {
+            taken.settle(Err(ends()));
         }
     }
 
     fn take(&mut self, taken: Taken) {
-        let deadline_ms = taken.at_ms.saturating_add(self.patience_ms);
-        self.in_flight.push(taken, deadline_ms);
+        let at_ms = taken.at_ms;
+        self.dispatch.push(taken, at_ms);
+    }
+
+    /// Who owns what.
+    fn learn(&mut self, directory: &Directory) {
+        let Some(count) = directory.partitions() else {
+            return;
+        };
+        if count > MAX_PARTITIONS {
+            tracing::error!(count, "more partitions than a gateway can tell apart");
+            return;
+        }
+        if !self.dispatch.is_partitioned() {
+            self.dispatch.partition(count);
+            let crowded = (0..count).map(|_| AtomicBool::default());
+            let _ = self.crowded.set(crowded.collect());
+        }
+        let now_ms = self.connections.now_ms();
+        for partition in 0..count {
+            let told = directory.owner(partition).map(|it: &Owner| Told {
+                epoch: it.epoch,
+                endpoint: Arc::clone(&it.endpoint),
+            });
+            self.dispatch.owner(partition, told, now_ms);
+        }
+    }
+
+    /// Does what is to be done by this time.
+    fn move_on(&mut self) {
+        self.expire();
+        let now_ms = self.connections.now_ms();
+        let todo = self.dispatch.sweep(now_ms);
+        for taken in todo.unknown {
+            taken.settle(Err(broken_way()));
+        }
+        for way in todo.close {
+            self.ways.close(way);
+        }
+        for (way, endpoint) in todo.open {
+            self.ways.forget_but(|it| self.dispatch.names(it));
+            self.ways.open(way, endpoint);
+        }
+        if self.shutdown.is_draining() {
+            self.refuse_unbound();
+        }
+        let crowded = self.crowded.get().into_iter().flatten();
+        for (partition, flag) in (0..).zip(crowded) {
+            let is_crowded = self
+                .dispatch
+                .is_crowded(partition, self.max_in_flight, now_ms);
+            flag.store(is_crowded, Ordering::Relaxed);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Opened(way) => self.dispatch.opened(way),
+            Event::Receipts(way, receipts) => {
+                for receipt in receipts {
+                    self.settle(way, receipt);
+                }
+            }
+            Event::Ready(way) => {
+                let batch = self.batch(way);
+                if !batch.is_empty() {
+                    metrics::histogram!("flare_access_gateway_submit_batch_commands")
+                        .record(batch.len() as f64);
+                    self.ways.send(way, batch);
+                }
+            }
+            Event::Ended(way) => {
+                for taken in self.dispatch.ended(way, self.connections.now_ms()) {
+                    taken.settle(Err(broken_way()));
+                }
+                if self.shutdown.is_draining() {
+                    self.refuse_unbound();
+                }
+            }
+        }
     }
 
     /// What is to be sent next. A command of a lane that broke is refused here: a stream that began after the lane broke would place it.
-    fn batch(&mut self) -> Vec<Submission> {
+    fn batch(&mut self, way: u64) -> Vec<Submission> {
         let (mut batch, mut bytes, mut held) = (Vec::new(), 0, Vec::new());
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let Some(sending) = self.in_flight.send_next() else {
+            let Some(sending) = self.dispatch.send_next(way) else {
                 break;
             };
             let (correlation, taken) = (sending.correlation, sending.item);
@@ -297,57 +331,37 @@ impl Submitter {
             });
         }
         for (correlation, again) in held {
-            if let Some(taken) = self.in_flight.settle(correlation) {
+            if let Some(taken) = self.dispatch.withdraw(correlation) {
                 taken.settle(Err(if again { broken_way() } else { in_order() }));
             }
         }
         batch
     }
 
-    /// False: the orchestrator no longer owns what it is asked for, so this stream is of no more use. What it refused for that, and what it refused
-    /// behind it, goes by the next one; but not what it may have placed, which is its client's to send again.
-    fn settle(&mut self, receipts: Vec<Receipt>) -> bool {
-        let mut owns = true;
-        for Receipt {
-            correlation,
-            result,
-        } in receipts
-        {
-            let is_disowned = match &result {
-                Err(refusal) if refusal.code == ErrorCode::NotOwner => true,
-                Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded => false,
-                Err(refusal) => !owns && refusal.is_retryable(),
-                Ok(_) => false,
-            };
-            if is_disowned {
-                owns = false;
-                let lane = self.in_flight.get(correlation).map(|it| it.command.lane);
-                self.disowned.extend(lane);
-            } else if let Some(taken) = self.in_flight.settle(correlation) {
-                taken.settle(result);
-            }
-        }
-        owns
-    }
-
-    /// Of what a stream leaves without a receipt, most is sent again by the next one. Not what could lose its order by that, because receipts of its lane
-    /// may be lost: its clients are told that the outcome is unknown.
-    fn leave_open(&mut self) {
-        let disowned = std::mem::take(&mut self.disowned);
-        for correlation in self.in_flight.sent_in_company(|it| it.command.lane) {
-            let is_known = |it: &Taken| disowned.contains(&it.command.lane);
-            if self.in_flight.get(correlation).is_none_or(is_known) {
-                continue;
-            }
-            if let Some(taken) = self.in_flight.settle(correlation) {
-                taken.settle(Err(broken_way()));
+    /// A command has its receipt. What was asked of somebody who does not own it, and what he refused behind it, goes to another; but not what he may have
+    /// placed, which is its client's to send again.
+    fn settle(&mut self, way: u64, receipt: Receipt) {
+        let answer = match &receipt.result {
+            Err(refusal) if refusal.code == ErrorCode::NotOwner => Answer::NotOwner,
+            Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded => Answer::Final,
+            Err(refusal) if refusal.is_retryable() => Answer::Refused,
+            Ok(_) | Err(_) => Answer::Final,
+        };
+        let correlation = receipt.correlation;
+        let now_ms = self.connections.now_ms();
+        if let Some(taken) = self.dispatch.answered(way, correlation, answer, now_ms) {
+            taken.settle(receipt.result);
+        } else if answer == Answer::NotOwner {
+            metrics::counter!("flare_access_gateway_commands_redirected_total").increment(1);
+            if let Some(owner) = receipt.owner {
+                self.dispatch.hint(correlation, &owner);
             }
         }
     }
 
     fn expire(&mut self) {
         let now_ms = self.connections.now_ms();
-        while let Some(taken) = self.in_flight.expire(now_ms) {
+        while let Some(taken) = self.dispatch.expire(now_ms) {
             metrics::counter!("flare_access_gateway_commands_expired_total").increment(1);
             taken.settle(Err(no_receipt(
                 "no receipt in time: it may have been placed, or not; send it again",
@@ -355,14 +369,10 @@ impl Submitter {
         }
     }
 
-    fn refuse_all(&mut self) {
-        while let Ok(taken) = self.queue.try_recv() {
-            self.take(taken);
-        }
-        while let Some(taken) = self.in_flight.pop() {
-            taken.settle(Err(no_receipt(
-                "the server ends before the receipt came: send it again elsewhere",
-            )));
+    /// The orchestrators may be draining too; clients send again what is refused, wherever they reconnect.
+    fn refuse_unbound(&mut self) {
+        while let Some(taken) = self.dispatch.pop_unbound() {
+            taken.settle(Err(ends()));
         }
     }
 }
@@ -380,6 +390,10 @@ fn in_order() -> Refusal {
 
 fn broken_way() -> Refusal {
     no_receipt("the way to the orchestrator broke: it may have been placed, or not; send it again")
+}
+
+fn ends() -> Refusal {
+    no_receipt("the server ends before the receipt came: send it again elsewhere")
 }
 
 /// The outcome is unknown. What was sent behind it may have been placed, as it may itself.

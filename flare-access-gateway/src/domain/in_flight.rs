@@ -17,13 +17,18 @@ pub struct InFlight<T> {
     next_to_send: u64,
     /// How many slots are filled.
     filled: usize,
+    /// How many of these are under way.
+    under_way: usize,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     item: T,
     deadline_ms: u64,
-    was_sent: bool,
+    /// Sent by the stream that stands, and not answered.
+    under_way: bool,
+    /// Sent by a stream that has ended, and not answered: it may have been decided.
+    in_doubt: bool,
 }
 
 /// An item that is to be sent.
@@ -44,6 +49,7 @@ impl<T> Default for InFlight<T> {
             slots: VecDeque::new(),
             next_to_send: 1,
             filled: 0,
+            under_way: 0,
         }
     }
 }
@@ -54,7 +60,8 @@ impl<T> InFlight<T> {
         self.slots.push_back(Some(Slot {
             item,
             deadline_ms,
-            was_sent: false,
+            under_way: false,
+            in_doubt: false,
         }));
         self.filled += 1;
     }
@@ -69,9 +76,11 @@ impl<T> InFlight<T> {
             self.next_to_send += 1;
             if self.slots.get(at)?.is_some() {
                 let slot = self.slots.get_mut(at)?.as_mut()?;
+                slot.under_way = true;
+                self.under_way += 1;
                 return Some(Sending {
                     correlation: self.next_to_send - 1,
-                    again: std::mem::replace(&mut slot.was_sent, true),
+                    again: slot.in_doubt,
                     item: &slot.item,
                 });
             }
@@ -85,7 +94,31 @@ impl<T> InFlight<T> {
 
     /// What was sent counts as not sent: the stream that it went by has ended.
     pub fn rewind(&mut self) {
+        let sent = usize::try_from(self.next_to_send - self.first).unwrap_or(usize::MAX);
+        for slot in self.slots.iter_mut().take(sent).flatten() {
+            slot.in_doubt |= std::mem::take(&mut slot.under_way);
+        }
+        self.under_way = 0;
         self.next_to_send = self.first;
+    }
+
+    /// The item was given back by whoever it was sent to: it was not decided there. It stays, to be sent again after the next [`rewind`](Self::rewind).
+    pub fn give_back(&mut self, correlation: u64) {
+        if let Some(slot) = self.slot_mut(correlation)
+            && std::mem::take(&mut slot.under_way)
+        {
+            self.under_way -= 1;
+        }
+    }
+
+    /// How many items were sent, and neither answered nor given back.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How many items wait for their receipts, sent or not.
+    pub fn len(&self) -> usize {
+        self.filled
     }
 
     /// The items that were sent and are not alone in that in their lane, by correlation.
@@ -113,6 +146,7 @@ impl<T> InFlight<T> {
         let at = usize::try_from(correlation.checked_sub(self.first)?).ok()?;
         let settled = self.slots.get_mut(at)?.take()?;
         self.filled -= 1;
+        self.under_way -= usize::from(settled.under_way);
         self.tidy();
         Some(settled.item)
     }
@@ -155,6 +189,11 @@ impl<T> InFlight<T> {
     /// Whether nothing waits for a receipt.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    fn slot_mut(&mut self, correlation: u64) -> Option<&mut Slot<T>> {
+        let at = usize::try_from(correlation.checked_sub(self.first)?).ok()?;
+        self.slots.get_mut(at)?.as_mut()
     }
 
     fn tidy(&mut self) {
@@ -224,6 +263,27 @@ mod tests {
         for unknown in [0, 1, 4, u64::MAX] {
             assert_eq!(items.settle(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn what_was_given_back_is_in_no_doubt_unless_an_earlier_stream_left_it_open() {
+        let mut items = filled();
+        sent(&mut items);
+        assert_eq!((items.under_way(), items.len()), (3, 3));
+        items.give_back(1);
+        items.give_back(1);
+        items.settle(3);
+        assert_eq!((items.under_way(), items.len()), (1, 2), "b alone");
+        items.rewind();
+        let again: Vec<_> = std::iter::from_fn(|| items.send_next().map(|it| it.again)).collect();
+        assert_eq!(again, [false, true], "a was given back, b was not");
+        items.give_back(2);
+        items.rewind();
+        items.send_next();
+        assert!(
+            items.send_next().expect("b").again,
+            "the first stream left it open"
+        );
     }
 
     #[test]

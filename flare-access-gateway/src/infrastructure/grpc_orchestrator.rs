@@ -10,11 +10,7 @@ use flare_proto::{
         submit_item,
     },
 };
-use flare_server_core::{
-    channels::{Channels, ServiceChannel},
-    error::Refusal,
-    registry::service,
-};
+use flare_server_core::{channels::Channels, error::Refusal};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,27 +24,28 @@ const BATCHES_AHEAD: usize = 2;
 
 /// Opens `Submit` streams.
 pub struct GrpcOrchestrator {
-    client: MessageOrchestratorServiceClient<ServiceChannel>,
+    channels: Channels,
 }
 
 impl GrpcOrchestrator {
     /// Calls over these channels.
     pub fn new(channels: &Channels) -> Self {
-        let client = MessageOrchestratorServiceClient::new(channels.get(service::ORCHESTRATOR));
         Self {
-            client: client.max_decoding_message_size(usize::MAX),
+            channels: channels.clone(),
         }
     }
 }
 
 #[async_trait]
 impl Orchestrator for GrpcOrchestrator {
-    async fn open(&self) -> Result<SubmitStream, Refusal> {
+    async fn open(&self, endpoint: &str) -> Result<SubmitStream, Refusal> {
         let (commands, batches) = mpsc::channel::<Vec<Submission>>(BATCHES_AHEAD);
         let batches = ReceiverStream::new(batches).map(|batch| SubmitBatch {
             items: batch.into_iter().map(item).collect(),
         });
-        let receipts = self.client.clone().submit(batches).await?.into_inner();
+        let client = MessageOrchestratorServiceClient::new(self.channels.endpoint(endpoint));
+        let mut client = client.max_decoding_message_size(usize::MAX);
+        let receipts = client.submit(batches).await?.into_inner();
         let receipts = receipts.map(|batch| Ok(batch?.receipts.into_iter().map(receipt).collect()));
         Ok(SubmitStream {
             commands,
@@ -107,5 +104,6 @@ fn receipt(receipt: message::Receipt) -> Receipt {
     Receipt {
         correlation: receipt.correlation,
         result,
+        owner: (!receipt.owner_endpoint.is_empty()).then(|| receipt.owner_endpoint.into()),
     }
 }

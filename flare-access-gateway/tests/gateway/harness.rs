@@ -26,17 +26,32 @@ use flare_server_core::{
     event_bus::EventBus,
     identity::{Claims, TokenError, TokenValidator},
     message_log::MessageLog,
+    owners::{Directory, Owner, Owners},
     platform::{Adapters, Platform, PlatformParts},
+    process::{Addresses, Edge},
     registry::{StaticRegistry, service},
     service::ServiceError,
 };
 use prost::Message;
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tonic::service::Routes;
 
 use crate::services::{self, World, code};
 
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// The log's one partition is owned in the gateway's own process.
+fn owned_here() -> Directory {
+    Directory::of([owner(1, "")])
+}
+
+/// An owner, as it is told.
+pub(crate) fn owner(epoch: u64, endpoint: &str) -> Option<Owner> {
+    Some(Owner {
+        epoch,
+        endpoint: endpoint.into(),
+    })
+}
 
 struct NoAdapters;
 
@@ -84,6 +99,8 @@ pub(crate) fn token(user: &str, device: &str) -> String {
 pub(crate) struct Gateway {
     pub(crate) world: Arc<World>,
     pub(crate) platform: Platform,
+    /// Who owns which partition, as the gateway is told.
+    pub(crate) owners: watch::Sender<Arc<Directory>>,
     pub(crate) url: String,
     pub(crate) tasks: JoinSet<()>,
     _data: tempfile::TempDir,
@@ -95,6 +112,14 @@ impl Gateway {
     }
 
     pub(crate) async fn with(configure: impl FnOnce(&mut AccessGatewayConfig)) -> Self {
+        Self::told(owned_here(), configure).await
+    }
+
+    /// One that is told of these owners when it starts.
+    pub(crate) async fn told(
+        directory: Directory,
+        configure: impl FnOnce(&mut AccessGatewayConfig),
+    ) -> Self {
         let world = Arc::new(World::default());
         world.orchestrator.answers.send_replace(true);
         world.calls_go_on.send_replace(true);
@@ -114,10 +139,20 @@ impl Gateway {
             peer_tls: None,
             shutdown: flare_server_core::shutdown::Shutdown::new(),
             spans: flare_server_core::telemetry::Spans::default(),
-            endpoint: None,
+            addresses: Addresses::default(),
+            edge: Some(Edge {
+                validator: Arc::new(Plain),
+                tenants: vec!["default".to_owned()],
+                certificate: None,
+            }),
+            development_sign_in: false,
             listeners: HashMap::from([(service::ACCESS_GATEWAY.to_owned(), listener)]),
         });
-        let parts = flare_access_gateway::build(&config, &platform, Arc::new(Plain), None)
+        let owners = watch::Sender::new(Arc::new(directory));
+        let shown = Owners::shown(owners.subscribe());
+        let shared = platform.once(async move || Ok(shown)).await;
+        drop(shared.expect("the first"));
+        let parts = flare_access_gateway::build(&config, &platform)
             .await
             .expect("builds");
         let own = parts.routes.into_iter().map(Routes::into_axum_router);
@@ -139,6 +174,7 @@ impl Gateway {
         Self {
             world,
             platform,
+            owners,
             url,
             tasks,
             _data: data,

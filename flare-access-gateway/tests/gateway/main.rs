@@ -8,6 +8,7 @@ mod ending;
 mod harness;
 mod limits;
 mod online;
+mod owners;
 mod presence;
 mod sending;
 mod services;

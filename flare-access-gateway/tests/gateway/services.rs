@@ -61,6 +61,10 @@ pub(crate) struct Orchestrator {
     pub(crate) loses_up_to: Mutex<Option<String>>,
     pub(crate) streams: AtomicUsize,
     pub(crate) is_away: AtomicBool,
+    /// Which of several processes owns the log; they share all else, as they would by the log.
+    pub(crate) owner: AtomicUsize,
+    /// What those that do not own it say of who does.
+    pub(crate) hint: Mutex<String>,
 }
 
 impl Orchestrator {
@@ -77,13 +81,22 @@ impl Orchestrator {
         (stay_back, is_lost)
     }
 
-    fn decide(&self, item: &SubmitItem, broken: &mut HashMap<u64, u32>) -> receipt::Result {
+    fn decide(
+        &self,
+        process: usize,
+        item: &SubmitItem,
+        broken: &mut HashMap<u64, u32>,
+    ) -> receipt::Result {
         let refused = |code| receipt::Result::Error(Refusal::new(code, "refused in a test").into());
         if broken
             .get(&item.lane)
             .is_some_and(|generation| item.lane_generation <= *generation)
         {
             return refused(ErrorCode::RetryInOrder);
+        }
+        if self.owner.load(Ordering::SeqCst) != process {
+            broken.insert(item.lane, item.lane_generation);
+            return refused(ErrorCode::NotOwner);
         }
         if let Some(code) = self
             .refuse_once
@@ -118,7 +131,8 @@ impl Orchestrator {
     }
 }
 
-pub(crate) struct OrchestratorService(pub(crate) Arc<Orchestrator>);
+/// One of the processes.
+pub(crate) struct OrchestratorService(pub(crate) Arc<Orchestrator>, pub(crate) usize);
 
 #[tonic::async_trait]
 impl MessageOrchestratorService for OrchestratorService {
@@ -128,7 +142,7 @@ impl MessageOrchestratorService for OrchestratorService {
         &self,
         request: Request<Streaming<SubmitBatch>>,
     ) -> Result<Response<Self::SubmitStream>, Status> {
-        let world = Arc::clone(&self.0);
+        let (world, process) = (Arc::clone(&self.0), self.1);
         if world.is_away.load(Ordering::SeqCst) {
             return Err(Status::unavailable("the orchestrator is away"));
         }
@@ -155,7 +169,8 @@ impl MessageOrchestratorService for OrchestratorService {
                 }
                 let answer = items.iter().map(|item| Receipt {
                     correlation: item.correlation,
-                    result: Some(world.decide(item, &mut broken)),
+                    result: Some(world.decide(process, item, &mut broken)),
+                    owner_endpoint: world.hint.lock().expect("locks").clone(),
                 });
                 let batch = ReceiptBatch {
                     receipts: answer.collect(),
@@ -227,6 +242,7 @@ impl World {
 pub(crate) fn routes(world: &Arc<World>) -> Routes {
     let mut router = Routes::new(MessageOrchestratorServiceServer::new(OrchestratorService(
         Arc::clone(&world.orchestrator),
+        0,
     )))
     .into_axum_router();
     for service in [

@@ -4,15 +4,14 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use flare_core::check::Limits;
 use flare_proto::{
-    common::ErrorCode,
-    message::message_orchestrator_service_client::MessageOrchestratorServiceClient,
-    session::session_service_client::SessionServiceClient,
+    common::ErrorCode, session::session_service_client::SessionServiceClient,
     signaling::signaling_service_client::SignalingServiceClient,
     storage::storage_reader_service_client::StorageReaderServiceClient,
 };
 use flare_server_core::{
     channels::{Channels, ServiceChannel},
     error::Refusal,
+    owners::Owners,
     registry::service,
 };
 use prost::Message;
@@ -28,7 +27,9 @@ mod administration;
 mod explanation;
 mod forwarded;
 mod messages;
+mod orchestrators;
 
+use self::orchestrators::Orchestrators;
 pub(crate) use self::{administration::MAX_REASON_CHARS, messages::MAX_BATCH};
 
 /// The largest answer that is taken from an inner service: a page of the largest contents fits.
@@ -40,7 +41,7 @@ pub struct Calls {
     keys: ApiKeys,
     limits: Limits,
     deadline: Duration,
-    orchestrator: MessageOrchestratorServiceClient<ServiceChannel>,
+    orchestrators: Orchestrators,
     reader: StorageReaderServiceClient<ServiceChannel>,
     session: SessionServiceClient<ServiceChannel>,
     signaling: SignalingServiceClient<ServiceChannel>,
@@ -50,13 +51,12 @@ impl Calls {
     /// Over the channels of this process. A call is given up after `deadline`.
     pub fn new(
         channels: &Channels,
+        owners: Owners,
         admission: Arc<Admission>,
         keys: ApiKeys,
         limits: Limits,
         deadline: Duration,
     ) -> Self {
-        let orchestrator =
-            MessageOrchestratorServiceClient::new(channels.get(service::ORCHESTRATOR));
         let reader = StorageReaderServiceClient::new(channels.get(service::STORAGE_READER));
         let session = SessionServiceClient::new(channels.get(service::SESSION));
         let signaling = SignalingServiceClient::new(channels.get(service::ONLINE));
@@ -65,7 +65,8 @@ impl Calls {
             keys,
             limits,
             deadline,
-            orchestrator: orchestrator.max_decoding_message_size(MAX_ANSWER_BYTES),
+            // What has no owner is told so within the deadline.
+            orchestrators: Orchestrators::new(channels, owners, deadline.mul_f64(0.8)),
             reader: reader.max_decoding_message_size(MAX_ANSWER_BYTES),
             session: session.max_decoding_message_size(MAX_ANSWER_BYTES),
             signaling: signaling.max_decoding_message_size(MAX_ANSWER_BYTES),

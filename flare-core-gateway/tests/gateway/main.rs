@@ -14,6 +14,7 @@ mod json;
 mod keys;
 mod limits;
 mod messages;
+mod owners;
 mod page;
 mod running;
 mod scopes;

@@ -33,6 +33,7 @@ fn placing(running: &Running) {
             Receipt {
                 correlation: it.correlation,
                 result: Some(result),
+                ..Receipt::default()
             }
         });
         Ok(ReceiptBatch {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use flare_core_gateway::{
-    ClientLink, CoreGatewayConfig,
+    CoreGatewayConfig,
     api_keys::{self, ApiKeys},
     build,
 };
@@ -13,10 +13,13 @@ use flare_proto::{
     signaling::{RevocationsRequest, RevocationsResponse},
 };
 use flare_server_core::{
+    clock::IdSource,
     event_bus::EventBus,
     identity::{IdentityConfig, LocalJwt, TokenValidator},
     message_log::MessageLog,
+    owners::{Directory, Owner, Owners},
     platform::{Adapters, Platform, PlatformParts},
+    process::{Addresses, Edge},
     registry::{StaticRegistry, service},
     service::ServiceError,
     shutdown::Shutdown,
@@ -25,7 +28,7 @@ use flare_server_core::{
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::transport::Channel;
 
 use crate::inner::Inner;
@@ -50,6 +53,8 @@ impl Adapters for NoAdapters {
 pub(crate) struct Running {
     pub(crate) inner: Inner,
     pub(crate) platform: Platform,
+    /// Who owns which partition, as the gateway is told.
+    pub(crate) owners: watch::Sender<Arc<Directory>>,
     pub(crate) address: SocketAddr,
     pub(crate) keys: ApiKeys,
     jwt: Arc<LocalJwt>,
@@ -103,28 +108,38 @@ impl Running {
     pub(crate) async fn on(folder: &Path, config: CoreGatewayConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
+        let identity = IdentityConfig::default();
+        let jwt = Arc::new(LocalJwt::open(&identity, folder, &IdSource::from_os()).expect("a key"));
         let platform = Platform::new(PlatformParts {
             data: folder.to_owned(),
             adapters: Box::new(NoAdapters),
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
             peer_tls: None,
-            endpoint: None,
+            addresses: Addresses {
+                access_gateway: "127.0.0.1:9".parse().ok(),
+                ..Addresses::default()
+            },
+            edge: Some(Edge {
+                validator: Arc::clone(&jwt) as Arc<dyn TokenValidator>,
+                tenants: identity.tenants.clone(),
+                certificate: None,
+            }),
+            development_sign_in: true,
             shutdown: Shutdown::new(),
             spans: Spans::default(),
             listeners: HashMap::from([("flare-core-gateway".to_owned(), listener)]),
         });
-        let identity = IdentityConfig::default();
-        let jwt = Arc::new(LocalJwt::open(&identity, folder, &platform.ids).expect("a key"));
-        let validator: Arc<dyn TokenValidator> = Arc::clone(&jwt) as Arc<dyn TokenValidator>;
-        let link = ClientLink {
-            access_gateway: "127.0.0.1:9".parse().ok(),
-            encrypted: false,
-            development_sign_in: true,
+        // The log's one partition is owned in this process.
+        let owner = Owner {
+            epoch: 1,
+            endpoint: "".into(),
         };
-        let parts = build(&config, &platform, validator, &identity.tenants, link, None)
-            .await
-            .expect("it builds");
+        let owners = watch::Sender::new(Arc::new(Directory::of([Some(owner)])));
+        let shown = Owners::shown(owners.subscribe());
+        let shared = platform.once(async move || Ok(shown)).await;
+        drop(shared.expect("the first"));
+        let parts = build(&config, &platform).await.expect("it builds");
         let inner = Inner::default();
         inner.answer(
             "SignalingService/Revocations",
@@ -162,6 +177,7 @@ impl Running {
         Self {
             inner,
             platform,
+            owners,
             address,
             keys,
             jwt,

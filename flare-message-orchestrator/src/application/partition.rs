@@ -12,7 +12,8 @@ use std::{
 
 use flare_proto::common::ErrorCode;
 use flare_server_core::{
-    error::Refusal, message_log::RoomState, readiness::ReadyHandle, service::ServiceError,
+    error::Refusal, message_log::RoomState, readiness::ReadyHandle, registry::service,
+    service::ServiceError,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
@@ -61,7 +62,7 @@ impl Partition {
 
     /// Runs until the process drains and every command in hand is answered.
     pub async fn run(mut self) -> Result<(), ServiceError> {
-        let mut assignments = self.around.log.assignments();
+        let mut assignments = self.around.log.assignments(service::ORCHESTRATOR);
         let mut deliveries = Vec::new();
         self.work
             .push(work::cursor_beyond(&self.around, self.number, 0));
@@ -82,6 +83,7 @@ impl Partition {
         while self.inbox.recv_many(&mut deliveries, 64).await > 0 {
             self.take(&mut deliveries);
         }
+        self.around.ownerships.end(self.number);
         Ok(())
     }
 
@@ -154,6 +156,11 @@ impl Partition {
         if is_turned_away {
             // A full disk keeps it from owning; reads go on all the same.
             self.ready.set(true);
+            if !self.owner.is_owning() && !self.around.log.is_shared() {
+                // It is for nobody else to own: whoever asks is told here why nothing is taken.
+                let epoch = self.owner.log_state().epoch.number + 1;
+                self.around.ownerships.begin(self.number, epoch);
+            }
         }
         let mut receipts: BTreeMap<u64, Vec<Receipt>> = BTreeMap::new();
         for output in outputs {
@@ -161,6 +168,7 @@ impl Partition {
                 Output::Reply { origin, result } => {
                     let receipt = Receipt {
                         correlation: origin.correlation,
+                        owner: self.owner_beside(&result),
                         result,
                     };
                     self.telemetry.answered(origin, &receipt);
@@ -168,16 +176,15 @@ impl Partition {
                 }
                 Output::EndStream(stream) => self.end_stream(stream),
                 Output::Owned => {
-                    tracing::info!(
-                        partition = self.number,
-                        epoch = self.owner.log_state().epoch.number,
-                        "partition owned"
-                    );
+                    let epoch = self.owner.log_state().epoch.number;
+                    tracing::info!(partition = self.number, epoch, "partition owned");
+                    self.around.ownerships.begin(self.number, epoch);
                     self.telemetry.owned();
                     self.ready.set(true);
                 }
                 Output::Lost => {
                     tracing::warn!(partition = self.number, "epoch ended");
+                    self.around.ownerships.end(self.number);
                     self.ready.set(!self.assigned);
                 }
                 Output::Skipped(reason) => self.telemetry.skipped(reason),
@@ -205,6 +212,17 @@ impl Partition {
             }
         }
         self.telemetry.pending(self.owner.pending());
+    }
+
+    /// Where the owner answers, if the command was refused because it is not this process.
+    fn owner_beside<T>(&self, result: &Result<T, Refusal>) -> Option<Arc<str>> {
+        let refusal = result.as_ref().err()?;
+        if refusal.code != ErrorCode::NotOwner {
+            return None;
+        }
+        let directory = self.around.owners.current();
+        let endpoint = &directory.owner(self.number)?.endpoint;
+        (*endpoint != self.around.endpoint).then(|| Arc::clone(endpoint))
     }
 
     fn end_stream(&mut self, stream: u64) {

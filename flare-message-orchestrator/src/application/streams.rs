@@ -32,6 +32,8 @@ pub struct Receipt {
     pub correlation: u64,
     /// Its place, or why it has none.
     pub result: Result<Placement, Refusal>,
+    /// Beside NOT_OWNER: where the owner answers, as far as it is known.
+    pub owner: Option<Arc<str>>,
 }
 
 /// What a partition's task gets.

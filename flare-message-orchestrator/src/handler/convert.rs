@@ -316,6 +316,7 @@ pub(super) fn receipt(receipt: Receipt) -> proto::Receipt {
     proto::Receipt {
         correlation: receipt.correlation,
         result: Some(result),
+        owner_endpoint: receipt.owner.as_deref().unwrap_or_default().to_owned(),
     }
 }
 

@@ -109,6 +109,7 @@ fn refusal_of(correlation: u64, refusal: Refusal) -> Receipt {
     Receipt {
         correlation,
         result: Err(refusal),
+        owner: None,
     }
 }
 

@@ -11,7 +11,7 @@ use flare_server_core::{
     error::Refusal,
     telemetry::{About, Done, TraceId},
 };
-use flare_storage_model::direct_conversation_id;
+use flare_storage_model::{direct_conversation_id, place_of};
 use tokio::time::{Duration, Instant};
 use tracing::Span;
 
@@ -144,6 +144,7 @@ impl Session {
             identity: Arc::clone(&self.connection().identity),
             target: asked.target.clone(),
             client_id: asked.client_id.as_str().into(),
+            place: place_of(&self.connection().identity.tenant, &asked.conversation),
             lane,
             generation,
             trace_id: *asked.trace_id.as_bytes(),

@@ -11,7 +11,7 @@ use flare_proto::{
         SendMessagesResponse, SendOutcome, send_outcome,
     },
     ids,
-    message::{Placed, RecallCommand, SubmitBatch, SubmitItem, receipt, submit_item::Command},
+    message::{Placed, RecallCommand, SubmitItem, submit_item::Command},
 };
 use flare_server_core::error::Refusal;
 
@@ -67,7 +67,7 @@ impl Calls {
         let mut placed = if items.is_empty() {
             HashMap::new()
         } else {
-            self.submit(items).await?
+            self.orchestrators.submit(items).await?
         };
         let outcomes = (0..count as u64).map(|correlation| {
             let result = match (placed.remove(&correlation), refused.remove(&correlation)) {
@@ -141,32 +141,16 @@ impl Calls {
 
     async fn submit_one(&self, item: SubmitItem) -> Result<Placed, Refusal> {
         let correlation = item.correlation;
-        match self.submit(vec![item]).await?.remove(&correlation) {
+        match self
+            .orchestrators
+            .submit(vec![item])
+            .await?
+            .remove(&correlation)
+        {
             Some(Ok(placed)) => Ok(placed),
             Some(Err(error)) => Err(error.into()),
             None => Err(no_receipt()),
         }
-    }
-
-    /// Submits items and gives their outcomes by correlation.
-    async fn submit(
-        &self,
-        items: Vec<SubmitItem>,
-    ) -> Result<HashMap<u64, Result<Placed, common::Error>>, Refusal> {
-        let answer = self
-            .orchestrator
-            .clone()
-            .submit_once(SubmitBatch { items })
-            .await?
-            .into_inner();
-        let outcomes = answer.receipts.into_iter().filter_map(|it| {
-            let outcome = match it.result? {
-                receipt::Result::Placed(placed) => Ok(placed),
-                receipt::Result::Error(error) => Err(error),
-            };
-            Some((it.correlation, outcome))
-        });
-        Ok(outcomes.collect())
     }
 }
 

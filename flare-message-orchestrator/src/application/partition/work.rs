@@ -5,6 +5,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use flare_server_core::{
     clock::{Clock, IdSource},
     message_log::{AppendError, MessageLog},
+    owners::{Owners, Ownerships},
     service::ServiceError,
     shutdown::Shutdown,
     telemetry::Spans,
@@ -37,6 +38,12 @@ pub struct Surroundings {
     pub hooks: HookChain,
     /// How fast conversations may grow.
     pub limits: Arc<RateLimits>,
+    /// What this process owns, for others to know.
+    pub ownerships: Ownerships,
+    /// Who owns what it does not.
+    pub owners: Owners,
+    /// Where this process answers.
+    pub endpoint: Arc<str>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// For jitter.

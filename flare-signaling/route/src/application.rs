@@ -1,0 +1,3 @@
+//! The directories as the service keeps them.
+
+pub mod directories;

@@ -1,0 +1,4 @@
+//! Inbound: gRPC.
+
+mod convert;
+pub mod grpc;
