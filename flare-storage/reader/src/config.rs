@@ -13,3 +13,11 @@ flare_server_core::section! {
         at.require((1..=1_000).contains(&config.max_ranges), "max_ranges", "must be 1 to 1000");
     }
 }
+
+flare_server_core::section! {
+    /// flare-storage-reader's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-storage-reader.
+        pub storage_reader: StorageReaderConfig = StorageReaderConfig::default(),
+    }
+}

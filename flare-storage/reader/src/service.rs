@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flare_proto::storage::storage_reader_service_server::StorageReaderServiceServer;
 use flare_server_core::{
     platform::Platform,
+    process::Hosted,
     registry::service,
     service::{Parts, ServiceError},
 };
@@ -17,6 +18,13 @@ use crate::{
     handler::grpc::Grpc,
     infrastructure::{grpc_log_places::GrpcLogPlaces, grpc_visibility::GrpcVisibility},
 };
+
+/// The service, as a process runs it.
+pub fn hosted(config: StorageReaderConfig) -> Hosted {
+    Hosted::inner(service::STORAGE_READER, async move |platform| {
+        build(&config, &platform).await
+    })
+}
 
 /// Opens the store and offers the service.
 pub async fn build(

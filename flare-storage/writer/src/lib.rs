@@ -8,4 +8,4 @@ pub mod infrastructure;
 mod service;
 
 pub use config::StorageWriterConfig;
-pub use service::build;
+pub use service::{build, hosted};

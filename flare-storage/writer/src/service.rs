@@ -1,15 +1,13 @@
 //! Puts the service together.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use flare_proto::storage::storage_writer_service_server::StorageWriterServiceServer;
 use flare_server_core::{
     event_bus::{EventBus, RegisterError},
-    message_log::{MessageLog, ReadError},
+    message_log::{EMBEDDED_PARTITION, MessageLog, ReadError},
     platform::Platform,
+    process::Hosted,
     registry::service,
     service::{Parts, ServiceError, Task},
 };
@@ -18,95 +16,104 @@ use tonic::service::Routes;
 
 use crate::{
     application::{
+        around::{Around, Share},
         find_in_log::LogSearch,
-        follow::{CommitListener, FollowError, Follower},
+        follow::FollowError,
+        partitions::{Halt, Partitions, Stream},
+        ports::PublishedCursors,
+        publish::{PERSISTED_TOPIC, Publishing},
+        published::Published,
+        trim::{Consumed, Trimmer},
     },
     config::StorageWriterConfig,
-    domain::fold::Step,
     handler::grpc::Grpc,
-    infrastructure::embedded_persisted_view::EmbeddedPersistedView,
+    infrastructure::embedded_persisted_view::{EmbeddedPersistedView, ViewConsumers},
 };
 
-/// The public stream of persisted events.
-const PERSISTED_TOPIC: &str = "flare.im.message.persisted";
+/// The service, as a process runs it.
+pub fn hosted(config: StorageWriterConfig) -> Hosted {
+    Hosted::inner(service::STORAGE_WRITER, async move |platform| {
+        build(&config, &platform, None).await
+    })
+}
 
-/// The embedded log has one partition.
-const PARTITION: u32 = 0;
-
-/// Opens log and store, applies to the store what it lacks, and offers the public stream and the service. Returns when the store has reached the log's end.
+/// Opens log and store, applies to the store what it lacks, and offers the public stream and the service.
+///
+/// A log that nobody else has is shown as the public stream, and this returns when the store has reached its end. Of a log that processes share, what is
+/// committed is published, and `cursors` say how far; what is assigned is worked on when the process runs.
 pub async fn build(
     config: &StorageWriterConfig,
     platform: &Platform,
+    cursors: Option<Arc<dyn PublishedCursors>>,
 ) -> Result<Parts, ServiceError> {
     let ready = platform.readiness.register("storage-writer");
     let log = platform.message_log().await?;
     let store = open_store(platform).await?;
     let bus = platform.event_bus().await?;
-    let floor = log.floor(PARTITION).await?;
-    let view = Arc::new(EmbeddedPersistedView::new(
-        PARTITION,
-        Arc::clone(&log),
-        floor,
-        store.cursor(PARTITION).await?,
-        config.view_memory_bytes,
-    ));
-    let trimmer = Arc::new(Trimmer {
-        log: Arc::clone(&log),
-        store: Arc::clone(&store),
-        bus: Arc::clone(&bus),
-        view: Arc::clone(&view),
-        moved: tokio::sync::Notify::new(),
-        interval: Duration::from_millis(config.trim_interval_ms),
-    });
-    let search = LogSearch::new(PARTITION, Arc::clone(&log), Arc::clone(&store));
     let ending = Arc::clone(&store);
     platform.at_end(Task::new("storage-writer.close", async move {
         Ok(ending.close().await?)
     }));
-    let mut follower = Follower::open(
-        PARTITION,
-        log,
-        store,
-        Arc::clone(&trimmer) as Arc<dyn CommitListener>,
+    let search = LogSearch::new(Arc::clone(&log), Arc::clone(&store));
+    let is_shared = log.is_shared();
+    let around = Arc::new(Around::new(
+        Arc::clone(&log),
+        Arc::clone(&store),
         Arc::clone(&platform.clock),
         platform.spans.clone(),
-        config.max_batch_bytes,
-    )
-    .await
-    .map_err(|error| -> ServiceError {
-        let log = platform.data_root().join("log");
-        match error {
-            FollowError::LogEndsBeforeStore { .. } => format!("{}: {error}", log.display()).into(),
-            FollowError::Log(ReadError::Trimmed { .. }) => format!(
-                "{}: {error}, and the store beside it has less than that: restore the whole data folder from one backup",
-                log.display()
-            )
-            .into(),
-            error => error.into(),
-        }
-    })?;
-    follower.catch_up().await?;
-    match bus
-        .register_view(PERSISTED_TOPIC, Arc::clone(&view) as _)
-        .await
-    {
-        Ok(()) => {}
-        Err(RegisterError::Unsupported(topic)) => {
-            return Err(
-                format!("the event bus cannot show {topic} as a view of the embedded log").into(),
-            );
-        }
-        Err(error) => return Err(error.into()),
-    }
-    ready.set(true);
+        Share::new(config.max_batch_bytes, config.max_held_bytes),
+    ));
+    let interval = Duration::from_millis(config.trim_interval_ms);
+    let with = |consumed: Arc<dyn Consumed>| {
+        Arc::new(Trimmer::new(Arc::clone(&around), consumed, interval))
+    };
+    let (partitions, trimmer, publishing) = if is_shared {
+        let cursors = cursors.ok_or("processes share the log, and nothing keeps how far each partition is published: storage-writer needs PostgreSQL")?;
+        let published = Published::new(cursors);
+        let publishing = Arc::new(Publishing { bus, published });
+        let trimmer = with(Arc::clone(&publishing) as _);
+        let stream = Stream::Published(Arc::clone(&publishing));
+        let partitions = Partitions::new(Arc::clone(&around), stream, Arc::clone(&trimmer), ready);
+        (partitions, trimmer, Some(publishing))
+    } else {
+        let view = view(config, &log, &*store).await?;
+        let consumers = ViewConsumers {
+            view: Arc::clone(&view),
+            bus: Arc::clone(&bus),
+        };
+        let trimmer = with(Arc::new(consumers));
+        let stream = Stream::View(Arc::clone(&view) as _);
+        let mut partitions =
+            Partitions::new(Arc::clone(&around), stream, Arc::clone(&trimmer), ready);
+        let caught_up = partitions.catch_up().await;
+        caught_up.map_err(|halt| of_folder(halt, platform))?;
+        show(&*bus, view).await?;
+        (partitions, trimmer, None)
+    };
+    Ok(Parts {
+        routes: vec![Routes::new(StorageWriterServiceServer::new(Grpc {
+            search,
+        }))],
+        services: vec![service::STORAGE_WRITER],
+        tasks: tasks(platform, partitions, trimmer, publishing, around),
+        ..Parts::default()
+    })
+}
 
+/// What goes on while the process lives.
+fn tasks(
+    platform: &Platform,
+    partitions: Partitions,
+    trimmer: Arc<Trimmer>,
+    publishing: Option<Arc<Publishing>>,
+    around: Arc<Around>,
+) -> Vec<Task> {
     let shutdown = platform.shutdown.clone();
     let follow = Task::new("storage-writer.follow", async move {
-        let _ready = ready;
-        follower.follow(&shutdown).await.map_err(|error| {
+        partitions.run(&shutdown).await.map_err(|halt| {
             // What the log says cannot be applied: nothing may go on beside it.
-            shutdown.fail(format!("storage-writer stopped: {error}"));
-            error.into()
+            shutdown.fail(format!("storage-writer stopped: {halt}"));
+            halt.into()
         })
     });
     let shutdown = platform.shutdown.clone();
@@ -114,58 +121,65 @@ pub async fn build(
         shutdown.or_drain(trimmer.run()).await;
         Ok(())
     });
-    Ok(Parts {
-        routes: vec![Routes::new(StorageWriterServiceServer::new(Grpc {
-            search,
-        }))],
-        services: vec![service::STORAGE_WRITER],
-        tasks: vec![follow, trim],
-        ..Parts::default()
-    })
-}
-
-/// Shows commits in the view, and gives back to the log what nobody will ask for again.
-struct Trimmer {
-    log: Arc<dyn MessageLog>,
-    store: Arc<dyn MessageStore>,
-    bus: Arc<dyn EventBus>,
-    view: Arc<EmbeddedPersistedView>,
-    moved: tokio::sync::Notify,
-    interval: Duration,
-}
-
-impl CommitListener for Trimmer {
-    fn committed(&self, step: &Step) {
-        self.view.committed(step);
-        self.moved.notify_one();
+    let shutdown = platform.shutdown.clone();
+    let lag = {
+        let around = Arc::clone(&around);
+        Task::new("storage-writer.lag", async move {
+            shutdown.or_drain(around.lag.show(&*around.log)).await;
+            Ok(())
+        })
+    };
+    let mut tasks = vec![follow, trim, lag];
+    if let Some(publishing) = publishing {
+        let shutdown = platform.shutdown.clone();
+        tasks.push(Task::new("storage-writer.published", async move {
+            let keeping = publishing.published.keep(&around.outages);
+            shutdown.or_drain(keeping).await;
+            Ok(())
+        }));
     }
+    tasks
 }
 
-impl Trimmer {
-    /// Looks after commits, at most once an interval; an idle log has no timer.
-    async fn run(&self) {
-        loop {
-            self.moved.notified().await;
-            let begun = Instant::now();
-            if let Err(error) = self.trim().await {
-                tracing::warn!(%error, "the log was not trimmed; trying again after later commits");
-            }
-            tokio::time::sleep(self.interval.saturating_sub(begun.elapsed())).await;
+/// The view of the log as far as the store has it.
+async fn view(
+    config: &StorageWriterConfig,
+    log: &Arc<dyn MessageLog>,
+    store: &dyn MessageStore,
+) -> Result<Arc<EmbeddedPersistedView>, ServiceError> {
+    Ok(Arc::new(EmbeddedPersistedView::new(
+        EMBEDDED_PARTITION,
+        Arc::clone(log),
+        log.floor(EMBEDDED_PARTITION).await?,
+        store.cursor(EMBEDDED_PARTITION).await?,
+        config.view_memory_bytes,
+    )))
+}
+
+/// Offers the view as the public stream, when it has reached what consumers may have seen before.
+async fn show(bus: &dyn EventBus, view: Arc<EmbeddedPersistedView>) -> Result<(), ServiceError> {
+    match bus.register_view(PERSISTED_TOPIC, view).await {
+        Ok(()) => Ok(()),
+        Err(RegisterError::Unsupported(topic)) => {
+            Err(format!("the event bus cannot show {topic} as a view of the embedded log").into())
         }
+        Err(error) => Err(error.into()),
     }
+}
 
-    async fn trim(&self) -> Result<(), ServiceError> {
-        let stored = self.store.synced_cursor(PARTITION).await?.next_offset;
-        let consumed = self
-            .bus
-            .lowest_cursor(PERSISTED_TOPIC)
-            .await?
-            .map(EmbeddedPersistedView::offset_of);
-        let released = consumed.map_or(stored, |consumed| stored.min(consumed));
-        self.log.trim(PARTITION, released, stored).await?;
-        let floor = self.log.floor(PARTITION).await?;
-        self.view.trimmed(floor);
-        metrics::gauge!("flare_storage_writer_log_floor_offset").set(floor as f64);
-        Ok(())
+/// Names the folder of the log that the process cannot begin with.
+fn of_folder(halt: Halt, platform: &Platform) -> ServiceError {
+    const RESTORE: &str = "restore the whole data folder from one backup";
+    let log = platform.data_root().join("log");
+    let log = log.display();
+    let Halt::Follow(error) = halt else {
+        return halt.into();
+    };
+    match *error {
+        FollowError::LogEndsBeforeStore { .. } => format!("{log}: {error}: {RESTORE}").into(),
+        FollowError::Log(ReadError::Trimmed { .. }) => {
+            format!("{log}: {error}, and the store beside it has less than that: {RESTORE}").into()
+        }
+        _ => error.into(),
     }
 }

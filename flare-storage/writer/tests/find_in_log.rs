@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use flare_proto::{
     common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
@@ -25,6 +26,7 @@ use flare_storage_model::{
 };
 use flare_storage_writer::{
     application::{
+        around::{Around, Share},
         find_in_log::LogSearch,
         follow::{CommitListener, Follower},
     },
@@ -40,8 +42,9 @@ const START_MS: i64 = 1_700_000_000_000;
 
 struct Nobody;
 
+#[async_trait]
 impl CommitListener for Nobody {
-    fn committed(&self, _: &Step) {}
+    async fn committed(&self, _: &Step) {}
 }
 
 /// A log with its writer, and what was appended to it.
@@ -62,18 +65,17 @@ async fn place() -> Place {
     let options = EmbeddedStoreOptions::default();
     let store = EmbeddedMessageStore::open(&folder.path().join("store"), options).unwrap();
     let store = Arc::new(store);
-    let follower = Follower::open(
-        PARTITION,
+    let around = Around::new(
         log.clone(),
         store.clone(),
-        Arc::new(Nobody),
         Arc::new(ManualClock::at(START_MS)),
         Spans::default(),
-        1 << 20,
+        Share::new(1 << 20, 4 << 20),
     );
+    let follower = Follower::open(PARTITION, Arc::new(around), Arc::new(Nobody), None);
     Place {
         grpc: Grpc {
-            search: LogSearch::new(PARTITION, log.clone(), store.clone()),
+            search: LogSearch::new(log.clone(), store.clone()),
         },
         follower: follower.await.unwrap(),
         log,

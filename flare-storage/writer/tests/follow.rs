@@ -1,8 +1,9 @@
 //! The follower on the embedded log and store.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use flare_proto::message::{ConversationClass, EventHeader, EventKind};
 use flare_server_core::{
@@ -10,6 +11,9 @@ use flare_server_core::{
     event_bus::TopicView,
     log_file::{AsyncLogOptions, DiskLayer},
     message_log::{EmbeddedMessageLog, MessageLog},
+    readiness::Readiness,
+    service::ServiceError,
+    shutdown::Shutdown,
     telemetry::Spans,
 };
 use flare_storage_model::{
@@ -18,7 +22,12 @@ use flare_storage_model::{
     record::{self, Epoch},
 };
 use flare_storage_writer::{
-    application::follow::{FollowError, Follower},
+    application::{
+        around::{Around, Share},
+        follow::{FollowError, Follower},
+        partitions::{Halt, Partitions, Stream},
+        trim::{Consumed, Trimmer},
+    },
     domain::fold::FoldError,
     infrastructure::embedded_persisted_view::EmbeddedPersistedView,
 };
@@ -90,23 +99,24 @@ async fn open(folder: &Path, view_memory_bytes: usize) -> Place {
         cursor,
         view_memory_bytes,
     ));
-    let follower = Follower::open(
-        PARTITION,
-        log.clone(),
-        store.clone(),
-        view.clone(),
-        Arc::new(ManualClock::at(2_000)),
-        Spans::default(),
-        1 << 20,
-    )
-    .await
-    .unwrap();
+    let around = around(log.clone(), store.clone());
+    let follower = Follower::open(PARTITION, around, view.clone(), None).await;
     Place {
         log,
         store,
         view,
-        follower,
+        follower: follower.unwrap(),
     }
+}
+
+fn around(log: Arc<EmbeddedMessageLog>, store: Arc<EmbeddedMessageStore>) -> Arc<Around> {
+    Arc::new(Around::new(
+        log,
+        store,
+        Arc::new(ManualClock::at(2_000)),
+        Spans::default(),
+        Share::new(1 << 20, 4 << 20),
+    ))
 }
 
 async fn append(log: &EmbeddedMessageLog, records: Vec<Bytes>) {
@@ -300,16 +310,7 @@ async fn a_log_that_ends_before_the_store_is_refused() {
         cursor,
         1 << 20,
     ));
-    let opened = Follower::open(
-        PARTITION,
-        log,
-        store,
-        view,
-        Arc::new(ManualClock::at(0)),
-        Spans::default(),
-        1 << 20,
-    )
-    .await;
+    let opened = Follower::open(PARTITION, around(log, store), view, None).await;
     assert!(matches!(
         opened,
         Err(FollowError::LogEndsBeforeStore {
@@ -318,4 +319,75 @@ async fn a_log_that_ends_before_the_store_is_refused() {
             ..
         })
     ));
+}
+
+struct NoConsumers;
+
+#[async_trait]
+impl Consumed for NoConsumers {
+    async fn needed_from(&self, _: u32) -> Result<Option<u64>, ServiceError> {
+        Ok(None)
+    }
+
+    async fn trimmed(&self, _: u32) -> Result<(), ServiceError> {
+        Ok(())
+    }
+}
+
+/// What a process does that has the log for itself.
+fn partitions(place: &Place, readiness: &Readiness) -> Partitions {
+    let around = around(place.log.clone(), place.store.clone());
+    let interval = Duration::from_secs(1);
+    let trimmer = Trimmer::new(around.clone(), Arc::new(NoConsumers), interval);
+    Partitions::new(
+        around,
+        Stream::View(place.view.clone()),
+        Arc::new(trimmer),
+        readiness.register("storage-writer"),
+    )
+}
+
+#[tokio::test]
+async fn a_process_that_has_the_log_for_itself_applies_all_of_it_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = open(folder.path(), 1 << 20).await;
+    append(
+        &place.log,
+        vec![takeover(MINE), group(MINE, 0, vec![event("g", 1)])],
+    )
+    .await;
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+    let mut partitions = partitions(&place, &readiness);
+    assert!(!readiness.is_ready());
+    partitions.catch_up().await.unwrap();
+    assert!(readiness.is_ready());
+    assert_eq!(seqs(&place.view, 0).await, [1]);
+    append(&place.log, vec![group(MINE, 1, vec![event("g", 2)])]).await;
+    shutdown.drain();
+    append(&place.log, vec![group(MINE, 2, vec![event("g", 3)])]).await;
+    partitions.run(&shutdown).await.unwrap();
+    assert_eq!(seqs(&place.view, 0).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_process_that_has_the_log_for_itself_ends_with_its_partition() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = open(folder.path(), 1 << 20).await;
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+    let mut partitions = partitions(&place, &readiness);
+    partitions.catch_up().await.unwrap();
+    append(&place.log, vec![Bytes::from_static(&[99, 1, 2])]).await;
+    let halt = partitions.run(&shutdown).await.unwrap_err();
+    let Halt::Follow(error) = halt else {
+        panic!("{halt}")
+    };
+    assert!(
+        matches!(
+            *error,
+            FollowError::Fold(FoldError::Undecodable { offset: 0, .. })
+        ),
+        "{error}"
+    );
+    let next = self::partitions(&place, &readiness).catch_up().await;
+    assert!(next.is_err(), "it does not start either");
 }

@@ -7,20 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flare_server_core::{
-    clock::Clock,
-    message_log::{MessageLog, ReadError},
-    shutdown::Shutdown,
-    telemetry::Spans,
-};
-use flare_storage_model::{Cursor, MessageStore, StoreError};
+use async_trait::async_trait;
+use flare_server_core::message_log::ReadError;
+use flare_storage_model::{Cursor, StoreError};
+use tokio_util::sync::CancellationToken;
 
+use super::around::Around;
 use crate::domain::fold::{FoldError, Input, Output, Step, WriterFold};
 
 /// A long catch-up says how far it is so often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
-/// A store that cannot answer is asked again after this.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Why a partition stopped.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +32,7 @@ pub enum FollowError {
     Fold(#[from] FoldError),
     /// The store holds more than the log: the log was lost or replaced.
     #[error(
-        "the log of partition {partition} ends at offset {durable_end}, before the store's cursor {cursor}: restore the whole data folder from one backup"
+        "the log of partition {partition} ends at offset {durable_end}, before the store's cursor {cursor}"
     )]
     LogEndsBeforeStore {
         /// Which.
@@ -48,65 +44,66 @@ pub enum FollowError {
     },
 }
 
-/// What is told of each committed batch, in the log's order, after its commit.
+/// What is told of each batch that is committed, in the log's order, after its commit.
+#[async_trait]
 pub trait CommitListener: Send + Sync {
-    /// The batch is readable.
-    fn committed(&self, step: &Step);
+    /// The batch is readable. The next one is committed when this returns.
+    async fn committed(&self, step: &Step);
 }
 
 /// Applies one partition of the log to the store.
 pub struct Follower {
     partition: u32,
-    log: Arc<dyn MessageLog>,
-    store: Arc<dyn MessageStore>,
+    around: Arc<Around>,
     listener: Arc<dyn CommitListener>,
-    clock: Arc<dyn Clock>,
-    spans: Spans,
     fold: WriterFold,
-    max_batch_bytes: usize,
 }
 
 impl Follower {
-    /// Goes on from the store's cursor.
+    /// Goes on from the store's cursor, or from `published` if that is below: then what lies between is told of first, once more.
+    ///
+    /// # Errors
+    /// If the log ends before the store.
     pub async fn open(
         partition: u32,
-        log: Arc<dyn MessageLog>,
-        store: Arc<dyn MessageStore>,
+        around: Arc<Around>,
         listener: Arc<dyn CommitListener>,
-        clock: Arc<dyn Clock>,
-        spans: Spans,
-        max_batch_bytes: usize,
+        published: Option<Cursor>,
     ) -> Result<Self, FollowError> {
-        let cursor = store.cursor(partition).await?;
-        let durable_end = log.durable_end(partition).await?;
-        if durable_end < cursor.next_offset {
+        let stored = around.of_store(|| around.store.cursor(partition)).await?;
+        let durable_end = around.of_log(|| around.log.durable_end(partition)).await?;
+        if durable_end < stored.next_offset {
             return Err(FollowError::LogEndsBeforeStore {
                 partition,
                 durable_end,
-                cursor: cursor.next_offset,
+                cursor: stored.next_offset,
             });
         }
-        let fold = WriterFold::new(partition, cursor);
+        // A store that was restored may be below: then all above it is new to it, and published again.
+        let from = published
+            .filter(|it| it.next_offset < stored.next_offset)
+            .unwrap_or(stored);
+        let fold = WriterFold::resuming(partition, from, stored);
         Ok(Self {
             partition,
-            log,
-            store,
+            around,
             listener,
-            clock,
-            spans,
             fold,
-            max_batch_bytes,
         })
     }
 
-    /// What is committed.
+    /// What is committed and was told of.
     pub fn cursor(&self) -> Cursor {
         self.fold.cursor()
     }
 
     /// Applies everything that the log had when it was called.
+    ///
+    /// # Errors
+    /// The partition has to stop: this must not be used again.
     pub async fn catch_up(&mut self) -> Result<(), FollowError> {
-        let end = self.log.durable_end(self.partition).await?;
+        let (log, partition) = (&self.around.log, self.partition);
+        let end = self.around.of_log(|| log.durable_end(partition)).await?;
         let begin = self.cursor().next_offset;
         let mut said = Instant::now();
         while self.cursor().next_offset < end {
@@ -114,27 +111,28 @@ impl Follower {
             if said.elapsed() >= PROGRESS_EVERY {
                 said = Instant::now();
                 let done = self.cursor().next_offset - begin;
-                tracing::info!(
-                    partition = self.partition,
-                    done,
-                    of = end - begin,
-                    "applying the log to the store"
-                );
+                let of = end - begin;
+                tracing::info!(partition, done, of, "applying the log to the store");
             }
         }
         Ok(())
     }
 
-    /// Follows until a drain; then applies what is there and ends.
-    pub async fn follow(&mut self, shutdown: &Shutdown) -> Result<(), FollowError> {
+    /// Follows until told to stop, between two batches, or until the log is closed.
+    ///
+    /// # Errors
+    /// The partition has to stop: this must not be used again.
+    pub async fn follow(&mut self, stop: &CancellationToken) -> Result<(), FollowError> {
         loop {
             let next = self.cursor().next_offset;
-            match shutdown
-                .or_drain(self.log.wait_beyond(self.partition, next))
-                .await
-            {
-                Some(Ok(_)) => self.advance().await?,
-                None | Some(Err(ReadError::Closed(_))) => return self.catch_up().await,
+            let waited = self.around.beyond(self.partition, next);
+            match stop.run_until_cancelled(waited).await {
+                Some(Ok(Some(end))) => {
+                    self.around.lag.noticed(self.partition, next, end);
+                    self.advance().await?;
+                }
+                Some(Ok(None)) => {}
+                None | Some(Err(ReadError::Closed(_))) => return Ok(()),
                 Some(Err(error)) => return Err(error.into()),
             }
         }
@@ -142,65 +140,58 @@ impl Follower {
 
     /// Applies one read of the log.
     async fn advance(&mut self) -> Result<(), FollowError> {
-        let read = self
-            .log
-            .read(
-                self.partition,
-                self.cursor().next_offset,
-                self.max_batch_bytes,
-            )
+        let around = Arc::clone(&self.around);
+        let (partition, from) = (self.partition, self.cursor().next_offset);
+        let max_bytes = around.share.batch_bytes();
+        self.fold.keep_heads(around.share.kept_heads());
+        let read = around
+            .of_log(|| around.log.read(partition, from, max_bytes))
             .await?;
-        let behind = read.durable_end - self.cursor().next_offset;
-        metrics::gauge!("flare_storage_writer_lag_records").set(behind as f64);
+        around.lag.noticed(partition, from, read.durable_end);
         let mut output = self.fold.step(Input::Records(read.records))?;
         loop {
             output = match output {
-                Output::Idle => return Ok(()),
+                Output::Idle => break,
                 Output::ReadHeads(keys) => {
-                    let heads = retried(|| self.store.heads(&keys)).await?;
-                    self.fold.step(Input::Heads(heads))?
+                    let heads = around.of_store(|| around.store.heads(&keys)).await?;
+                    let stored = around.of_store(|| around.store.cursor(partition)).await?;
+                    self.fold.step(Input::Heads { heads, stored })?
                 }
                 Output::Commit(step) => {
                     self.commit(&step).await?;
+                    self.listener.committed(&step).await;
                     self.fold.step(Input::Committed)?
+                }
+                Output::Stored(step) => {
+                    self.listener.committed(&step).await;
+                    break;
                 }
             };
         }
+        let next = self.cursor().next_offset;
+        around.lag.noticed(partition, next, read.durable_end);
+        Ok(())
     }
 
     async fn commit(&self, step: &Step) -> Result<(), FollowError> {
-        let begun = Instant::now();
-        retried(|| self.store.commit(Arc::clone(&step.batch))).await?;
-        self.listener.committed(step);
-        let took = begun.elapsed();
-        telemetry::committed(&self.spans, &step.batch.events, took);
-        metrics::histogram!("flare_storage_writer_commit_seconds").record(took.as_secs_f64());
-        metrics::counter!("flare_storage_writer_events_total")
-            .increment(step.batch.events.len() as u64);
-        if let Some(last) = step.batch.events.last() {
-            let late_ms = (self.clock.now_ms() - last.header().time_ms).max(0);
-            metrics::gauge!("flare_storage_writer_lag_seconds").set(late_ms as f64 / 1_000.0);
+        let (around, events) = (&self.around, &step.batch.events);
+        if let Some(first) = events.first() {
+            around.lag.oldest(self.partition, first.header().time_ms);
         }
-        for (offset, reason) in &step.skipped {
-            metrics::counter!("flare_storage_writer_skipped_records_total", "reason" => reason.label()).increment(1);
-            tracing::debug!(partition = self.partition, offset, %reason, "record passed over");
+        let begun = Instant::now();
+        around
+            .of_store(|| around.store.commit(Arc::clone(&step.batch)))
+            .await?;
+        telemetry::committed(&around.spans, step, begun.elapsed());
+        if let Some(last) = events.last() {
+            around.lag.oldest(self.partition, last.header().time_ms);
         }
         Ok(())
     }
 }
 
-/// Asks again while the store says that it may answer later: the follower has nothing else to do.
-async fn retried<T, F>(call: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    loop {
-        match call().await {
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, "the store does not answer; asking again");
-                tokio::time::sleep(RETRY_AFTER).await;
-            }
-            done => return done,
-        }
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.around.lag.gone(self.partition);
     }
 }

@@ -11,8 +11,8 @@ use flare_storage_model::{
     SkipReason, StoreBatch, apply, record,
 };
 
-/// Heads that are kept between batches; beyond it all are dropped and read again from the store.
-const KEPT_HEADS: usize = 50_000;
+/// Heads that are kept between batches, if nobody says otherwise.
+pub const KEPT_HEADS: usize = 50_000;
 
 /// Events a record may hold at most, as a factor between a record's offset and its events' positions.
 pub const POSITIONS_PER_RECORD: u64 = 1_024;
@@ -22,8 +22,13 @@ pub const POSITIONS_PER_RECORD: u64 = 1_024;
 pub enum Input {
     /// Records of the log, by rising offset without a gap, from the cursor on.
     Records(Vec<(u64, Bytes)>),
-    /// The answer to `Output::ReadHeads`, in the order of its keys.
-    Heads(Vec<Option<Head>>),
+    /// The answer to `Output::ReadHeads`.
+    Heads {
+        /// In the order of its keys.
+        heads: Vec<Option<Head>>,
+        /// The store's cursor, read after the heads: if it is beyond the fold's, somebody else commits to the partition, and they may be too new.
+        stored: Cursor,
+    },
     /// The batch of the last `Output::Commit` is committed.
     Committed,
 }
@@ -35,6 +40,8 @@ pub enum Output {
     ReadHeads(Vec<ConversationKey>),
     /// Commit this.
     Commit(Step),
+    /// The store has this already: it is only to be shown, and needs no answer. Records that lie above it are to be given again.
+    Stored(Step),
     /// Nothing: the next records.
     Idle,
 }
@@ -71,6 +78,14 @@ pub enum FoldError {
         /// What is wrong.
         source: BrokenInvariant,
     },
+    /// The store's cursor does not follow from the log that lies below it.
+    #[error("up to offset {} the log gives {log:?}, the store has {stored:?}", log.next_offset)]
+    Diverged {
+        /// What the log says.
+        log: Box<Cursor>,
+        /// What the store says.
+        stored: Box<Cursor>,
+    },
     /// An input came that the fold did not ask for.
     #[error("input {input} while the fold was {state}")]
     OutOfTurn {
@@ -82,13 +97,20 @@ pub enum FoldError {
 }
 
 /// Folds one partition. Deterministic: the same inputs give the same outputs.
+///
+/// Events are judged by heads as of the fold's cursor. The store's heads are that only while nobody else commits to the partition, and the store is
+/// not ahead after a crash: where it is, the events up to its cursor are passed on as they are stored, since below it the store is the truth.
 #[derive(Debug)]
 pub struct WriterFold {
     partition: u32,
-    /// What is committed.
+    /// What is committed and was given out.
     cursor: Cursor,
+    /// What the store is known to hold; not below `cursor` while something is to be passed on.
+    stored: Cursor,
     /// Heads as of `cursor`, of conversations that were touched lately.
     heads: HashMap<ConversationKey, Head>,
+    /// Beyond it all are dropped and read again from the store.
+    kept_heads: usize,
     state: State,
 }
 
@@ -116,24 +138,42 @@ impl State {
 impl WriterFold {
     /// Goes on from what the store has committed.
     pub fn new(partition: u32, cursor: Cursor) -> Self {
+        Self::resuming(partition, cursor, cursor)
+    }
+
+    /// Goes on from `cursor`, which is not above what the store has committed.
+    pub fn resuming(partition: u32, cursor: Cursor, stored: Cursor) -> Self {
         Self {
             partition,
             cursor,
+            stored,
             heads: HashMap::new(),
+            kept_heads: KEPT_HEADS,
             state: State::Idle,
         }
     }
 
-    /// What is committed; `next_offset` is where the next records begin.
+    /// What is committed and was given out; `next_offset` is where the next records begin.
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// Keeps at most so many heads between batches from now on.
+    pub fn keep_heads(&mut self, most: usize) {
+        self.kept_heads = most;
     }
 
     /// Takes an input and says what comes next. After an error the fold must not be used again: the partition stops.
     pub fn step(&mut self, input: Input) -> Result<Output, FoldError> {
         match (std::mem::replace(&mut self.state, State::Idle), input) {
             (State::Idle, Input::Records(records)) => self.take(records),
-            (State::Reading { records, keys }, Input::Heads(heads)) => {
+            (State::Reading { records, .. }, Input::Heads { stored, .. })
+                if stored.next_offset > self.cursor.next_offset =>
+            {
+                self.stored = stored;
+                self.pass_on(records)
+            }
+            (State::Reading { records, keys }, Input::Heads { heads, .. }) => {
                 self.heads.extend(
                     keys.into_iter()
                         .zip(heads)
@@ -144,7 +184,7 @@ impl WriterFold {
             (State::Committing(batch), Input::Committed) => {
                 self.cursor = batch.to;
                 self.heads.extend(batch.heads.iter().cloned());
-                if self.heads.len() > KEPT_HEADS {
+                if self.heads.len() > self.kept_heads {
                     self.heads.clear();
                 }
                 Ok(Output::Idle)
@@ -152,7 +192,7 @@ impl WriterFold {
             (state, input) => {
                 let input = match input {
                     Input::Records(_) => "records",
-                    Input::Heads(_) => "heads",
+                    Input::Heads { .. } => "heads",
                     Input::Committed => "committed",
                 };
                 Err(FoldError::OutOfTurn {
@@ -172,6 +212,9 @@ impl WriterFold {
         }
         if decoded.is_empty() {
             return Ok(Output::Idle);
+        }
+        if self.stored.next_offset > self.cursor.next_offset {
+            return self.pass_on(decoded);
         }
         let keys = self.unknown(&decoded);
         if keys.is_empty() {
@@ -201,6 +244,47 @@ impl WriterFold {
         keys
     }
 
+    /// What of these records the store has already.
+    fn pass_on(&mut self, records: Vec<(u64, LogRecord)>) -> Result<Output, FoldError> {
+        // They were as of the cursor.
+        self.heads.clear();
+        let from = self.cursor;
+        let mut events = Vec::new();
+        let mut positions = Vec::new();
+        let mut skipped = Vec::new();
+        for (offset, record) in records {
+            if offset >= self.stored.next_offset {
+                break;
+            }
+            match apply(&mut self.cursor, offset, &record) {
+                Applied::Group(group) => {
+                    positions.extend(positions_of(offset).take(group.len()));
+                    events.extend_from_slice(group);
+                }
+                Applied::Takeover => {}
+                Applied::Skipped(reason) => skipped.push((offset, reason)),
+            }
+        }
+        if self.cursor.next_offset == self.stored.next_offset && self.cursor != self.stored {
+            return Err(FoldError::Diverged {
+                log: Box::new(self.cursor),
+                stored: Box::new(self.stored),
+            });
+        }
+        let batch = Arc::new(StoreBatch {
+            partition: self.partition,
+            from,
+            to: self.cursor,
+            events,
+            heads: Vec::new(),
+        });
+        Ok(Output::Stored(Step {
+            batch,
+            positions,
+            skipped,
+        }))
+    }
+
     fn gather(&mut self, records: Vec<(u64, LogRecord)>) -> Result<Output, FoldError> {
         let mut to = self.cursor;
         let mut events: Vec<LoggedEvent> = Vec::new();
@@ -221,7 +305,7 @@ impl WriterFold {
             let LogRecord::Group { events: group, .. } = record else {
                 continue;
             };
-            for (index, event) in (0u64..).zip(group) {
+            for (position, event) in positions_of(offset).zip(group) {
                 let place = match places.get(event.key()) {
                     Some(place) => *place,
                     None => {
@@ -239,7 +323,7 @@ impl WriterFold {
                             source,
                         })?;
                 }
-                positions.push(offset * POSITIONS_PER_RECORD + index);
+                positions.push(position);
                 events.push(event);
             }
         }
@@ -258,3 +342,11 @@ impl WriterFold {
         }))
     }
 }
+
+/// Where the events of the record at `offset` stand in the stream.
+fn positions_of(offset: u64) -> impl Iterator<Item = u64> {
+    offset * POSITIONS_PER_RECORD..
+}
+
+#[cfg(test)]
+mod tests;

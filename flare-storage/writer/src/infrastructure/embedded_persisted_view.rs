@@ -9,16 +9,20 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use flare_server_core::{
-    event_bus::{BusRecord, TopicView, ViewError, ViewRead},
+    event_bus::{BusRecord, EventBus, TopicView, ViewError, ViewRead},
     message_log::{MessageLog, ReadError},
+    service::ServiceError,
 };
 use flare_storage_model::{Applied, Cursor, LogRecord, LogState, LoggedEvent, apply, record};
 use tokio::sync::watch;
 
 use crate::{
-    application::follow::CommitListener,
+    application::{
+        follow::CommitListener,
+        publish::{self, PERSISTED_TOPIC},
+        trim::Consumed,
+    },
     domain::fold::{POSITIONS_PER_RECORD, Step},
 };
 
@@ -72,14 +76,8 @@ impl EmbeddedPersistedView {
         }
     }
 
-    /// Says that the log was trimmed up to this offset.
-    pub fn trimmed(&self, floor: u64) {
-        self.floor
-            .fetch_max(floor * POSITIONS_PER_RECORD, Ordering::Relaxed);
-    }
-
     /// The first offset of the log that a consumer at `position` still needs.
-    pub fn offset_of(position: u64) -> u64 {
+    fn offset_of(position: u64) -> u64 {
         position / POSITIONS_PER_RECORD
     }
 
@@ -171,15 +169,17 @@ fn starting_at(offset: u64, record: &LogRecord) -> LogState {
 }
 
 fn show(position: u64, event: &LoggedEvent) -> BusRecord {
+    let (key, payload) = publish::entry(event);
     BusRecord {
-        key: Bytes::from(event.key().to_string()),
-        payload: event.event().clone(),
+        key,
+        payload,
         position,
     }
 }
 
+#[async_trait]
 impl CommitListener for EmbeddedPersistedView {
-    fn committed(&self, step: &Step) {
+    async fn committed(&self, step: &Step) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for (position, event) in step.positions.iter().zip(&step.batch.events) {
             recent.bytes += event.event().len();
@@ -221,5 +221,30 @@ impl TopicView for EmbeddedPersistedView {
             .await
             .map(|_| ())
             .map_err(|_| ViewError::Closed)
+    }
+}
+
+/// What consumers of the view are done with, the bus knows.
+pub struct ViewConsumers {
+    /// What they read.
+    pub view: Arc<EmbeddedPersistedView>,
+    /// Where their cursors are.
+    pub bus: Arc<dyn EventBus>,
+}
+
+#[async_trait]
+impl Consumed for ViewConsumers {
+    async fn needed_from(&self, _: u32) -> Result<Option<u64>, ServiceError> {
+        let lowest = self.bus.lowest_cursor(PERSISTED_TOPIC).await?;
+        Ok(lowest.map(EmbeddedPersistedView::offset_of))
+    }
+
+    async fn trimmed(&self, partition: u32) -> Result<(), ServiceError> {
+        let floor = self.view.log.floor(partition).await?;
+        self.view
+            .floor
+            .fetch_max(floor * POSITIONS_PER_RECORD, Ordering::Relaxed);
+        metrics::gauge!("flare_storage_writer_log_floor_offset").set(floor as f64);
+        Ok(())
     }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use flare_server_core::telemetry::{Batch, EventPlace, Spans};
-use flare_storage_model::LoggedEvent;
 
-/// These events were committed together, and can be read.
-pub(super) fn committed(spans: &Spans, events: &[LoggedEvent], took: Duration) {
+use crate::domain::fold::Step;
+
+/// This was committed, and can be read.
+pub(super) fn committed(spans: &Spans, step: &Step, took: Duration) {
+    let (partition, events) = (step.batch.partition, &step.batch.events);
     let mut batch = Batch::new(spans);
     for event in events {
         let header = event.header();
@@ -17,4 +19,11 @@ pub(super) fn committed(spans: &Spans, events: &[LoggedEvent], took: Duration) {
         });
     }
     batch.step("storage_writer.commit", took, None);
+    metrics::histogram!("flare_storage_writer_commit_seconds").record(took.as_secs_f64());
+    metrics::counter!("flare_storage_writer_events_total").increment(events.len() as u64);
+    for (offset, reason) in &step.skipped {
+        metrics::counter!("flare_storage_writer_skipped_records_total", "reason" => reason.label())
+            .increment(1);
+        tracing::debug!(partition, offset, %reason, "record passed over");
+    }
 }
