@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::role::Role;
 
 pub use self::bench::{Bench, BenchLoad, BenchServer};
+pub use flare_server_core::process::{ConfigArgs, DataFolder};
 
 /// Flare IM Core: an instant messaging core for your product, in one binary.
 #[derive(Debug, Parser)]
@@ -67,20 +68,6 @@ pub enum Command {
     ///
     /// What is there is taken as it is at the next start, and made anew if it is missing: what only that file held is gone for good.
     AcceptLoss(AcceptLoss),
-}
-
-/// Where the configuration comes from.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ConfigArgs {
-    /// Folder with base.toml, services/ and environments/.
-    #[arg(long, value_name = "FOLDER", env = "FLARE_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Which file of environments/ applies.
-    #[arg(long, value_name = "NAME", env = "FLARE_ENVIRONMENT")]
-    pub environment: Option<String>,
-    /// Set a key, above every file and variable; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
 }
 
 /// Arguments of `flare up`.
@@ -202,20 +189,6 @@ pub struct ApiKeyStore {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Where a server keeps what it must not lose.
-#[derive(Clone, Debug, Args)]
-pub struct DataFolder {
-    /// Folder of the server's data.
-    #[arg(
-        id = "data",
-        long = "data",
-        value_name = "FOLDER",
-        default_value = "flare-data",
-        env = "FLARE_DATA"
-    )]
-    pub folder: PathBuf,
 }
 
 /// Where clients connect, and whom they believe there.

@@ -8,7 +8,6 @@ pub mod chat;
 pub mod config;
 pub mod doctor;
 pub mod explain;
-pub mod process;
 mod progress;
 pub mod run;
 pub mod send;
@@ -18,7 +17,20 @@ pub mod token;
 pub mod up;
 pub mod verify;
 
-use crate::cli::{Cli, Command};
+use flare_server_core::{
+    config::Loaded,
+    process::{self, BaseConfig, ConfigArgs},
+    telemetry::Telemetry,
+};
+
+use crate::{
+    cli::{Cli, Command},
+    config::{Config, ServicesConfig},
+    role::Role,
+};
+
+/// What telemetry calls every process of this binary, whatever roles it runs.
+const SERVICE: &str = "flare";
 
 /// Does what the command line says.
 pub async fn execute(cli: Cli) -> anyhow::Result<()> {
@@ -38,4 +50,22 @@ pub async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Certs(args) => certs::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
     }
+}
+
+/// The configuration of a process that runs these roles. `argument` is one that stands for TOML, above every other layer.
+fn load(
+    args: &ConfigArgs,
+    roles: &[Role],
+    argument: Option<(&str, String)>,
+) -> anyhow::Result<Loaded<Config>> {
+    let services: Vec<_> = roles.iter().map(|it| it.service()).collect();
+    Ok(process::load::<ServicesConfig>(
+        args, &services, None, argument,
+    )?)
+}
+
+/// Begins logs, metrics and traces of a process that runs these roles.
+fn begin(config: &BaseConfig, roles: &[Role]) -> anyhow::Result<Telemetry> {
+    let roles = roles.iter().map(Role::to_string).collect();
+    Ok(process::begin(config, SERVICE, roles)?)
 }

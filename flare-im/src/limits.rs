@@ -264,6 +264,18 @@ pub const BOUNDS: &[Bound] = &[
         "A cache: of those unseen for longest, the last connection's end is forgotten.",
     ),
     bound(
+        "signaling_route.max_announcers",
+        "Processes of the house: one more is refused `LIMIT_EXCEEDED`, and says so in its log; `flare_route_refusals_total` rises.",
+    ),
+    bound(
+        "signaling_route.max_registrations",
+        "Registrations of business services by other processes: one more is refused `LIMIT_EXCEEDED`, and `flare_route_refusals_total` rises.",
+    ),
+    bound(
+        "signaling_route.max_interests",
+        "What gateways tell: more is refused `LIMIT_EXCEEDED`, and `flare_route_refusals_total` rises.",
+    ),
+    bound(
         "message_orchestrator.max_stream_items",
         "The stream between two services is read no further: no gateway has more commands under way, see `access_gateway.max_commands_in_flight`.",
     ),
@@ -286,6 +298,10 @@ pub const BOUNDS: &[Bound] = &[
     bound(
         "storage_writer.max_batch_bytes",
         "A size of batches: what is left is in the next.",
+    ),
+    bound(
+        "storage_writer.max_held_bytes",
+        "Batches are smaller, the more partitions there are: what is left is in the next.",
     ),
     bound(
         "storage_writer.view_memory_bytes",

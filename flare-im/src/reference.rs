@@ -8,15 +8,17 @@ use flare_server_core::{
     config::{KeyDoc, Section, document},
     embedded::EmbeddedLogConfig,
     identity::IdentityConfig,
+    process::{PeerConfig, ProcessConfig, RegistryConfig},
     telemetry::TelemetryConfig,
     tls::TlsConfig,
 };
 use flare_session::config::SessionConfig;
 use flare_signaling_online::OnlineConfig;
+use flare_signaling_route::RouteConfig;
 use flare_storage_reader::StorageReaderConfig;
 use flare_storage_writer::StorageWriterConfig;
 
-use crate::config::{Config, PeerConfig, ProcessConfig, RegistryConfig};
+use crate::config::Config;
 
 const HEAD: &str = "\
 # Configuration
@@ -39,7 +41,7 @@ A key that is not known is a mistake, and so is a value out of its range; a star
 ";
 
 /// The sections of [`Config`], each with its introduction.
-fn sections() -> [(&'static str, String); 15] {
+fn sections() -> [(&'static str, String); 16] {
     [
         ("process", ProcessConfig::introduction()),
         ("tls", TlsConfig::introduction()),
@@ -51,6 +53,7 @@ fn sections() -> [(&'static str, String); 15] {
         ("access_gateway", AccessGatewayConfig::introduction()),
         ("core_gateway", CoreGatewayConfig::introduction()),
         ("signaling_online", OnlineConfig::introduction()),
+        ("signaling_route", RouteConfig::introduction()),
         ("message_orchestrator", OrchestratorConfig::introduction()),
         ("storage_writer", StorageWriterConfig::introduction()),
         ("storage_reader", StorageReaderConfig::introduction()),

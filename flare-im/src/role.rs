@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use flare_server_core::registry::service;
+
 /// One service of the house, run by this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -11,6 +13,8 @@ pub enum Role {
     StorageReader,
     /// Who is connected where; revocations.
     SignalingOnline,
+    /// Who owns which partition, where services answer, which gateways a conversation interests.
+    SignalingRoute,
     /// Owns conversations: authorises, orders, appends.
     MessageOrchestrator,
     /// Conversations, members, inboxes.
@@ -25,10 +29,11 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order in which one process builds them: what must have caught up comes first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::StorageWriter,
         Self::StorageReader,
         Self::SignalingOnline,
+        Self::SignalingRoute,
         Self::MessageOrchestrator,
         Self::Session,
         Self::PushServer,
@@ -39,43 +44,15 @@ impl Role {
     /// The service's name, as in its crate, its configuration file and the registry.
     pub const fn service(self) -> &'static str {
         match self {
-            Self::StorageWriter => "flare-storage-writer",
-            Self::StorageReader => "flare-storage-reader",
-            Self::SignalingOnline => "flare-signaling-online",
-            Self::MessageOrchestrator => "flare-message-orchestrator",
-            Self::Session => "flare-session",
-            Self::PushServer => "flare-push-server",
-            Self::AccessGateway => "flare-access-gateway",
-            Self::CoreGateway => "flare-core-gateway",
-        }
-    }
-
-    /// The roles whose services this one calls, here or in another process: without them it cannot do its work.
-    pub const fn needs(self) -> &'static [Self] {
-        match self {
-            // Signaling is told by the gateways where they answer.
-            Self::StorageWriter | Self::SignalingOnline => &[],
-            Self::StorageReader => &[Self::StorageWriter, Self::Session],
-            Self::MessageOrchestrator => &[Self::Session],
-            Self::Session => &[
-                Self::StorageReader,
-                Self::MessageOrchestrator,
-                Self::PushServer,
-            ],
-            Self::PushServer => &[Self::StorageReader, Self::SignalingOnline, Self::Session],
-            Self::AccessGateway => &[
-                Self::StorageReader,
-                Self::SignalingOnline,
-                Self::MessageOrchestrator,
-                Self::Session,
-                Self::PushServer,
-            ],
-            Self::CoreGateway => &[
-                Self::StorageReader,
-                Self::SignalingOnline,
-                Self::MessageOrchestrator,
-                Self::Session,
-            ],
+            Self::StorageWriter => service::STORAGE_WRITER,
+            Self::StorageReader => service::STORAGE_READER,
+            Self::SignalingOnline => service::ONLINE,
+            Self::SignalingRoute => service::ROUTE,
+            Self::MessageOrchestrator => service::ORCHESTRATOR,
+            Self::Session => service::SESSION,
+            Self::PushServer => service::PUSH_SERVER,
+            Self::AccessGateway => service::ACCESS_GATEWAY,
+            Self::CoreGateway => service::CORE_GATEWAY,
         }
     }
 
@@ -117,6 +94,11 @@ impl FromStr for Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_a_role_for_each_service_in_the_order_of_their_building() {
+        assert_eq!(Role::ALL.map(Role::service), service::ALL.map(|it| it.name));
+    }
 
     #[test]
     fn a_role_is_found_by_either_of_its_names() {

@@ -1,10 +1,15 @@
 //! How a service reaches another: the in-process routes where that role runs here, else a balanced channel. The caller never knows which.
 
+mod balanced;
+mod connection;
+mod peer;
+mod returnable;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::BoxFuture;
@@ -13,11 +18,12 @@ use tonic::{
     Status,
     body::Body,
     service::Routes,
-    transport::{Channel, Endpoint, channel::Change},
+    transport::{Channel, Endpoint},
 };
 use tower::Service;
 use tracing::Span;
 
+use self::balanced::Balanced;
 use crate::{
     identity::peer::PeerSecret, registry::Registry, shutdown::Shutdown, telemetry, tls::PeerTls,
 };
@@ -26,6 +32,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Streams between processes notice a dead peer after about twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Channels to single processes that are kept; the one that was called the longest ago is given up first.
+const MAX_SINGLE: usize = 1_024;
 
 /// Gives channels to services. Clones share one state.
 #[derive(Clone)]
@@ -45,8 +53,14 @@ struct Shared {
 /// Channels to other processes, made with one generation of our certificate.
 #[derive(Default)]
 struct Remote {
-    channels: HashMap<String, Channel>,
+    balanced: HashMap<String, Arc<Balanced>>,
+    single: HashMap<String, Single>,
     generation: u64,
+}
+
+struct Single {
+    channel: Channel,
+    called: Instant,
 }
 
 struct Local {
@@ -149,8 +163,8 @@ impl Shared {
             let generation = tls.generation();
             if remote.generation != generation {
                 *remote = Remote {
-                    channels: HashMap::new(),
                     generation,
+                    ..Remote::default()
                 };
             }
         }
@@ -168,66 +182,50 @@ impl Shared {
             Target::Endpoint(at) if at.is_empty() || local.endpoint.as_deref() == Some(at) => {
                 Ok(Route::Local(local.routes.clone()))
             }
-            Target::Service(name) => self.balanced(name).map(Route::Remote),
-            Target::Endpoint(at) => self.single(at).map(Route::Remote),
+            Target::Service(name) => Ok(Route::Balanced(self.balanced(name))),
+            Target::Endpoint(at) => self.single(at).map(Route::Single),
         }
     }
 
-    /// One channel a service, whose endpoints follow the registry.
-    fn balanced(self: &Arc<Self>, service: &str) -> Result<Channel, Status> {
+    /// The processes of a service, which follow the registry.
+    fn balanced(&self, service: &str) -> Arc<Balanced> {
         let mut remote = self.remote();
-        if let Some(channel) = remote.channels.get(service) {
-            return Ok(channel.clone());
+        if let Some(balanced) = remote.balanced.get(service) {
+            return Arc::clone(balanced);
         }
-        let mut endpoints = self.registry.endpoints(service);
-        if endpoints.borrow_and_update().is_empty() {
-            return Err(Status::unavailable(format!(
-                "nobody answers for {service}: the registry names no endpoint"
-            )));
-        }
-        let (channel, changes) = Channel::balance_channel(64);
-        remote.channels.insert(service.to_owned(), channel.clone());
-        let (shutdown, tls) = (self.shutdown.clone(), self.peer_tls.clone());
-        tokio::spawn(async move {
-            let mut known: Vec<String> = Vec::new();
-            loop {
-                let current = endpoints.borrow_and_update().clone();
-                for gone in known.iter().filter(|it| !current.contains(it)) {
-                    let _ = changes.send(Change::Remove(gone.clone())).await;
-                }
-                for new in current.iter().filter(|it| !known.contains(it)) {
-                    match configured(new, tls.as_ref()) {
-                        Ok(endpoint) => {
-                            let _ = changes.send(Change::Insert(new.clone(), endpoint)).await;
-                        }
-                        Err(error) => {
-                            tracing::error!(endpoint = %new, %error, "left out of the registry's answer")
-                        }
-                    }
-                }
-                known = current;
-                let changed = tokio::select! {
-                    // The channel was given up, and its last call is done.
-                    () = changes.closed() => return,
-                    changed = shutdown.or_drain(endpoints.changed()) => changed,
-                };
-                if !matches!(changed, Some(Ok(()))) {
-                    // Keeps the channel's endpoints alive as long as it is used.
-                    changes.closed().await;
-                    return;
-                }
-            }
-        });
-        Ok(channel)
+        let tls = self.peer_tls.clone();
+        let balanced = Arc::new(Balanced::new(
+            service,
+            self.registry.endpoints(service),
+            Box::new(move |uri| configured(uri, tls.as_ref())),
+            CONNECT_TIMEOUT,
+            self.shutdown.clone(),
+        ));
+        remote
+            .balanced
+            .insert(service.to_owned(), Arc::clone(&balanced));
+        balanced
     }
 
     fn single(&self, at: &str) -> Result<Channel, Status> {
         let mut remote = self.remote();
-        if let Some(channel) = remote.channels.get(at) {
-            return Ok(channel.clone());
+        let called = Instant::now();
+        if let Some(single) = remote.single.get_mut(at) {
+            single.called = called;
+            return Ok(single.channel.clone());
         }
         let channel = configured(at, self.peer_tls.as_ref())?.connect_lazy();
-        remote.channels.insert(at.to_owned(), channel.clone());
+        if remote.single.len() >= MAX_SINGLE {
+            let oldest = remote.single.iter().min_by_key(|(_, it)| it.called);
+            if let Some(oldest) = oldest.map(|(at, _)| at.clone()) {
+                remote.single.remove(&oldest);
+            }
+        }
+        let single = Single {
+            channel: channel.clone(),
+            called,
+        };
+        remote.single.insert(at.to_owned(), single);
         Ok(channel)
     }
 }
@@ -253,7 +251,8 @@ fn configured(uri: &str, tls: Option<&PeerTls>) -> Result<Endpoint, Status> {
 
 enum Route {
     Local(Routes),
-    Remote(Channel),
+    Balanced(Arc<Balanced>),
+    Single(Channel),
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -273,7 +272,7 @@ impl Service<http::Request<Body>> for ServiceChannel {
         let mut span = Span::none();
         match (&route, &self.shared.peer_secret) {
             (Ok(Route::Local(_)), _) => span = telemetry::served_here(&request),
-            (Ok(Route::Remote(_)), secret) => {
+            (Ok(Route::Balanced(_) | Route::Single(_)), secret) => {
                 telemetry::attach(&mut request);
                 if let Some(secret) = secret {
                     secret.attach(&mut request);
@@ -290,7 +289,8 @@ impl Service<http::Request<Body>> for ServiceChannel {
                     .await?;
                     Ok(telemetry::within(span, routes.call(request)).await?)
                 }
-                Ok(Route::Remote(mut channel)) => {
+                Ok(Route::Balanced(balanced)) => balanced.call(request).await,
+                Ok(Route::Single(mut channel)) => {
                     std::future::poll_fn(|context| channel.poll_ready(context)).await?;
                     Ok(channel.call(request).await?)
                 }

@@ -3,11 +3,12 @@
 //! From the bottom up, each layer over the one before:
 //!
 //! 1. the defaults in the types
-//! 2. `base.toml`
-//! 3. `services/<service>.toml` of each role that runs
-//! 4. `environments/<environment>.toml`
-//! 5. environment variables: `FLARE__TELEMETRY__LEVEL=debug` sets `telemetry.level`; names in tables that the user names are lower-case there
-//! 6. arguments: `telemetry.level=debug`, and above them one that stands for several keys (`--listen`)
+//! 2. the preset of a service's own binary: its ports
+//! 3. `base.toml`
+//! 4. `services/<service>.toml` of each role that runs
+//! 5. `environments/<environment>.toml`
+//! 6. environment variables: `FLARE__TELEMETRY__LEVEL=debug` sets `telemetry.level`; names in tables that the user names are lower-case there
+//! 7. arguments: `telemetry.level=debug`, and above them one that stands for several keys (`--listen`)
 //!
 //! A section is a struct made by [`section!`](crate::section); sections nest. All mistakes of all layers are reported at once,
 //! each with its file, variable or argument, and its key. Units are part of a key's name: `_ms`, `_s`, `_bytes`.
@@ -28,4 +29,4 @@ pub use mistakes::{ConfigMistakes, Mistake, Mistakes, mistakes_of};
 pub use secret::Secret;
 pub use section::Section;
 pub use setting::Setting;
-pub use shape::{Field, SectionShape, Shape, section_shape};
+pub use shape::{Field, SectionShape, Shape, joined_shape, section_shape};

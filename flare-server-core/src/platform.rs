@@ -15,6 +15,7 @@ use crate::{
     event_bus::EventBus,
     identity::peer::PeerSecret,
     message_log::MessageLog,
+    process::{Addresses, Edge},
     readiness::Readiness,
     registry::Registry,
     service::{ServiceError, Task},
@@ -49,7 +50,10 @@ struct Shared {
     once: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     listeners: Mutex<HashMap<String, TcpListener>>,
     endings: Mutex<Vec<Task>>,
-    endpoint: Option<String>,
+    addresses: Addresses,
+    endpoint: String,
+    edge: Option<Edge>,
+    development_sign_in: bool,
 }
 
 /// Opens the adapters that the configuration names, each when a role first asks for it.
@@ -73,8 +77,12 @@ pub struct PlatformParts {
     pub peer_secret: Option<PeerSecret>,
     /// How gRPC with other processes is encrypted; None: it is not.
     pub peer_tls: Option<PeerTls>,
-    /// Where this process's inner listener answers, as others reach it; None: it has none.
-    pub endpoint: Option<String>,
+    /// Where this process answers.
+    pub addresses: Addresses,
+    /// What services share that answer clients and business backends; None: there are none here.
+    pub edge: Option<Edge>,
+    /// Whether anybody who reaches the page may sign in by a development link.
+    pub development_sign_in: bool,
     /// When to end: shared with what the adapters do on a fatal error.
     pub shutdown: Shutdown,
     /// Opens spans of sampled traces; the default opens none.
@@ -107,7 +115,10 @@ impl Platform {
                 once: Mutex::default(),
                 listeners: Mutex::new(parts.listeners),
                 endings: Mutex::default(),
-                endpoint: parts.endpoint,
+                endpoint: parts.addresses.peer_endpoint().unwrap_or_default(),
+                addresses: parts.addresses,
+                edge: parts.edge,
+                development_sign_in: parts.development_sign_in,
             }),
         }
     }
@@ -198,6 +209,27 @@ impl Platform {
 
     /// Where this process's inner listener answers, as others reach it; empty: only in process.
     pub fn endpoint(&self) -> &str {
-        self.shared.endpoint.as_deref().unwrap_or_default()
+        &self.shared.endpoint
+    }
+
+    /// Where this process answers.
+    pub fn addresses(&self) -> &Addresses {
+        &self.shared.addresses
+    }
+
+    /// What services share that answer clients and business backends.
+    ///
+    /// # Errors
+    /// If the process was started without one: no service of it listens for them.
+    pub fn edge(&self) -> Result<&Edge, ServiceError> {
+        self.shared
+            .edge
+            .as_ref()
+            .ok_or_else(|| "the process has no listener for clients or business backends".into())
+    }
+
+    /// Whether anybody who reaches the page may sign in by a development link.
+    pub fn development_sign_in(&self) -> bool {
+        self.shared.development_sign_in
     }
 }

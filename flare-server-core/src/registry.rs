@@ -1,75 +1,44 @@
-//! Where services answer: a port, and its adapter for addresses that stand in the configuration.
+//! Where services answer: a port, and its adapters: the configuration, DNS, etcd.
 
-use std::collections::BTreeMap;
+pub mod contract;
+#[cfg(feature = "cluster")]
+mod dns_registry;
+#[cfg(feature = "cluster")]
+mod etcd_registry;
+#[cfg(feature = "cluster")]
+mod etcd_table;
+mod registration;
+pub mod service;
+mod static_registry;
 
 use tokio::sync::watch;
 
-/// The services of the contract, by the names under which they register.
-pub mod service {
-    /// flare-access-gateway, inner side.
-    pub const ACCESS_GATEWAY: &str = "flare-access-gateway";
-    /// flare-signaling-online.
-    pub const ONLINE: &str = "flare-signaling-online";
-    /// flare-message-orchestrator.
-    pub const ORCHESTRATOR: &str = "flare-message-orchestrator";
-    /// flare-storage-writer.
-    pub const STORAGE_WRITER: &str = "flare-storage-writer";
-    /// flare-storage-reader.
-    pub const STORAGE_READER: &str = "flare-storage-reader";
-    /// flare-session.
-    pub const SESSION: &str = "flare-session";
-    /// flare-push-server.
-    pub const PUSH_SERVER: &str = "flare-push-server";
-}
+#[cfg(feature = "cluster")]
+pub use dns_registry::{DnsRegistry, Resolve, SystemResolver};
+#[cfg(feature = "cluster")]
+pub use etcd_registry::EtcdRegistry;
+pub use registration::{Health, Registrant, Registration, Unrecorded};
+pub use static_registry::StaticRegistry;
 
-/// Finds the processes that run a service.
+/// Finds the processes that run a service, and lets this one be found.
 ///
-/// Obligations: the receiver holds the endpoints known at the call, possibly none; it changes when they change; an endpoint is a URI such as
-/// `http://127.0.0.1:50055`.
+/// Obligations:
+/// - **Known.** The receiver holds the endpoints that are known at the call, possibly none, and soon all that serve; an endpoint is a URI
+///   such as `http://127.0.0.1:50055`. Those of one service alone.
+/// - **Told.** It changes when they change.
+/// - **Only who serves.** A registered process is found from when it says that it serves until it says that it drains, or is gone.
+/// - **Crashed ones go.** A process that ends without a word is found no more when its lease has ended.
+/// - **An outage takes nothing away.** While the registry does not answer, and when it has come back empty, the endpoints stay as they are;
+///   registrations are made again, and what changed meanwhile is told.
+///
+/// An adapter whose entries others write keeps what can be kept of it: it registers nobody.
 pub trait Registry: Send + Sync + 'static {
     /// The endpoints of `service`, kept current.
     fn endpoints(&self, service: &str) -> watch::Receiver<Vec<String>>;
-}
 
-/// Endpoints from the configuration; they never change.
-#[derive(Debug, Default)]
-pub struct StaticRegistry {
-    services: BTreeMap<String, watch::Sender<Vec<String>>>,
-    nowhere: watch::Sender<Vec<String>>,
-}
-
-impl StaticRegistry {
-    /// Takes service names with their endpoints.
-    pub fn new(services: BTreeMap<String, Vec<String>>) -> Self {
-        Self {
-            services: services
-                .into_iter()
-                .map(|(name, endpoints)| (name, watch::Sender::new(endpoints)))
-                .collect(),
-            nowhere: watch::Sender::default(),
-        }
-    }
-}
-
-impl Registry for StaticRegistry {
-    fn endpoints(&self, service: &str) -> watch::Receiver<Vec<String>> {
-        self.services
-            .get(service)
-            .unwrap_or(&self.nowhere)
-            .subscribe()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_that_the_configuration_does_not_name_is_nowhere() {
-        let endpoint = "http://127.0.0.1:50055".to_owned();
-        let registry =
-            StaticRegistry::new([(service::SESSION.to_owned(), vec![endpoint.clone()])].into());
-        assert_eq!(*registry.endpoints(service::SESSION).borrow(), [endpoint]);
-        assert!(registry.endpoints(service::ONLINE).borrow().is_empty());
+    /// Enters this process, which answers as `services` at `endpoint`. Nobody finds it before it says that it serves.
+    fn register(&self, services: &[&str], endpoint: &str) -> Registration {
+        let _ = (services, endpoint);
+        Registration::unheard()
     }
 }

@@ -65,13 +65,13 @@ pub(crate) enum Part {
 }
 
 /// Roles of the process that keeps the data.
-const CORE_ROLES: &str =
-    "storage-writer,storage-reader,signaling-online,message-orchestrator,session,push-server";
+const CORE_ROLES: &str = "storage-writer,storage-reader,signaling-online,signaling-route,message-orchestrator,session,push-server";
 /// Roles of the process that clients reach.
 const EDGE_ROLES: &str = "access-gateway,core-gateway";
 /// Services that the edge finds in the core's process.
-const CORE_SERVICES: [&str; 5] = [
+const CORE_SERVICES: [&str; 6] = [
     "flare-signaling-online",
+    "flare-signaling-route",
     "flare-message-orchestrator",
     "flare-storage-reader",
     "flare-session",

@@ -54,13 +54,15 @@ impl Shape {
     fn roles(self) -> Option<&'static str> {
         match self {
             Self::Whole | Self::SmallDisk => None,
-            Self::SilentServices => Some("access-gateway,core-gateway,signaling-online"),
+            Self::SilentServices => {
+                Some("access-gateway,core-gateway,signaling-online,signaling-route")
+            }
             Self::SilentPresence => Some("access-gateway"),
             Self::StuckConsumer => Some(
-                "core-gateway,message-orchestrator,storage-writer,storage-reader,session,push-server",
+                "core-gateway,signaling-route,message-orchestrator,storage-writer,storage-reader,session,push-server",
             ),
             Self::NoWriter => Some(
-                "access-gateway,core-gateway,signaling-online,message-orchestrator,storage-reader",
+                "access-gateway,core-gateway,signaling-online,signaling-route,message-orchestrator,storage-reader",
             ),
         }
     }
@@ -76,6 +78,7 @@ impl Shape {
             ],
             Self::SilentPresence => &[
                 "flare-signaling-online",
+                "flare-signaling-route",
                 "flare-message-orchestrator",
                 "flare-storage-reader",
                 "flare-session",

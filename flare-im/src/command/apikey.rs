@@ -3,10 +3,12 @@
 use std::{path::Path, sync::Arc};
 
 use flare_core_gateway::api_keys::{self, ApiKey, ApiKeys, OpenKeys};
-use flare_server_core::clock::{IdSource, SystemClock};
+use flare_server_core::{
+    clock::{IdSource, SystemClock},
+    process,
+};
 use serde::Serialize;
 
-use super::process;
 use crate::{cli, output::say};
 
 /// The largest page of keys.

@@ -1,6 +1,6 @@
 //! `flare config`.
 
-use super::process;
+use super::load;
 use crate::{
     cli::ConfigCommand,
     limits,
@@ -13,11 +13,11 @@ use crate::{
 pub fn run(args: &ConfigCommand) -> anyhow::Result<()> {
     match args {
         ConfigCommand::Check { config } => {
-            process::load(config, &Role::ALL, None)?;
+            load(config, &Role::ALL, None)?;
             say!("the configuration is good");
         }
         ConfigCommand::Print { config } => {
-            output::text(&process::load(config, &Role::ALL, None)?.print());
+            output::text(&load(config, &Role::ALL, None)?.print());
         }
         ConfigCommand::Reference => output::text(&reference::page()),
         ConfigCommand::Limits => output::text(&limits::page()),

@@ -10,7 +10,7 @@ use std::fmt;
 use anyhow::bail;
 use serde::Serialize;
 
-use super::process;
+use super::load;
 use crate::{cli, listen::Listen, output::say, role::Role};
 
 /// How a finding is meant.
@@ -75,13 +75,13 @@ impl Finding {
 pub async fn run(args: &cli::Doctor) -> anyhow::Result<()> {
     let listen = args.listen.as_deref().map(Listen::parse).transpose()?;
     let listen = listen.map(|it| ("argument --listen", it.toml()));
-    let config = process::load(&args.config, &Role::ALL, listen)?.config;
+    let config = load(&args.config, &Role::ALL, listen)?.config;
     let data = args.data.folder.clone();
     let findings = tokio::task::spawn_blocking(move || {
         let folder = folder::look(&data);
         let mut findings = folder.findings;
         if let Some(place) = &folder.place {
-            findings.push(disk::room(place, &config.log));
+            findings.push(disk::room(place, &config.base.log));
             findings.extend(disk::sync_speed(place));
             findings.push(machine::clock(place));
         }

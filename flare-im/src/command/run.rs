@@ -1,17 +1,14 @@
 //! `flare run`.
 
-use super::process;
-use crate::{
-    cli,
-    compose::{self, DevelopmentSignIn, Ground},
-    output::say,
-    plugins::Plugins,
-};
+use flare_server_core::process::{self, DevelopmentSignIn, Ground};
+
+use super::{begin, load};
+use crate::{cli, compose, output::say, plugins::Plugins};
 
 /// Starts some roles, and serves until a signal.
 pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
-    let loaded = process::load(&args.config, &args.roles, None)?;
-    let telemetry = process::begin(&loaded.config, &args.roles)?;
+    let loaded = load(&args.config, &args.roles, None)?;
+    let telemetry = begin(&loaded.config.base, &args.roles)?;
     let (data, _) = process::data_folder(&args.data.folder)?;
     let ground = Ground {
         data,
@@ -24,5 +21,5 @@ pub async fn run(args: &cli::Run) -> anyhow::Result<()> {
         say!("{}", serde_json::to_string(&addresses)?);
     }
     tracing::info!(roles = ?args.roles, ?addresses, "ready");
-    process::serve(process, telemetry).await
+    Ok(process.serve_until_signal(telemetry).await?)
 }

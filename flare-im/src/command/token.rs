@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use flare_server_core::{
     clock::{Clock, IdSource, SystemClock},
     identity::{IdentityConfig, LocalJwt},
+    process,
 };
 
-use super::process;
 use crate::{cli, output::say};
 
 /// A token signed with the key of a data folder.

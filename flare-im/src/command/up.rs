@@ -8,18 +8,15 @@ use flare_proto::{
     message::HistoryVisibility,
     session::{CreateConversationRequest, session_service_client::SessionServiceClient},
 };
-use flare_server_core::{platform::Platform, registry::service};
+use flare_server_core::{
+    platform::Platform,
+    process::{self, Addresses, DevelopmentSignIn, Ground},
+    registry::service,
+};
 use serde::Serialize;
 
-use super::{process, token};
-use crate::{
-    cli,
-    compose::{self, Addresses, DevelopmentSignIn, Ground},
-    listen::Listen,
-    output::say,
-    plugins::Plugins,
-    role::Role,
-};
+use super::{begin, load, token};
+use crate::{cli, compose, listen::Listen, output::say, plugins::Plugins, role::Role};
 
 /// Who a fresh data folder has.
 const DEMO_USERS: [&str; 3] = ["alice", "bob", "carol"];
@@ -49,8 +46,8 @@ struct Link {
 pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
     let listen = args.listen.as_deref().map(Listen::parse).transpose()?;
     let listen = listen.map(|it| ("argument --listen", it.toml()));
-    let loaded = process::load(&args.config, &Role::ALL, listen)?;
-    let telemetry = process::begin(&loaded.config, &Role::ALL)?;
+    let loaded = load(&args.config, &Role::ALL, listen)?;
+    let telemetry = begin(&loaded.config.base, &Role::ALL)?;
     let ephemeral = args
         .ephemeral
         .then(tempfile::tempdir)
@@ -76,12 +73,13 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
     if !used {
         make_demo_group(process.platform()).await?;
     }
-    let links =
-        if development_sign_in.exists(process.addresses()) && loaded.config.identity.local_key {
-            links(&data, process.addresses())?
-        } else {
-            Vec::new()
-        };
+    let links = if development_sign_in.exists(process.addresses())
+        && loaded.config.base.identity.local_key
+    {
+        links(&data, process.addresses())?
+    } else {
+        Vec::new()
+    };
     let started = Started {
         addresses: process.addresses(),
         data: &data,
@@ -92,7 +90,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<()> {
     } else {
         welcome(&started);
     }
-    process::serve(process, telemetry).await
+    Ok(process.serve_until_signal(telemetry).await?)
 }
 
 async fn make_demo_group(platform: &Platform) -> anyhow::Result<()> {

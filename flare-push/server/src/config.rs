@@ -18,3 +18,11 @@ flare_server_core::section! {
         at.require(config.signal_queue > 0, "signal_queue", "must be above 0");
     }
 }
+
+flare_server_core::section! {
+    /// flare-push-server's configuration, beside what every process has.
+    pub struct Settings {
+        /// flare-push-server.
+        pub push_server: PushServerConfig = PushServerConfig::default(),
+    }
+}

@@ -8,4 +8,4 @@ pub mod infrastructure;
 mod service;
 
 pub use config::PushServerConfig;
-pub use service::build;
+pub use service::{build, hosted};

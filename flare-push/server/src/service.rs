@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use flare_proto::push::push_scheduler_service_server::PushSchedulerServiceServer;
 use flare_server_core::{
     platform::Platform,
+    process::Hosted,
     registry::service,
     service::{Parts, ServiceError, Task},
 };
@@ -29,6 +30,13 @@ use crate::{
 
 const TOPIC: &str = "flare.im.message.persisted";
 const GROUP: &str = "push";
+
+/// The service, as a process runs it.
+pub fn hosted(config: PushServerConfig) -> Hosted {
+    Hosted::inner(service::PUSH_SERVER, async move |platform| {
+        build(&config, &platform).await
+    })
+}
 
 /// Subscribes to the stream and offers the service.
 pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Parts, ServiceError> {

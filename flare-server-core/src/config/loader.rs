@@ -28,6 +28,7 @@ pub struct ConfigLoader {
     variables: Vec<(String, OsString)>,
     overrides: Vec<String>,
     argument: Option<(String, String)>,
+    preset: Option<(String, String)>,
     elsewhere: Vec<String>,
 }
 
@@ -114,6 +115,13 @@ impl ConfigLoader {
         self
     }
 
+    /// The TOML that a binary stands for, below every file and above the defaults. `name` is what origins call it.
+    #[must_use]
+    pub fn preset(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
+        self.preset = Some((name.into(), toml.into()));
+        self
+    }
+
     /// Top-level sections that belong to services which do not run here: their keys are not looked at.
     #[must_use]
     pub fn elsewhere(mut self, sections: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -162,6 +170,9 @@ impl ConfigLoader {
     fn layers(&self, shape: &Shape) -> Vec<Read> {
         let elsewhere = &self.elsewhere;
         let mut layers = Vec::new();
+        if let Some((name, text)) = &self.preset {
+            layers.push(source::toml(shape, elsewhere, name.clone(), text));
+        }
         if let Some((folder, required)) = &self.folder {
             layers.extend(self.files(shape, folder, *required));
         }

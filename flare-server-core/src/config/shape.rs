@@ -76,6 +76,23 @@ pub fn section_shape<S: Serialize + Default>(doc: &[&str], fields: Vec<Field>) -
     })
 }
 
+/// The shape of two sections whose keys stand side by side; the second's documentation counts. What is no section has no keys.
+pub fn joined_shape(first: Shape, second: Shape) -> Shape {
+    let (Shape::Section(mut first), Shape::Section(mut second)) = (first, second) else {
+        return Shape::Section(SectionShape {
+            doc: String::new(),
+            fields: Vec::new(),
+            default: Dict::new().into(),
+        });
+    };
+    first.fields.append(&mut second.fields);
+    if let (Value::Dict(_, all), Value::Dict(_, more)) = (&mut first.default, second.default) {
+        all.extend(more);
+    }
+    first.doc = second.doc;
+    Shape::Section(first)
+}
+
 fn join_lines(doc: &[&str]) -> String {
     doc.iter()
         .map(|line| line.trim())

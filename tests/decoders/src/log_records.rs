@@ -53,7 +53,13 @@ pub fn folds(bytes: &[u8]) {
         match fold.step(input) {
             Err(_) => return,
             Ok(Output::Idle) => break,
-            Ok(Output::ReadHeads(keys)) => input = Input::Heads(vec![None; keys.len()]),
+            Ok(Output::ReadHeads(keys)) => {
+                input = Input::Heads {
+                    heads: vec![None; keys.len()],
+                    stored: fold.cursor(),
+                }
+            }
+            Ok(Output::Stored(step)) => panic!("nothing was stored before: {step:?}"),
             Ok(Output::Commit(step)) => {
                 for position in step.positions {
                     assert!(last_position < Some(position), "{position}");

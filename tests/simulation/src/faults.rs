@@ -99,6 +99,10 @@ bites! {
     broken_streams,
     /// Commands whose outcome a broken stream left unknown.
     left_open,
+    /// Commands that were refused by somebody who is not the owner, and that nobody was told of.
+    redirected,
+    /// Streams that their partition has left for another owner.
+    handed_over,
     /// Connections that broke.
     broken_connections,
     /// Commands that the gateway gave up.

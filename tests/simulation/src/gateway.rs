@@ -1,9 +1,12 @@
-//! The gateway's part of the way: lanes of connections, one ordered stream to an owner, and what is sent again when that breaks. The types that
-//! decide are access-gateway's own.
+//! The gateway's part of the way: lanes of connections, ordered streams to the owners that it is told of, and what is sent again when one breaks or is none
+//! any more. The types that decide are access-gateway's own.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flare_access_gateway::domain::{broken_lanes::BrokenLanes, in_flight::InFlight};
+use flare_access_gateway::domain::{
+    broken_lanes::BrokenLanes,
+    dispatch::{Answer, Dispatch, Item, Told},
+};
 use flare_core::pending::{Admit, LaneIds, Lanes};
 use flare_message_orchestrator::owner::{Command, Origin};
 use flare_proto::common::ErrorCode;
@@ -32,7 +35,18 @@ pub(crate) struct Taken {
     generation: u32,
 }
 
-/// The stream of commands to an owner.
+impl Item for Taken {
+    fn lane(&self) -> u64 {
+        self.lane
+    }
+
+    /// There is one partition.
+    fn place(&self) -> u64 {
+        0
+    }
+}
+
+/// A stream of commands to an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     pub(crate) seat: usize,
@@ -51,30 +65,59 @@ pub(crate) enum Received {
 pub(crate) struct Gateway {
     links: Vec<Link>,
     lane_ids: Arc<LaneIds>,
-    in_flight: InFlight<Taken>,
-    pub(crate) stream: Option<Stream>,
-    /// Lanes whose first command without a receipt the stream's owner has refused as not its own.
-    disowned: HashSet<u64>,
+    dispatch: Dispatch<Taken>,
+    /// By way.
+    streams: BTreeMap<u64, Stream>,
+    /// The owner that it was told of.
+    told: Option<Told>,
+}
+
+/// What came of the time and of the owners that were told.
+#[derive(Default)]
+pub(crate) struct Moved {
+    /// Streams that are over, for their owners to forget.
+    pub(crate) over: Vec<Stream>,
+    /// Commands whose outcome nobody will know.
+    pub(crate) open: Vec<Taken>,
+    /// Streams to be begun: the ways, and the seats that they lead to.
+    pub(crate) begin: Vec<(u64, usize)>,
 }
 
 impl Gateway {
     pub(crate) fn new(users: usize) -> Self {
         let lane_ids = Arc::<LaneIds>::default();
+        let mut dispatch = Dispatch::new(PATIENCE_MS);
+        dispatch.partition(1);
         Self {
             links: (0..users).map(|_| Link::new(&lane_ids, 1)).collect(),
             lane_ids,
-            in_flight: InFlight::default(),
-            stream: None,
-            disowned: HashSet::new(),
+            dispatch,
+            streams: BTreeMap::new(),
+            told: None,
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty()
+        self.dispatch.is_empty()
     }
 
-    pub(crate) fn has_next(&self) -> bool {
-        self.in_flight.has_next()
+    /// It is told that a seat owns the partition, or that nobody does.
+    pub(crate) fn tell(&mut self, seat: Option<usize>, now_ms: u64) {
+        let known = self.told.as_ref();
+        let endpoint = seat.map(|it| it.to_string());
+        if known.map(|it| &*it.endpoint) == endpoint.as_deref() {
+            return;
+        }
+        self.told = endpoint.map(|it| Told {
+            epoch: known.map_or(0, |it| it.epoch) + 1,
+            endpoint: it.into(),
+        });
+        self.dispatch.owner(0, self.told.clone(), now_ms);
+    }
+
+    /// Whoever refused says which seat is the owner.
+    pub(crate) fn hint(&mut self, correlation: u64, seat: usize) {
+        self.dispatch.hint(correlation, &seat.to_string());
     }
 
     /// A frame came over the user's connection.
@@ -97,7 +140,7 @@ impl Gateway {
                     lane,
                     generation,
                 };
-                self.in_flight.push(taken, now_ms + PATIENCE_MS);
+                self.dispatch.push(taken, now_ms);
                 Received::Taken
             }
             Admit::RetryInOrder { .. } => Received::Refused(in_order()),
@@ -108,44 +151,59 @@ impl Gateway {
         }
     }
 
-    /// A new stream: what has no receipt goes by it, in its order.
-    pub(crate) fn begin(&mut self, stream: Stream) {
-        self.stream = Some(stream);
-        self.in_flight.rewind();
+    /// Moves on to the owner that was told.
+    pub(crate) fn move_on(&mut self, now_ms: u64) -> Moved {
+        let todo = self.dispatch.sweep(now_ms);
+        let seat = |endpoint: Arc<str>| endpoint.parse().unwrap_or(usize::MAX);
+        Moved {
+            over: todo
+                .close
+                .iter()
+                .filter_map(|it| self.streams.remove(it))
+                .collect(),
+            open: todo.unknown,
+            begin: todo
+                .open
+                .into_iter()
+                .map(|(way, it)| (way, seat(it)))
+                .collect(),
+        }
     }
 
-    /// The stream is over. Gives it, for its owner to forget, and the commands whose outcome nobody will know.
-    pub(crate) fn end(&mut self) -> (Option<Stream>, Vec<Taken>) {
-        let Some(stream) = self.stream.take() else {
-            return (None, Vec::new());
-        };
-        let disowned = std::mem::take(&mut self.disowned);
-        let mut open = self.in_flight.sent_in_company(|it| it.lane);
-        open.retain(|it| {
-            let taken = self.in_flight.get(*it);
-            taken.is_some_and(|taken| !disowned.contains(&taken.lane))
-        });
-        let open = open
-            .into_iter()
-            .filter_map(|it| self.in_flight.settle(it))
-            .collect();
-        (Some(stream), open)
+    /// The stream of a way has begun.
+    pub(crate) fn begin(&mut self, way: u64, stream: Stream) {
+        self.streams.insert(way, stream);
+        self.dispatch.opened(way);
     }
 
-    /// The owner of the stream has refused this as not its own.
-    pub(crate) fn disowned(&mut self, correlation: u64) {
-        let lane = self.in_flight.get(correlation).map(|it| it.lane);
-        self.disowned.extend(lane);
+    /// The stream of a way did not begin, or is over. Gives it, for its owner to forget, and the commands whose outcome nobody will know.
+    pub(crate) fn end(&mut self, way: u64, now_ms: u64) -> (Option<Stream>, Vec<Taken>) {
+        (self.streams.remove(&way), self.dispatch.ended(way, now_ms))
     }
 
-    /// Up to `count` commands for the stream, and what is refused here because its lane is held.
-    pub(crate) fn batch(&mut self, count: usize) -> (Vec<Command>, Vec<(Taken, Refusal)>) {
+    /// The ways that stand, with their streams.
+    pub(crate) fn ways(&self) -> Vec<(u64, Stream)> {
+        self.streams.iter().map(|(way, it)| (*way, *it)).collect()
+    }
+
+    /// The way of a stream.
+    pub(crate) fn way_of(&self, stream: u64) -> Option<u64> {
+        let mut streams = self.streams.iter();
+        streams.find(|(_, it)| it.id == stream).map(|(way, _)| *way)
+    }
+
+    /// Up to `count` commands for the way, and what is refused here because its lane is held.
+    pub(crate) fn batch(
+        &mut self,
+        way: u64,
+        count: usize,
+    ) -> (Vec<Command>, Vec<(Taken, Refusal)>) {
         let (mut commands, mut held) = (Vec::new(), Vec::new());
-        let Some(stream) = self.stream else {
+        let Some(stream) = self.streams.get(&way) else {
             return (commands, Vec::new());
         };
         while commands.len() < count {
-            let Some(sending) = self.in_flight.send_next() else {
+            let Some(sending) = self.dispatch.send_next(way) else {
                 break;
             };
             let (correlation, taken) = (sending.correlation, sending.item);
@@ -165,19 +223,25 @@ impl Gateway {
         }
         let held = held.into_iter().filter_map(|(correlation, again)| {
             let refusal = if again { no_receipt() } else { in_order() };
-            Some((self.in_flight.settle(correlation)?, refusal))
+            Some((self.dispatch.withdraw(correlation)?, refusal))
         });
         (commands, held.collect())
     }
 
-    /// The command of a receipt, if it still waits for one.
-    pub(crate) fn settle(&mut self, correlation: u64) -> Option<Taken> {
-        self.in_flight.settle(correlation)
+    /// The command of a receipt, if it is to be told.
+    pub(crate) fn answered(
+        &mut self,
+        way: u64,
+        correlation: u64,
+        answer: Answer,
+        now_ms: u64,
+    ) -> Option<Taken> {
+        self.dispatch.answered(way, correlation, answer, now_ms)
     }
 
     /// The first command whose time is over.
     pub(crate) fn expire(&mut self, now_ms: u64) -> Option<Taken> {
-        self.in_flight.expire(now_ms)
+        self.dispatch.expire(now_ms)
     }
 
     /// A taken command has its answer. The client id to tell it by, if its connection still stands.

@@ -116,13 +116,17 @@ impl Writer {
                     heads: keys,
                     ..ReadRequest::default()
                 };
-                Input::Heads(store.read(&request).heads)
+                Input::Heads {
+                    heads: store.read(&request).heads,
+                    stored: store.cursor,
+                }
             }
             Output::Commit(step) => {
                 let batch = Arc::clone(&step.batch);
                 store.commit(&batch)?;
                 Input::Committed
             }
+            Output::Stored(_) => return Err("somebody else has committed".to_owned()),
         };
         self.output = self
             .fold

@@ -314,13 +314,11 @@ impl World {
         seat.owner = Owner::new(config, seed);
         seat.life += 1;
         seat.asked.clear();
-        if self
-            .gateway
-            .stream
-            .is_some_and(|stream| stream.seat == index)
-        {
-            self.bites.broken_streams += 1;
-            self.end_stream();
+        for (way, stream) in self.gateway.ways() {
+            if stream.seat == index {
+                self.bites.broken_streams += 1;
+                self.end_way(way);
+            }
         }
         if self.session_stream.is_some_and(|it| it.seat == index) {
             self.session_stream = None;

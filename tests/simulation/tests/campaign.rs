@@ -26,6 +26,8 @@ fn least(owners: usize) -> Bites {
         torn: 100,
         broken_streams: 5_000,
         left_open: 1_000,
+        redirected: 1_000 * several,
+        handed_over: 1_000 * several,
         broken_connections: 3_000,
         expired: 500,
         stalls: 1_000,

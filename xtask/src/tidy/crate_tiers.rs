@@ -34,7 +34,7 @@ pub(super) enum Tier {
     Tool,
 }
 
-const TIERS: [(&str, Tier); 19] = [
+const TIERS: [(&str, Tier); 20] = [
     ("flare-proto", Tier::Contract),
     ("flare-core", Tier::Foundation),
     ("flare-server-core", Tier::Foundation),
@@ -42,6 +42,7 @@ const TIERS: [(&str, Tier); 19] = [
     ("flare-access-gateway", Tier::Service),
     ("flare-core-gateway", Tier::Service),
     ("flare-signaling-online", Tier::Service),
+    ("flare-signaling-route", Tier::Service),
     ("flare-message-orchestrator", Tier::Service),
     ("flare-storage-writer", Tier::Service),
     ("flare-storage-reader", Tier::Service),

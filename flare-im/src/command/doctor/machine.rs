@@ -30,11 +30,11 @@ pub(super) fn open_files(config: &Config) -> Finding {
             return Finding::warning(CHECK, what, "try `ulimit -Hn`");
         }
     };
-    let usable = hard.min(config.process.open_files);
-    let wanted = config.access_gateway.max_connections as u64 + OTHER_FILES;
+    let usable = hard.min(config.base.process.open_files);
+    let wanted = config.services.access_gateway.max_connections as u64 + OTHER_FILES;
     let what = format!(
         "{usable} may be open (hard limit {hard}, process.open_files {}), {wanted} are wanted for access_gateway.max_connections",
-        config.process.open_files
+        config.base.process.open_files
     );
     if usable < wanted {
         let advice = "raise the hard limit (`LimitNOFILE=` of a systemd unit, `--ulimit nofile=` of a container) and process.open_files, or lower max_connections: the last clients would not get in";
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn fewer_files_than_connections_are_too_few() {
         let mut config = Config::default();
-        config.access_gateway.max_connections = 1;
-        config.process.open_files = OTHER_FILES;
+        config.services.access_gateway.max_connections = 1;
+        config.base.process.open_files = OTHER_FILES;
         assert_eq!(open_files(&config).level, Level::Warning);
-        config.access_gateway.max_connections = 0;
-        config.process.open_files = OTHER_FILES;
+        config.services.access_gateway.max_connections = 0;
+        config.base.process.open_files = OTHER_FILES;
         let (_, hard) = Resource::NOFILE.get().expect("told");
         let level = if hard >= OTHER_FILES {
             Level::Ok

@@ -10,10 +10,13 @@ const CHECK: &str = "ports";
 /// Whether each address can be had. `holder`: the process that has the data folder, and so, if anybody, the addresses.
 pub(super) fn look(config: &Config, holder: Option<Option<u32>>) -> Vec<Finding> {
     let addresses = [
-        ("core_gateway.listen", &config.core_gateway.listen),
-        ("access_gateway.listen", &config.access_gateway.listen),
-        ("process.ops_listen", &config.process.ops_listen),
-        ("peer.listen", &config.peer.listen),
+        ("core_gateway.listen", &config.services.core_gateway.listen),
+        (
+            "access_gateway.listen",
+            &config.services.access_gateway.listen,
+        ),
+        ("process.ops_listen", &config.base.process.ops_listen),
+        ("peer.listen", &config.base.peer.listen),
     ];
     addresses
         .into_iter()
@@ -65,9 +68,9 @@ mod tests {
         assert_eq!(one("a", "127.0.0.1:0", None).level, Level::Ok);
         assert_eq!(one("a", "192.0.2.1:80", None).level, Level::Problem);
         let mut config = Config::default();
-        config.core_gateway.listen = "127.0.0.1:0".to_owned();
-        config.access_gateway.listen.clone_from(&address);
-        config.process.ops_listen = String::new();
+        config.services.core_gateway.listen = "127.0.0.1:0".to_owned();
+        config.services.access_gateway.listen.clone_from(&address);
+        config.base.process.ops_listen = String::new();
         let found = look(&config, None);
         let levels: Vec<_> = found.iter().map(|it| it.level).collect();
         assert_eq!(levels, [Level::Ok, Level::Problem]);

@@ -1,5 +1,6 @@
 //! From the users to an owner and back.
 
+use flare_access_gateway::domain::dispatch::Answer;
 use flare_checker::ClientEvent;
 use flare_message_orchestrator::owner::{Input, Origin, Placement};
 use flare_proto::common::ErrorCode;
@@ -51,40 +52,59 @@ impl World {
             self.bites.expired += 1;
             self.settled(&taken, Err(no_receipt()));
         }
-        if self.gateway.stream.is_none() {
-            let Some(stream) = self.new_stream() else {
-                return;
-            };
-            self.gateway.begin(stream);
+        self.tell_of_owners();
+        let moved = self.gateway.move_on(self.monotonic_ms);
+        self.bites.handed_over += moved.over.len() as u64;
+        self.over.extend(moved.over);
+        self.leave_open(moved.open);
+        for (way, seat) in moved.begin {
+            let stream = self.new_stream(seat);
+            self.gateway.begin(way, stream);
         }
-        if !self.gateway.has_next() {
-            return;
-        }
-        let count = self.rng.random_range(1..=6);
-        let (commands, held) = self.gateway.batch(count);
-        for (taken, refusal) in held {
-            self.settled(&taken, Err(refusal));
-        }
-        if let (Some(stream), false) = (self.gateway.stream, commands.is_empty()) {
-            self.step(stream.seat, Input::Commands(commands));
+        for (way, stream) in self.gateway.ways() {
+            let count = self.rng.random_range(1..=6);
+            let (commands, held) = self.gateway.batch(way, count);
+            for (taken, refusal) in held {
+                self.settled(&taken, Err(refusal));
+            }
+            if !commands.is_empty() {
+                self.step(stream.seat, Input::Commands(commands));
+            }
         }
     }
 
-    /// A stream to an owner who should have the partition; where several believe it, to any of them.
-    fn new_stream(&mut self) -> Option<Stream> {
+    /// The gateway hears who should have the partition; where several believe it, any of them, and with faults now and then one who does not.
+    fn tell_of_owners(&mut self) {
+        let is_news = !self.faults.breaks || self.rng.random_bool(0.1);
+        if !is_news {
+            return;
+        }
+        if self.faults.breaks && self.rng.random_bool(0.2) {
+            let seat = self.rng.random_range(0..=self.seats.len());
+            let seat = Some(seat).filter(|it| *it < self.seats.len());
+            return self.gateway.tell(seat, self.monotonic_ms);
+        }
+        let owner = self.an_assigned_seat();
+        self.gateway.tell(owner, self.monotonic_ms);
+    }
+
+    fn an_assigned_seat(&mut self) -> Option<usize> {
         let assigned: Vec<usize> = (0..self.seats.len())
             .filter(|it| self.seats[*it].assigned)
             .collect();
         if assigned.is_empty() {
             return None;
         }
-        let seat = assigned[self.rng.random_range(0..assigned.len())];
+        Some(assigned[self.rng.random_range(0..assigned.len())])
+    }
+
+    fn new_stream(&mut self, seat: usize) -> Stream {
         self.last_stream += 1;
-        Some(Stream {
+        Stream {
             seat,
             life: self.seats[seat].life,
             id: self.last_stream,
-        })
+        }
     }
 
     /// An owner answers.
@@ -98,22 +118,28 @@ impl World {
             }
             return;
         }
-        if self
-            .gateway
-            .stream
-            .is_none_or(|stream| stream.id != origin.stream)
-        {
+        let Some(way) = self.gateway.way_of(origin.stream) else {
             return;
-        }
-        if result
-            .as_ref()
-            .is_err_and(|refusal| refusal.code == ErrorCode::NotOwner)
-        {
-            self.gateway.disowned(origin.correlation);
-            return self.end_stream();
-        }
-        if let Some(taken) = self.gateway.settle(origin.correlation) {
+        };
+        let answer = match &result {
+            Err(refusal) if refusal.code == ErrorCode::NotOwner => Answer::NotOwner,
+            Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded => Answer::Final,
+            Err(refusal) if refusal.is_retryable() => Answer::Refused,
+            Ok(_) | Err(_) => Answer::Final,
+        };
+        let now_ms = self.monotonic_ms;
+        let answered = self
+            .gateway
+            .answered(way, origin.correlation, answer, now_ms);
+        if let Some(taken) = answered {
             self.settled(&taken, result);
+        } else if answer == Answer::NotOwner {
+            self.bites.redirected += 1;
+            if self.rng.random_bool(0.3)
+                && let Some(seat) = self.an_assigned_seat()
+            {
+                self.gateway.hint(origin.correlation, seat);
+            }
         }
     }
 
@@ -185,7 +211,8 @@ impl World {
             self.over.push(stream);
         }
         let mut command = self.session.compose(&mut self.rng);
-        if let Some(stream) = self.new_stream() {
+        if let Some(seat) = self.an_assigned_seat() {
+            let stream = self.new_stream(seat);
             self.session_stream = Some(stream);
             command.origin = Origin {
                 stream: stream.id,
@@ -196,22 +223,28 @@ impl World {
     }
 
     pub(super) fn break_stream(&mut self) {
-        if self.gateway.stream.is_some() {
+        let ways = self.gateway.ways();
+        if !ways.is_empty() {
+            let (way, _) = ways[self.rng.random_range(0..ways.len())];
             self.bites.broken_streams += 1;
-            self.end_stream();
+            self.end_way(way);
         }
     }
 
     /// The owner says that the stream's order is lost.
     pub(super) fn stream_ended(&mut self, id: u64) {
-        if self.gateway.stream.is_some_and(|stream| stream.id == id) {
-            self.end_stream();
+        if let Some(way) = self.gateway.way_of(id) {
+            self.end_way(way);
         }
     }
 
-    pub(super) fn end_stream(&mut self) {
-        let (stream, open) = self.gateway.end();
+    pub(super) fn end_way(&mut self, way: u64) {
+        let (stream, open) = self.gateway.end(way, self.monotonic_ms);
         self.over.extend(stream);
+        self.leave_open(open);
+    }
+
+    fn leave_open(&mut self, open: Vec<Taken>) {
         for taken in open {
             self.bites.left_open += 1;
             self.settled(&taken, Err(no_receipt()));

@@ -21,7 +21,7 @@ pub struct ListenError {
 }
 
 /// Binds `address` (`host:port`; port 0: any free one) for the listener called `listener`.
-pub fn bind(listener: &str, address: &str) -> Result<TcpListener, ListenError> {
+pub(super) fn bind(listener: &str, address: &str) -> Result<TcpListener, ListenError> {
     let refused = |why: String| ListenError {
         listener: listener.to_owned(),
         address: address.to_owned(),
