@@ -291,6 +291,22 @@ async fn a_process_that_comes_back_at_its_endpoint_is_called_again() {
 }
 
 #[tokio::test]
+async fn the_first_call_reaches_a_process_that_has_come_back() {
+    let registry = Arc::new(Named::default());
+    let channel = channel(Arc::clone(&registry));
+    let one = Process::start(1, "127.0.0.1:0").await;
+    registry.endpoints.send_replace(vec![one.endpoint()]);
+    until("it is found", async || ask(&channel).await.is_ok()).await;
+    let at = one.kill().await;
+    // Pauses between attempts have grown by then.
+    for _ in 0..6 {
+        ask(&channel).await.expect_err("nobody is there");
+    }
+    let _back = Process::start(2, &at.to_string()).await;
+    assert_eq!(ask(&channel).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn who_lets_calls_wait_is_called_only_when_no_other_is_there() {
     let (one, two, registry, channel) = two().await;
     one.hangs.send_replace(true);

@@ -32,7 +32,7 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The processes that run a service, as the registry names them.
 ///
 /// Each has a connection of its own, which is made before it is needed. One whose connection has ended is called no more from that moment
-/// on, and is connected to again with growing pauses. One that lets calls wait until they are given up is called only when no other is
+/// on, and is connected to again with growing pauses; soon, if a call finds nobody, which waits for what comes of it. One that lets calls wait until they are given up is called only when no other is
 /// there, for a while. A call of which nothing has left this process is offered to another; any other failure is the caller's to judge.
 pub(super) struct Balanced {
     service: String,
@@ -110,10 +110,22 @@ impl Balanced {
     async fn pick(&self) -> Result<(Arc<Peer>, Channel, CancellationToken), Status> {
         let mut peers = self.peers.subscribe();
         let deadline = Instant::now() + self.patience;
+        let mut tried: Option<Vec<(Arc<Peer>, u64)>> = None;
         loop {
-            let found = self.choose(&peers.borrow_and_update())?;
-            if let Some(found) = found {
-                return Ok(found);
+            let known = peers.borrow_and_update().clone();
+            match self.choose(&known) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // Whoever was away may be back by now: each is tried once more for this call.
+                Err(nobody) => {
+                    let tried = tried.get_or_insert_with(|| {
+                        let wanted = known.into_iter().map(|it| (Arc::clone(&it), it.want()));
+                        wanted.collect()
+                    });
+                    if tried.iter().all(|(peer, before)| peer.attempts() > *before) {
+                        return Err(nobody);
+                    }
+                }
             }
             if !matches!(timeout_at(deadline, peers.changed()).await, Ok(Ok(()))) {
                 return Err(self.nobody("its endpoints are still being connected to"));

@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     body::Body,
@@ -38,6 +38,10 @@ pub(super) struct Peer {
     conduct: Mutex<Conduct>,
     /// Calls without an answer yet.
     waiting: AtomicUsize,
+    /// Attempts to connect that have come to an end.
+    attempts: AtomicU64,
+    /// A call finds nobody and would like the next attempt now.
+    wanted: Notify,
     /// Ends the keeper.
     pub(super) stop: CancellationToken,
 }
@@ -68,6 +72,8 @@ impl Peer {
             link: Mutex::new(Link::Connecting),
             conduct: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            attempts: AtomicU64::new(0),
+            wanted: Notify::new(),
             stop,
         }
     }
@@ -87,6 +93,7 @@ impl Peer {
                     Ok(channel) => {
                         let since = Instant::now();
                         self.set(Link::Up(channel, ended.clone()));
+                        self.attempts.fetch_add(1, Ordering::Release);
                         changed();
                         ended.cancelled().await;
                         tracing::info!(endpoint = %self.uri, "the connection to a peer has ended");
@@ -98,13 +105,34 @@ impl Peer {
                     Err(why) => {
                         tracing::debug!(endpoint = %self.uri, %why, "a peer is not reached");
                         self.set(Link::Down(why));
+                        self.attempts.fetch_add(1, Ordering::Release);
                     }
                 }
                 changed();
-                tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+                self.pause(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
             }
         };
         self.stop.run_until_cancelled(keeping).await;
+    }
+
+    /// Waits before the next attempt: for the shortest pause only, if a call would like it.
+    async fn pause(&self, longest: Duration) {
+        let wanted = async {
+            tokio::time::sleep(SHORTEST_PAUSE).await;
+            self.wanted.notified().await;
+        };
+        let _ = tokio::time::timeout(longest, wanted).await;
+    }
+
+    /// Asks for an attempt to connect soon. Answers how many there have been.
+    pub(super) fn want(&self) -> u64 {
+        self.wanted.notify_one();
+        self.attempts()
+    }
+
+    /// How many attempts to connect have come to an end.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Acquire)
     }
 
     fn set(&self, link: Link) {
