@@ -17,6 +17,9 @@ mod cursor_file;
 mod dead_letter;
 mod delivery;
 mod embedded_event_bus;
+mod embedded_following;
+mod following;
+mod frontier;
 mod group;
 #[cfg(feature = "cluster")]
 mod kafka_event_bus;
@@ -29,6 +32,8 @@ mod view;
 pub use cursor_file::judge_cursor;
 pub use dead_letter::{DeadLetter, NotADeadLetter};
 pub use embedded_event_bus::{EmbeddedBusOptions, EmbeddedEventBus, TopicOptions};
+pub use following::{Ends, Follower, Following};
+pub use frontier::Frontier;
 #[cfg(feature = "cluster")]
 pub use kafka_event_bus::{KafkaBusOptions, KafkaEventBus, NoKafkaClient};
 pub use subscription::Subscription;
@@ -70,6 +75,9 @@ pub fn dead_letter_topic(topic: &str) -> String {
 ///   some group may still be given, and follows when all groups have handled theirs.
 /// - **Caught up.** When [`caught_up`](Self::caught_up) returns, the group has handled every record that was
 ///   published before the call, and every one that any group's handler had been given by then.
+/// - **Followed.** A follower is given every record that is published after he began, of those before it at most `behind`, the latest, and
+///   again those of another only where he is told that he begins anew. He is in no group: none misses what he is given, and nothing is kept
+///   for him. [`Following::caught_up`] returns when he has taken every record that was published before the call.
 /// - **Names are checked**, and nothing is made for a bad one.
 /// - **Views.** A topic given to [`register_view`](Self::register_view) is delivered like any other, and
 ///   takes no records.
@@ -109,6 +117,18 @@ pub trait EventBus: Send + Sync + 'static {
         handler: Arc<dyn BatchHandler>,
     ) -> Result<Subscription, SubscribeError>;
 
+    /// Has `follower` take the records of `topic`, beside all groups, until what is returned is dropped or shut down. He begins at most `behind` records
+    /// before the end, as far as these are kept.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    async fn follow(
+        &self,
+        topic: &str,
+        behind: u64,
+        follower: Arc<dyn Follower>,
+    ) -> Result<Following, SubscribeError>;
+
     /// Offers `view` as the content of `topic`, in place of publishing there. An adapter that keeps
     /// its own copy answers [`RegisterError::Unsupported`]: then the records are to be published.
     ///
@@ -143,7 +163,8 @@ pub struct BusRecord {
     pub key: Bytes,
     /// Its content.
     pub payload: Bytes,
-    /// Where it is in the topic. Ascending for a key, not necessarily dense; means nothing elsewhere.
+    /// Where it is in the topic. Ascending for a key, not necessarily dense; means nothing elsewhere. Its upper 16 bits name the lane that the record shares with
+    /// others, all in one order; a [`Frontier`] tells whether it lies before that.
     pub position: u64,
 }
 

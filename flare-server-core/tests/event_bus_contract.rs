@@ -14,8 +14,8 @@ use bytes::Bytes;
 use flare_server_core::error::Refusal;
 use flare_server_core::event_bus::contract::{EventBusSite, event_bus_obligations};
 use flare_server_core::event_bus::{
-    BatchHandler, BusRecord, EmbeddedBusOptions, EmbeddedEventBus, EventBus, Handled, PublishError,
-    RegisterError, SubscribeError, Subscription, TopicView,
+    BatchHandler, BusRecord, EmbeddedBusOptions, EmbeddedEventBus, EventBus, Follower, Following,
+    Handled, PublishError, RegisterError, SubscribeError, Subscription, TopicView,
 };
 use flare_server_core::log_file::faults::FaultyLayer;
 use flare_server_core::log_file::{AsyncLogOptions, DiskLayer, FileLayer, LogOptions};
@@ -140,6 +140,7 @@ enum Flaw {
     HidesPositions,
     ReleasesTooMuch,
     SaysThatItCaughtUp,
+    FollowsFromTheEnd,
     MendsNames,
     SwallowsPublishesToViews,
 }
@@ -279,6 +280,19 @@ impl EventBus for Flawed {
         Ok(Subscription::new(stop, task))
     }
 
+    async fn follow(
+        &self,
+        topic: &str,
+        behind: u64,
+        follower: Arc<dyn Follower>,
+    ) -> Result<Following, SubscribeError> {
+        let behind = match self.flaw {
+            Flaw::FollowsFromTheEnd => 0,
+            _ => behind,
+        };
+        self.inner.follow(&self.name(topic), behind, follower).await
+    }
+
     async fn register_view(
         &self,
         topic: &str,
@@ -347,6 +361,7 @@ async fn a_bus_that_breaks_one_obligation_fails_that_test_only() {
         (Flaw::HidesPositions, "ascending"),
         (Flaw::ReleasesTooMuch, "released"),
         (Flaw::SaysThatItCaughtUp, "caught_up"),
+        (Flaw::FollowsFromTheEnd, "followed"),
         (Flaw::MendsNames, "names_are_checked"),
         (Flaw::SwallowsPublishesToViews, "views"),
     ];

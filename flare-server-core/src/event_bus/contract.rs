@@ -13,10 +13,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use props::{Recorder, SparseView};
+use props::{Notes, Recorder, SparseView};
 
 use super::{
-    BatchHandler, BusRecord, DeadLetter, EventBus, Handled, PublishError, RegisterError,
+    BatchHandler, BusRecord, DeadLetter, EventBus, Following, Handled, PublishError, RegisterError,
     SubscribeError, Subscription, dead_letter_topic,
 };
 use crate::message_log::contract::{Obligation, Verdict, Violation, ensure, fail};
@@ -62,6 +62,7 @@ pub fn event_bus_obligations() -> Vec<Obligation<dyn EventBusSite>> {
         ascending,
         released,
         caught_up,
+        followed,
         names_are_checked,
         views,
     ]
@@ -422,6 +423,10 @@ async fn names_are_checked(site: Site) -> Verdict {
             }
         }
     }
+    match bus.follow("a/b", 0, Notes::new()).await {
+        Err(SubscribeError::BadName(_)) => {}
+        other => return fail(format!("who follows \"a/b\" gets {other:?}")),
+    }
     bus.publish(&"a".repeat(124), key(), text(0))
         .await
         .map_err(violated)
@@ -504,6 +509,66 @@ async fn caught_up(site: Site) -> Verdict {
         }
     }
     Ok(())
+}
+
+async fn followed(site: Site) -> Verdict {
+    let bus = site.open().await;
+    publish(&*bus, 0..6).await?;
+    let [all, new, late] = [(); 3].map(|()| Notes::new());
+    let follow = async |behind, notes: &Arc<Notes>| {
+        let following = bus.follow(TOPIC, behind, notes.clone()).await;
+        following.map_err(violated)
+    };
+    let caught_up = async |following: &Following| {
+        let caught_up = tokio::time::timeout(PATIENCE, following.caught_up()).await;
+        caught_up
+            .map_err(|_| violated("a follower never catches up"))?
+            .map_err(violated)
+    };
+    let all_of_it = follow(u64::MAX, &all).await?;
+    let new_ones = follow(0, &new).await?;
+    caught_up(&new_ones).await?;
+    publish(&*bus, 6..9).await?;
+    for (following, notes, expected) in [(&all_of_it, &all, 0..9), (&new_ones, &new, 6..9)] {
+        caught_up(following).await?;
+        let (begun, seen) = (notes.begun(), notes.seen());
+        ensure(
+            texts(&seen) == expected.clone().map(text).collect::<Vec<_>>(),
+            || {
+                format!(
+                    "a follower was given {} records, not {expected:?}",
+                    seen.len()
+                )
+            },
+        )?;
+        let [begun] = &begun[..] else {
+            return fail(format!("a follower has begun {} times", begun.len()));
+        };
+        let mut frontier = begun.clone();
+        for record in &seen {
+            ensure(!frontier.is_beyond(record.position), || {
+                "a follower was given what lies before him".to_owned()
+            })?;
+            frontier.advance(record.position);
+        }
+    }
+    ensure(
+        bus.lowest_cursor(TOPIC).await.map_err(violated)?.is_none(),
+        || "a follower holds records back".to_owned(),
+    )?;
+    let latest = follow(4, &late).await?;
+    caught_up(&latest).await?;
+    let seen = texts(&late.seen());
+    let expected: Vec<_> = (0..9).map(text).collect();
+    ensure(seen.len() <= 4 && expected.ends_with(&seen), || {
+        format!("the latest 4 of 9 records are {seen:?}")
+    })?;
+    new_ones.shutdown().await;
+    publish(&*bus, 9..10).await?;
+    caught_up(&all_of_it).await?;
+    ensure(new.seen().len() == 3, || {
+        "a follower was called after his shutdown".to_owned()
+    })
 }
 
 /// Publishes one by one.

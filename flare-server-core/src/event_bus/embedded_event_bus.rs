@@ -6,14 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backon::ExponentialBuilder;
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{Delivery, default_retry};
+use super::embedded_following::{Follow, beginning};
 use super::topic::Topic;
 use super::{
-    BatchHandler, EventBus, PublishError, RegisterError, SubscribeError, Subscription, TopicView,
-    is_name,
+    BatchHandler, EventBus, Follower, Following, PublishError, RegisterError, SubscribeError,
+    Subscription, TopicView, is_name,
 };
 use crate::log_file::{
     AsyncLogOptions, Durability, FileLayer, FolderLock, LockFailure, LogError, LogOptions,
@@ -236,6 +238,34 @@ impl EventBus for EmbeddedEventBus {
         Ok(Subscription::new(
             stop,
             self.bus.deliveries.spawn(delivery.run()),
+        ))
+    }
+
+    async fn follow(
+        &self,
+        topic: &str,
+        behind: u64,
+        follower: Arc<dyn Follower>,
+    ) -> Result<Following, SubscribeError> {
+        let opened = self.bus.topic(topic, Kind::AsConfigured).await?;
+        let stop = self.bus.stop.child_token();
+        let (reached, reaches) = watch::channel(None);
+        let follow = Follow {
+            bus: self.bus.clone(),
+            topic: opened.clone(),
+            // At once: he is given what is published from here on.
+            begins: opened.present().map(|it| beginning(it.as_ref(), behind)),
+            behind,
+            follower,
+            reached,
+            stop: stop.clone(),
+        };
+        let task = self.bus.deliveries.spawn(follow.run());
+        Ok(Following::new(
+            Subscription::new(stop, task),
+            topic,
+            opened,
+            reaches,
         ))
     }
 

@@ -16,12 +16,13 @@ use self::observer::Observer;
 use self::publisher::{Lookup, Publisher};
 use super::delivery::default_retry;
 use super::{
-    BatchHandler, EventBus, PublishError, RegisterError, SubscribeError, Subscription, TopicView,
-    dead_letter_topic, is_name,
+    BatchHandler, EventBus, Follower, Following, PublishError, RegisterError, SubscribeError,
+    Subscription, TopicView, dead_letter_topic, is_name,
 };
 use crate::kafka::{KafkaConfig, MESSAGE_TIMEOUT_MS};
 
 mod delivery;
+mod following;
 mod fresh;
 mod handing;
 mod in_hand;
@@ -40,6 +41,8 @@ mod shown;
 
 /// So long Kafka may take to say whether there is a topic.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
+/// The group that the library asks for where there is none. Nobody joins it.
+const FOLLOWERS: &str = "followers";
 /// How often is looked how far a member in another process is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -74,7 +77,9 @@ pub struct NoKafkaClient(String);
 ///
 /// A topic is made before it is used, with its dead letters; its number of partitions, here called lanes, is fixed for its life. A record goes through the lane
 /// of its key. A group of the bus is a consumer group of its own for each topic: its subscriptions share the lanes, each has one batch in hand at a time, of all its
-/// lanes. Another subscription takes over within a second of an orderly end, and within ten of a crash. Positions are offsets that
+/// lanes. A follower has a consumer of its own, which is in no group and keeps nothing.
+///
+/// Another subscription takes over within a second of an orderly end, and within ten of a crash. Positions are offsets that
 /// its handlers have flushed. A record's position here is its lane (upper 16 bits) and its offset there (lower 48).
 ///
 /// A subscription stays in its group while its handler takes its time, or has batches come again. Lanes that are to go to another wait up to five seconds
@@ -187,6 +192,35 @@ impl EventBus for KafkaEventBus {
             .deliveries
             .spawn_on(delivery.run(link), &shared.runtime);
         Ok(Subscription::new(stop, task))
+    }
+
+    async fn follow(
+        &self,
+        topic: &str,
+        behind: u64,
+        follower: Arc<dyn Follower>,
+    ) -> Result<Following, SubscribeError> {
+        let shared = &self.shared;
+        let found = shared.topic(topic).await?;
+        let observer = shared.observer(&found, FOLLOWERS);
+        let observer = observer.map_err(|reason| failed(topic, reason))?;
+        let stop = shared.stop.child_token();
+        let (ended, reached) = following::begin(
+            shared.config.client(),
+            group_name(&shared.config, topic, FOLLOWERS),
+            found,
+            behind,
+            follower,
+            stop.clone(),
+        )
+        .map_err(|error| failed(topic, error.to_string()))?;
+        let ended = shared.deliveries.spawn_on(
+            // An error means the same: the thread is over.
+            async move { drop(ended.await) },
+            &shared.runtime,
+        );
+        let subscription = Subscription::new(stop, ended);
+        Ok(Following::new(subscription, topic, observer, reached))
     }
 
     async fn register_view(

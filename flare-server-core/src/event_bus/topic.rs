@@ -108,6 +108,11 @@ impl Topic {
         }
     }
 
+    /// What is read, if there is something already.
+    pub(super) fn present(&self) -> Option<Arc<dyn TopicView>> {
+        self.content.borrow().clone()
+    }
+
     /// The group of this name. A new one begins at the floor, if there is content to say where
     /// that is.
     pub(super) fn group(&self, name: &str) -> Arc<Group> {

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 
 use super::{key, text};
 use crate::error::Refusal;
-use crate::event_bus::{BatchHandler, BusRecord, Handled, TopicView, ViewError, ViewRead};
+use crate::event_bus::{
+    BatchHandler, BusRecord, Follower, Frontier, Handled, TopicView, ViewError, ViewRead,
+};
 
 /// A handler that notes what it gets, and answers as told, then with [`Handled::Ok`].
 pub(super) struct Recorder {
@@ -130,6 +132,39 @@ impl BatchHandler for Recorder {
 
     async fn reassigned(&self) {
         self.told().push(self.batches.borrow().len());
+    }
+}
+
+/// A follower that notes what it gets.
+#[derive(Default)]
+pub(super) struct Notes(Mutex<(Vec<Frontier>, Vec<BusRecord>)>);
+
+impl Notes {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Where it began, each time.
+    pub(super) fn begun(&self) -> Vec<Frontier> {
+        self.notes().0.clone()
+    }
+
+    pub(super) fn seen(&self) -> Vec<BusRecord> {
+        self.notes().1.clone()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, (Vec<Frontier>, Vec<BusRecord>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower for Notes {
+    fn begins(&self, at: &Frontier) {
+        self.notes().0.push(at.clone());
+    }
+
+    fn take(&self, records: &[BusRecord]) {
+        self.notes().1.extend_from_slice(records);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Bits of a position that are the offset in the lane.
-const OFFSET_BITS: u32 = 48;
+use crate::event_bus::frontier;
 
 /// A topic of Kafka. Its partitions are called lanes: what goes through one keeps its order.
 pub(super) struct Topic {
@@ -30,7 +29,7 @@ impl Topic {
 
 /// Where a record is, in one number: it ascends in a lane, and so for a key.
 pub(super) fn position(lane: i32, offset: u64) -> u64 {
-    u64::from(lane.unsigned_abs()) << OFFSET_BITS | offset
+    frontier::position(lane.unsigned_abs() as u16, offset)
 }
 
 #[cfg(test)]
@@ -77,6 +76,6 @@ mod tests {
     fn positions_ascend_in_a_lane_and_differ_between_lanes() {
         let first = [position(0, 0), position(0, 1), position(0, 1 << 40)];
         assert!(first.is_sorted_by(|a, b| a < b));
-        assert!(position(1, 0) > position(0, (1 << OFFSET_BITS) - 1));
+        assert!(position(1, 0) > position(0, (1 << 48) - 1));
     }
 }

@@ -59,12 +59,14 @@ impl Observer {
         })
     }
 
+    /// The topic's name, as the bus knows it.
+    pub(super) fn topic(&self) -> &str {
+        &self.seer.topic.name
+    }
+
     /// Where the lanes begin, and the offsets after their last records, not before this call.
     pub(super) async fn bounds(&self) -> Result<(Offsets, Offsets), String> {
-        let question = async || {
-            self.ask(|seer| Ok((seer.offsets(Offset::Beginning)?, seer.offsets(Offset::End)?)))
-                .await
-        };
+        let question = async || self.ask(|seer| bounds(&seer.consumer, &seer.topic)).await;
         self.bounds.ask(question).await
     }
 
@@ -94,26 +96,10 @@ impl Observer {
 }
 
 impl Seer {
-    fn lanes(&self, offset: Offset) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for lane in self.topic.all_lanes() {
-            list.add_partition_offset(&self.topic.kafka_name, lane, offset)?;
-        }
-        Ok(list)
-    }
-
-    /// The library takes the beginning and the end for times.
-    fn offsets(&self, which: Offset) -> KafkaResult<Offsets> {
-        let list = self
-            .consumer
-            .offsets_for_times(self.lanes(which)?, PATIENCE)?;
-        known(&list)
-    }
-
     fn kept(&self) -> KafkaResult<Offsets> {
         let list = self
             .consumer
-            .committed_offsets(self.lanes(Offset::Invalid)?, PATIENCE)?;
+            .committed_offsets(lanes(&self.topic, Offset::Invalid)?, PATIENCE)?;
         known(&list)
     }
 
@@ -126,6 +112,27 @@ impl Seer {
             .iter()
             .any(|group| !group.members().is_empty()))
     }
+}
+
+/// Where the lanes of a topic begin, and the offsets after their last records.
+pub(super) fn bounds(
+    consumer: &BaseConsumer<Quiet>,
+    topic: &Topic,
+) -> KafkaResult<(Offsets, Offsets)> {
+    // The library takes the beginning and the end for times.
+    let offsets = |which| {
+        let list = consumer.offsets_for_times(lanes(topic, which)?, PATIENCE)?;
+        known(&list)
+    };
+    Ok((offsets(Offset::Beginning)?, offsets(Offset::End)?))
+}
+
+fn lanes(topic: &Topic, offset: Offset) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for lane in topic.all_lanes() {
+        list.add_partition_offset(&topic.kafka_name, lane, offset)?;
+    }
+    Ok(list)
 }
 
 fn known(list: &TopicPartitionList) -> KafkaResult<Offsets> {

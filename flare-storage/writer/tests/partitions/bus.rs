@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flare_server_core::event_bus::{
-    BatchHandler, EventBus, PublishError, RegisterError, SubscribeError, Subscription, TopicView,
+    BatchHandler, EventBus, Follower, Following, PublishError, RegisterError, SubscribeError,
+    Subscription, TopicView,
 };
 use tokio::sync::watch;
 
@@ -73,6 +74,15 @@ impl EventBus for Connection {
         _group: &str,
         _handler: Arc<dyn BatchHandler>,
     ) -> Result<Subscription, SubscribeError> {
+        Err(SubscribeError::Closed(topic.to_owned()))
+    }
+
+    async fn follow(
+        &self,
+        topic: &str,
+        _behind: u64,
+        _follower: Arc<dyn Follower>,
+    ) -> Result<Following, SubscribeError> {
         Err(SubscribeError::Closed(topic.to_owned()))
     }
 
