@@ -13,15 +13,15 @@ flare_server_core::section! {
         pub max_conversations_per_user: u32 = 10_000,
         /// Characters of a group's title.
         pub max_title_chars: u32 = 200,
-        /// A change whose event has no receipt within this is answered UNAVAILABLE, and submitted again later.
+        /// A change whose event has no receipt within this is answered UNAVAILABLE, and submitted again later. Where several processes share the rows, lines that others left are looked for as often.
         pub submit_timeout_ms: u64 = 5_000,
-        /// Read and delivered positions gather for this long before they are written.
+        /// Read and delivered positions gather for this long before they are written; not what users mark where several processes share the rows, which is written at once.
         pub position_interval_ms: u64 = 1_000,
         /// Positions that may wait to be written, read ones and delivered ones each; more are refused RESOURCE_EXHAUSTED.
         pub max_waiting_positions: u32 = 100_000,
         /// Signals that may wait to be handed to push-server; more are lost, and counted.
         pub max_waiting_signals: u32 = 10_000,
-        /// Conversations whose heads are kept in memory: the inbox of a user who was away while more of them moved is sent whole.
+        /// Conversations whose heads are kept in memory: the inbox of a user who was away while more of them moved is sent whole. Where several processes share the rows, each begins so many events before the stream's end.
         pub recent_heads: u32 = 100_000,
         /// Last messages up to this size are kept with their heads in memory; larger ones are asked for at storage-reader. Bytes.
         pub kept_message_bytes: u32 = 1_024,

@@ -6,6 +6,7 @@ use flare_proto::common::ErrorCode;
 use flare_server_core::error::Refusal;
 use tonic::{Response, Status};
 
+pub mod bus_following;
 pub mod bus_stream_progress;
 pub mod cached_rosters;
 mod change_codec;

@@ -1,19 +1,23 @@
 //! Puts the service together.
 
+mod adapters;
+
 use std::sync::Arc;
 
 use flare_proto::session::session_service_server::SessionServiceServer;
 use flare_server_core::{
-    clock::{Clock, IdSource},
-    owners::Owners,
+    event_bus::Frontier,
     platform::Platform,
     process::Hosted,
     registry::service,
+    servers::Shape,
     service::{Parts, ServiceError, Task},
-    shutdown::Shutdown,
 };
 use tonic::service::Routes;
 
+#[cfg(feature = "cluster")]
+pub use self::adapters::adapters_of_cluster;
+pub use self::adapters::{Adapters, Opened, Processes, adapters_of_embedded};
 use crate::{
     application::{
         access::Access,
@@ -22,55 +26,20 @@ use crate::{
         heads::Heads,
         inbox::Inbox,
         outbox::Outbox,
-        ports::{
-            ConversationStore, InboxStore, MessageOrchestrator, PositionStore, RosterStore,
-            SignalSink, StorageReader, StreamProgress,
-        },
         positions::Positions,
         queries::Queries,
         reads::Reads,
         settings::SettingsUpdates,
         signals::Signals,
-        stream::Stream,
+        stream::{KnownDirects, Part, Stream},
     },
     config::SessionConfig,
     domain::recent_heads::RecentHeads,
     handler::{
-        events::{GROUP, PersistedEvents, TOPIC},
+        events::{FollowedEvents, GROUP, PersistedEvents, TOPIC},
         grpc::SessionHandler,
     },
-    infrastructure::{
-        bus_stream_progress::BusStreamProgress, cached_rosters::CachedRosters,
-        grpc_orchestrator::GrpcOrchestrator, grpc_signal_sink::GrpcSignalSink,
-        grpc_storage_reader::GrpcStorageReader, sqlite::SqliteSession,
-    },
 };
-
-/// The adapters that the use cases stand on.
-pub struct Adapters {
-    /// Groups and the outbox.
-    pub conversations: Arc<dyn ConversationStore>,
-    /// Rosters.
-    pub rosters: Arc<dyn RosterStore>,
-    /// Users' rows.
-    pub inboxes: Arc<dyn InboxStore>,
-    /// Positions.
-    pub positions: Arc<dyn PositionStore>,
-    /// The way into the log.
-    pub orchestrator: Arc<dyn MessageOrchestrator>,
-    /// Committed events.
-    pub reader: Arc<dyn StorageReader>,
-    /// How far the stream is taken in.
-    pub progress: Arc<dyn StreamProgress>,
-    /// The way to devices.
-    pub signals: Arc<dyn SignalSink>,
-    /// Wall time.
-    pub clock: Arc<dyn Clock>,
-    /// ULIDs.
-    pub ids: Arc<IdSource>,
-    /// When to end.
-    pub shutdown: Shutdown,
-}
 
 /// The use cases, put together.
 pub struct Session {
@@ -78,10 +47,14 @@ pub struct Session {
     pub handler: SessionHandler,
     /// For `flare.im.message.persisted`.
     pub stream: Arc<Stream>,
+    /// Which follow the whole of it by themselves, where only a part comes to `stream`.
+    pub heads: Arc<Heads>,
     /// Whose sweeper runs as a task.
     pub outbox: Arc<Outbox>,
     /// Whose writer runs as a task.
     pub positions: Arc<Positions>,
+    /// Whose writer runs as one, too, where it is another.
+    pub marked: Arc<Positions>,
     /// Whose writer runs as another.
     pub delivered: Arc<Delivered>,
     /// Whose sender runs as a task.
@@ -89,14 +62,31 @@ pub struct Session {
 }
 
 impl Session {
-    /// Puts the use cases together, and begins to count stream positions.
+    /// Whether other processes may have the same rows.
+    pub fn is_shared(&self) -> bool {
+        self.marked.is_at_once()
+    }
+
+    /// Puts the use cases together, and begins to count the moves of heads, if it is this process that counts them.
     pub async fn new(config: &SessionConfig, adapters: Adapters) -> Result<Self, ServiceError> {
-        // Fits SQLite's integers.
-        let new_epoch = adapters.ids.random_u64() >> 1;
-        let start = adapters.inboxes.stream_begins(new_epoch).await?;
+        let (start, look_every, part) = match adapters.processes {
+            Processes::One(count) => {
+                // Fits SQLite's integers.
+                let new_epoch = adapters.ids.random_u64() >> 1;
+                let start = count.begins(new_epoch).await?;
+                let at = (start.epoch, Frontier::single(start.position));
+                (at, None, Part::All(count))
+            }
+            Processes::Several { epoch } => {
+                let known = KnownDirects::new(config.recent_heads.into());
+                let at = (epoch, Frontier::default());
+                (at, Some(config.submit_timeout()), Part::Shared(known))
+            }
+        };
+        let is_shared = matches!(part, Part::Shared(_));
         let recent = RecentHeads::new(
-            start.epoch,
-            start.position,
+            start.0,
+            start.1,
             config.recent_heads as usize,
             config.kept_message_bytes as usize,
         );
@@ -106,6 +96,7 @@ impl Session {
             Arc::clone(&adapters.rosters),
             adapters.orchestrator,
             Arc::clone(&heads),
+            look_every,
         ));
         let access = Arc::new(Access::new(
             Arc::clone(&adapters.rosters),
@@ -117,18 +108,27 @@ impl Session {
             adapters.signals,
             config.max_waiting_signals as usize,
         ));
-        let positions = Arc::new(Positions::new(
-            Arc::clone(&adapters.positions),
-            config.max_waiting_positions as usize,
-            config.position_interval(),
-            adapters.shutdown.clone(),
-        ));
+        let positions = |new: fn(_, _, _, _) -> Positions| {
+            let made = new(
+                Arc::clone(&adapters.positions),
+                config.max_waiting_positions as usize,
+                config.position_interval(),
+                adapters.shutdown.clone(),
+            );
+            Arc::new(made)
+        };
+        let gathered = positions(Positions::new);
+        let marked = match is_shared {
+            true => positions(Positions::at_once),
+            false => Arc::clone(&gathered),
+        };
         let delivered = Arc::new(Delivered::new(
             Arc::clone(&adapters.positions),
             Arc::clone(&access),
             Arc::clone(&heads),
             config.max_waiting_positions as usize,
             config.position_interval(),
+            !is_shared,
             adapters.shutdown,
         ));
         let handler = SessionHandler {
@@ -143,7 +143,7 @@ impl Session {
             queries: Arc::new(Queries {
                 access: Arc::clone(&access),
                 store: adapters.positions,
-                positions: Arc::clone(&positions),
+                positions: Arc::clone(&marked),
                 delivered: Arc::clone(&delivered),
             }),
             inbox: Arc::new(Inbox {
@@ -151,7 +151,8 @@ impl Session {
                 rosters: Arc::clone(&adapters.rosters),
                 heads: Arc::clone(&heads),
                 reader: Arc::clone(&adapters.reader),
-                positions: Arc::clone(&positions),
+                positions: Arc::clone(&marked),
+                gathered: Arc::clone(&gathered),
                 progress: adapters.progress,
                 max_page_bytes: config.max_inbox_page_bytes as usize,
             }),
@@ -160,7 +161,7 @@ impl Session {
                 inboxes: Arc::clone(&adapters.inboxes),
                 heads: Arc::clone(&heads),
                 reader: adapters.reader,
-                positions: Arc::clone(&positions),
+                positions: Arc::clone(&marked),
                 signals: Arc::clone(&signals),
             }),
             settings: Arc::new(SettingsUpdates {
@@ -175,15 +176,18 @@ impl Session {
         let stream = Arc::new(Stream {
             inboxes: adapters.inboxes,
             rosters: adapters.rosters,
-            heads,
-            positions: Arc::clone(&positions),
+            heads: Arc::clone(&heads),
+            positions: Arc::clone(&gathered),
             outbox: Arc::clone(&outbox),
+            part,
         });
         Ok(Self {
             handler,
             stream,
+            heads,
             outbox,
-            positions,
+            positions: gathered,
+            marked,
             delivered,
             signals,
         })
@@ -199,48 +203,48 @@ pub fn hosted(config: SessionConfig) -> Hosted {
 
 /// Builds the service on the platform: `SessionService`, the sweeper of its outbox, and the consumer of the stream.
 pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts, ServiceError> {
-    let store = SqliteSession::open(platform.data_root(), config.database_readers).await?;
-    let store = Arc::new(store);
+    let opened = match platform.shape() {
+        Shape::Embedded => adapters_of_embedded(config, platform).await?,
+        #[cfg(feature = "cluster")]
+        Shape::Cluster(servers) => adapters_of_cluster(config, platform, &servers.postgres).await?,
+        other => return Err(other.is_not_built().into()),
+    };
+    build_on(config, platform, opened).await
+}
+
+/// Builds the service on these adapters.
+pub async fn build_on(
+    config: &SessionConfig,
+    platform: &Platform,
+    opened: Opened,
+) -> Result<Parts, ServiceError> {
+    let Opened {
+        adapters,
+        following,
+        close,
+    } = opened;
     let shutdown = platform.shutdown.clone();
     let bus = platform.event_bus().await?;
-    let adapters = Adapters {
-        conversations: Arc::clone(&store) as _,
-        rosters: Arc::new(CachedRosters::new(
-            Arc::clone(&store) as _,
-            config.cached_members,
-        )),
-        inboxes: Arc::clone(&store) as _,
-        positions: Arc::clone(&store) as _,
-        orchestrator: Arc::new(GrpcOrchestrator::new(
-            &platform.channels,
-            Owners::of(platform).await?,
-            config.submit_timeout(),
-        )),
-        reader: Arc::new(GrpcStorageReader::new(
-            platform.channels.get(service::STORAGE_READER),
-        )),
-        progress: Arc::new(BusStreamProgress::new(&bus, TOPIC, GROUP)),
-        signals: Arc::new(GrpcSignalSink::new(
-            platform.channels.get(service::PUSH_SERVER),
-        )),
-        clock: Arc::clone(&platform.clock),
-        ids: Arc::clone(&platform.ids),
-        shutdown: shutdown.clone(),
-    };
     let Session {
         handler,
         stream,
+        heads,
         outbox,
         positions,
+        marked,
         delivered,
         signals,
     } = Session::new(config, adapters).await?;
     let ready = platform.readiness.register("session");
-    let ending = Arc::clone(&stream);
+    let (ending, followed) = (Arc::clone(&stream), following.clone());
+    let behind = config.recent_heads.into();
     platform.at_end(Task::new("session.database", async move {
         // After the last request: none is answered from a count that goes on behind what is kept of it.
         let ended = ending.end().await;
-        store.close().await;
+        if let Some(following) = followed {
+            following.end().await;
+        }
+        close.await;
         Ok(ended?)
     }));
 
@@ -256,7 +260,10 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
         }
     };
     let writing = async move {
-        positions.run().await;
+        match Arc::ptr_eq(&positions, &marked) {
+            true => positions.run().await,
+            false => drop(tokio::join!(positions.run(), marked.run())),
+        }
         Ok(())
     };
     let judging = async move {
@@ -269,6 +276,10 @@ pub async fn build(config: &SessionConfig, platform: &Platform) -> Result<Parts,
     };
     let reading = async move {
         let subscription = bus.subscribe(TOPIC, GROUP, Arc::new(persisted)).await?;
+        if let Some(following) = &following {
+            let follower = Arc::new(FollowedEvents { heads });
+            following.begin(behind, follower, &shutdown).await?;
+        }
         ready.set(true);
         shutdown.draining().await;
         subscription.shutdown().await;

@@ -103,10 +103,8 @@ CREATE TABLE delivered (
     PRIMARY KEY (tenant, conversation, user_id, device)
 );
 
--- The counts of stream positions, one for each process that counts. `clean` is true only while it does not.
+-- Which stream these rows follow: inboxes' tokens bear its positions, and are of no use where it is another.
 CREATE TABLE stream (
-    counter  text COLLATE "C" NOT NULL PRIMARY KEY,
-    epoch    bigint NOT NULL,
-    position bigint NOT NULL,
-    clean    boolean NOT NULL
+    one   boolean NOT NULL DEFAULT true PRIMARY KEY CHECK (one),
+    epoch bigint NOT NULL
 );

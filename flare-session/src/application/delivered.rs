@@ -31,17 +31,20 @@ pub struct Delivered {
     /// One writes at a time.
     writer: tokio::sync::Mutex<()>,
     interval: Duration,
+    /// Whether what waits is told: not where other processes, which do not know of it, are asked as well.
+    tells_waiting: bool,
     shutdown: Shutdown,
 }
 
 impl Delivered {
-    /// Gathers at most `max` positions for at most about `interval`.
+    /// Gathers at most `max` positions for at most about `interval`, of which is told if it `tells_waiting`.
     pub fn new(
         store: Arc<dyn PositionStore>,
         access: Arc<Access>,
         heads: Arc<Heads>,
         max: usize,
         interval: Duration,
+        tells_waiting: bool,
         shutdown: Shutdown,
     ) -> Self {
         Self {
@@ -52,6 +55,7 @@ impl Delivered {
             gathered: Notify::new(),
             writer: tokio::sync::Mutex::new(()),
             interval,
+            tells_waiting,
             shutdown,
         }
     }
@@ -92,9 +96,12 @@ impl Delivered {
         (refused, false)
     }
 
-    /// How far a user's devices have received, as far as it is not in the store yet: those beyond the newest event that memory knows of are
-    /// not told before they are judged.
+    /// How far a user's devices have received, as far as it is not in the store yet and may be told: those beyond the newest event that memory knows of
+    /// are not told before they are judged.
     pub fn waiting_of(&self, key: &ConversationKey, user: &Arc<str>) -> Vec<(Arc<str>, u64)> {
+        if !self.tells_waiting {
+            return Vec::new();
+        }
         match self.heads.newest_seq(key) {
             Some(newest) => self.buffer().of(key, user, newest),
             None => Vec::new(),

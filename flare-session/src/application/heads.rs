@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use flare_server_core::error::Refusal;
+use flare_server_core::{error::Refusal, event_bus::Frontier};
 use flare_storage_model::ConversationKey;
 
 use super::ports::{StorageReader, StoredHead, StoredHeads};
@@ -19,6 +19,24 @@ use crate::domain::{
 const HEADS_A_CALL: usize = 200;
 /// When to ask again if the store lags behind the stream.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// What the memory of heads reaches, taken together: it knows of all moves from the horizon to the frontier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Which positions these are.
+    pub epoch: u64,
+    /// Where what it knows begins.
+    pub horizon: Frontier,
+    /// What was taken in.
+    pub frontier: Frontier,
+}
+
+impl Remembered {
+    /// Whether it knows what moved since a mark of this frontier.
+    pub fn reaches(&self, epoch: u64, frontier: &Frontier) -> bool {
+        epoch == self.epoch && frontier.includes(&self.horizon) && self.frontier.includes(frontier)
+    }
+}
 
 /// Heads of conversations.
 pub struct Heads {
@@ -35,18 +53,37 @@ impl Heads {
         }
     }
 
-    /// Takes events of the stream in, in their order.
+    /// Takes events of the stream in, in their order, and counts the moves.
     pub fn observe(&self, events: &[StreamEvent]) {
         let mut recent = self.recent();
-        let taken = events.iter().filter(|event| recent.observe(event)).count();
-        let repeated = events.len() - taken;
-        metrics::counter!("flare_session_events_total", "outcome" => "taken")
-            .increment(taken as u64);
-        if repeated > 0 {
-            metrics::counter!("flare_session_events_total", "outcome" => "repeated")
-                .increment(repeated as u64);
+        let taken = events
+            .iter()
+            .filter(|event| {
+                let position = recent.count();
+                recent.observe(event, position)
+            })
+            .count();
+        show(&recent, taken, events.len() - taken);
+    }
+
+    /// What comes by in the stream begins here: nothing is known of what moved before.
+    pub fn begin_anew(&self, at: &Frontier) {
+        self.recent().begin_anew(at);
+    }
+
+    /// Takes what stands in the stream in, by its positions; None: no event.
+    pub fn follow(&self, records: &[(u64, Option<StreamEvent>)]) {
+        let mut recent = self.recent();
+        let (mut taken, mut repeated) = (0, 0);
+        for (position, event) in records {
+            match event {
+                Some(event) if recent.observe(event, *position) => taken += 1,
+                Some(_) => repeated += 1,
+                None => {}
+            }
+            recent.pass(*position);
         }
-        metrics::gauge!("flare_session_recent_heads").set(recent.len() as f64);
+        show(&recent, taken, repeated);
     }
 
     /// What is told of the conversation beside its events has changed, and is in the store.
@@ -54,24 +91,28 @@ impl Heads {
         self.recent().touch(key);
     }
 
-    /// Epoch, position and horizon of the memory, taken together.
-    pub fn stream(&self) -> (u64, u64, u64) {
+    /// Where the memory stands.
+    pub fn stream(&self) -> Remembered {
         let recent = self.recent();
-        (recent.epoch(), recent.position(), recent.horizon())
+        Remembered {
+            epoch: recent.epoch(),
+            horizon: recent.horizon().clone(),
+            frontier: recent.frontier().clone(),
+        }
     }
 
-    /// Which of these conversations moved after the position; None if that is not known any more.
+    /// Which of these conversations moved since the frontier; None if that is not known any more.
     pub fn moved_since<'a>(
         &self,
         tenant: &Arc<str>,
         conversations: &'a [Arc<str>],
-        position: u64,
+        frontier: &Frontier,
     ) -> Option<Vec<&'a Arc<str>>> {
         let recent = self.recent();
-        if position < recent.horizon() {
+        if !frontier.includes(recent.horizon()) {
             return None;
         }
-        let moved = |it: &&Arc<str>| recent.moved_since(&key(tenant, it), position);
+        let moved = |it: &&Arc<str>| recent.moved_since(&key(tenant, it), frontier);
         Some(conversations.iter().filter(moved).collect())
     }
 
@@ -186,4 +227,13 @@ impl Heads {
 
 fn key(tenant: &Arc<str>, conversation: &Arc<str>) -> ConversationKey {
     ConversationKey::new(Arc::clone(tenant), Arc::clone(conversation))
+}
+
+fn show(recent: &RecentHeads, taken: usize, repeated: usize) {
+    metrics::counter!("flare_session_events_total", "outcome" => "taken").increment(taken as u64);
+    if repeated > 0 {
+        metrics::counter!("flare_session_events_total", "outcome" => "repeated")
+            .increment(repeated as u64);
+    }
+    metrics::gauge!("flare_session_recent_heads").set(recent.len() as f64);
 }

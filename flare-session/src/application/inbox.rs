@@ -56,12 +56,25 @@ const ENTRY_BYTES: usize = 512;
 /// - *Mentions* and read positions by own sends are there before the head moves ([`super::stream::Stream::take`]). Read positions that wait in memory are put over the
 ///   rows, and get their version when they are written.
 /// - *Restarts.* A mark of another epoch, or below the horizon, is not trusted: the user gets everything again.
+///
+/// # Where other processes serve the same users
+///
+/// Each follows the whole stream for its heads, while one of them, which may be another, writes the rows of an event. Positions are those of the stream, the
+/// same to all; so a mark is good wherever it comes to, as long as memory reaches back to it. Then,
+///
+/// - the position is read *before* the answer waits for the stream, and the wait is for the rows as well: what lies before the mark has its rows and its
+///   positions written, those of changes included, whichever process did it. What comes in between may be shown without, and comes again;
+/// - *nothing is shown that only this process knows*: positions that wait are written, not put over the rows. So none goes back when the next answer
+///   is another process's.
 pub struct Inbox {
     pub(crate) inboxes: Arc<dyn InboxStore>,
     pub(crate) rosters: Arc<dyn RosterStore>,
     pub(crate) heads: Arc<Heads>,
     pub(crate) reader: Arc<dyn StorageReader>,
+    /// What users mark.
     pub(crate) positions: Arc<Positions>,
+    /// What the stream brings: the same, but where others are asked as well.
+    pub(crate) gathered: Arc<Positions>,
     pub(crate) progress: Arc<dyn StreamProgress>,
     /// A page ends where its entries would take more than this.
     pub(crate) max_page_bytes: usize,
@@ -109,31 +122,34 @@ impl Inbox {
                 InboxToken::decode(text, &user.tenant, &user.user).map_err(bad_token("token"))?,
             ),
         };
+        let is_shared = self.positions.is_at_once();
+        let before = is_shared.then(|| self.heads.stream().frontier);
         self.progress.caught_up().await?;
-        let (epoch, position, horizon) = self.heads.stream();
+        if is_shared && !self.gathered.reads_of(user).is_empty() {
+            self.gathered.flush().await?;
+        }
+        let remembered = self.heads.stream();
         let version = self.inboxes.version(user).await?;
         let now = Mark {
-            epoch,
-            position,
+            epoch: remembered.epoch,
+            frontier: before.unwrap_or_else(|| remembered.frontier.clone()),
             version: version.version,
         };
         let good = |mark: &Mark| {
-            mark.epoch == epoch
-                && (horizon..=position).contains(&mark.position)
-                && mark.version <= version.version
+            remembered.reaches(mark.epoch, &mark.frontier) && mark.version <= version.version
         };
         // Before any row is read: what is written in between shows in the rows.
-        let waiting = self.positions.reads_of(user);
+        let waiting = self.positions.shown_of(user);
         let asked = Asked {
             user,
-            now,
+            now: now.clone(),
             memberships: version.memberships,
             page_size,
             waiting,
         };
         let changes = match token {
             Some(InboxToken::Since(from)) if good(&from) => {
-                self.changes(&asked, from, now, None).await?
+                self.changes(&asked, from, now.clone(), None).await?
             }
             Some(InboxToken::Changes { from, mark, after }) if good(&from) => {
                 self.changes(&asked, from, mark, Some(after)).await?
@@ -166,7 +182,7 @@ impl Inbox {
             .rosters
             .conversations_of(user, asked.memberships)
             .await?;
-        let Some(moved) = self.heads.moved_since(&user.tenant, &mine, from.position) else {
+        let Some(moved) = self.heads.moved_since(&user.tenant, &mine, &from.frontier) else {
             return Ok(None);
         };
         let mut changed: BTreeSet<Arc<str>> = moved.into_iter().cloned().collect();
@@ -207,7 +223,7 @@ impl Inbox {
             .rosters
             .conversations_of(user, asked.memberships)
             .await?;
-        let waiting = self.positions.activity_of(&user.tenant, &mine);
+        let waiting = self.gathered.activity_of(&user.tenant, &mine);
         let mut left: Vec<(i64, Arc<str>)> = self
             .inboxes
             .activity(user)
@@ -284,6 +300,7 @@ impl Inbox {
             self.complete_farewell(user, &mut row).await?;
             let waiting = asked.waiting.get(id).copied().unwrap_or_default();
             let read = effective_read(&row, waiting, head, &user.user);
+            let is_ahead = row.farewell.is_none() && read > row.read;
             let key = ConversationKey::new(Arc::clone(&user.tenant), Arc::clone(id));
             let recalled =
                 recalled_above(&*self.inboxes, &key, head, row.farewell.as_ref(), read.seq).await?;
@@ -292,6 +309,10 @@ impl Inbox {
             if bytes > self.max_page_bytes && !entries.is_empty() {
                 metrics::counter!("flare_session_inbox_pages_cut_total").increment(1);
                 return Ok((entries, index));
+            }
+            if is_ahead && self.positions.is_at_once() {
+                // By his last message, which may be the last no more when he asks next.
+                self.positions.read(&key, &user.user, read).await?;
             }
             entries.push(entry);
         }
@@ -340,7 +361,7 @@ impl Asked<'_> {
         InboxPage {
             entries,
             token: token.encode(&self.user.tenant, &self.user.user),
-            has_more: *token != InboxToken::Since(self.now),
+            has_more: *token != InboxToken::Since(self.now.clone()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Brings decided changes into their conversations' logs, each once, however often it takes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -9,7 +9,11 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use flare_server_core::{error::Refusal, shutdown::Shutdown};
 use flare_storage_model::ConversationKey;
-use tokio::sync::{Notify, watch};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Interval, MissedTickBehavior},
+};
 
 use super::{
     heads::Heads,
@@ -19,11 +23,14 @@ use super::{
     },
     turns::{Turn, Turns},
 };
+use crate::domain::head::StreamEvent;
 
 /// When a caller whose change waits in the outbox should ask again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long an answer about a conversation waits for a change of it that is in flight.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Conversations whose landed changes are settled at the same time.
+const SETTLED_AT_ONCE: usize = 8;
 /// The sweeper's pauses between attempts, jittered: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
@@ -37,6 +44,8 @@ pub struct Outbox {
     rosters: Arc<dyn RosterStore>,
     orchestrator: Arc<dyn MessageOrchestrator>,
     heads: Arc<Heads>,
+    /// How often lines that others left are looked for; None: there are no others.
+    look_every: Option<Duration>,
     turns: Turns,
     state: Mutex<State>,
     wake: Notify,
@@ -58,18 +67,21 @@ pub struct Expected<'a> {
 }
 
 impl Outbox {
-    /// An outbox that knows of no line yet; [`sweep`](Self::sweep) finds those in the store.
+    /// An outbox that knows of no line yet; [`sweep`](Self::sweep) finds those in the store. Where other processes write lines, too, it looks for those that
+    /// wait for longer than `look_every`: whoever wrote one had all that time.
     pub fn new(
         store: Arc<dyn ConversationStore>,
         rosters: Arc<dyn RosterStore>,
         orchestrator: Arc<dyn MessageOrchestrator>,
         heads: Arc<Heads>,
+        look_every: Option<Duration>,
     ) -> Self {
         Self {
             store,
             rosters,
             orchestrator,
             heads,
+            look_every,
             turns: Turns::default(),
             state: Mutex::default(),
             wake: Notify::new(),
@@ -141,10 +153,51 @@ impl Outbox {
         }
     }
 
-    /// Rows of the conversation may have changed. Its event may have come by before: inboxes that saw it without them see it again.
+    /// Rows of the conversation may have changed. Its event may have come by before: inboxes that saw it without them see it again. Where others serve the
+    /// same users none has seen it so, as [`settle_landed`](Self::settle_landed) says.
     pub fn changed(&self, key: &ConversationKey) {
         self.rosters.forget(key);
-        self.heads.touch(key);
+        if self.look_every.is_none() {
+            self.heads.touch(key);
+        }
+    }
+
+    /// Changes came by. The lines that have become them are settled, whoever submitted them: when this returns, the rows are as the events say.
+    pub async fn settle_landed(&self, events: &[StreamEvent]) -> Result<(), StoreError> {
+        let mut landed: BTreeMap<&ConversationKey, Vec<(Arc<str>, Placed)>> = BTreeMap::new();
+        for event in events {
+            if let Some(line) = &event.line {
+                let placed = Placed {
+                    seq: event.seq,
+                    ordinal: event.ordinal,
+                    time_ms: event.time_ms,
+                };
+                let of_one = landed.entry(&event.key).or_default();
+                of_one.push((Arc::clone(line), placed));
+            }
+        }
+        let settling = landed
+            .into_iter()
+            .map(|(key, landed)| self.settle_pending(key.clone(), landed))
+            .collect::<Vec<_>>();
+        let settled = stream::iter(settling).buffer_unordered(SETTLED_AT_ONCE);
+        settled.try_collect().await
+    }
+
+    async fn settle_pending(
+        &self,
+        key: ConversationKey,
+        landed: Vec<(Arc<str>, Placed)>,
+    ) -> Result<(), StoreError> {
+        // At most one waits: those before it are settled.
+        for pending in self.store.pending(&key).await? {
+            let placed = landed.iter().find(|(line, _)| **line == *pending.line);
+            if let Some((_, placed)) = placed {
+                self.store.settle(&pending, placed).await?;
+                self.changed(&key);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for a moment while a line of the conversation is in flight: who asks because the log has an event of it then finds the rows as the
@@ -167,10 +220,13 @@ impl Outbox {
         }
     }
 
-    /// Submits lines that wait until the process drains. Idle, it costs nothing.
+    /// Submits lines that wait until the process drains. Idle, it costs nothing, but for a look at what others left.
     pub async fn sweep(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
-        let found = self.store.pending_conversations().await?;
-        self.state().waiting.extend(found);
+        let mut others = self.look_every.map(Others::new);
+        if others.is_none() {
+            let found = self.store.pending_conversations().await?;
+            self.state().waiting.extend(found);
+        }
         let mut pauses = pauses();
         while !shutdown.is_draining() {
             let waiting: Vec<_> = self.state().waiting.iter().cloned().collect();
@@ -190,17 +246,42 @@ impl Outbox {
                     None => return Ok(()),
                 }
             }
-            if left {
-                let pause = pauses.next().unwrap_or(LAST_PAUSE);
-                let _ = shutdown
-                    .or_drain(tokio::time::timeout(pause, self.wake.notified()))
-                    .await;
-            } else {
-                pauses = self::pauses();
-                shutdown.or_drain(self.wake.notified()).await;
-            }
+            let pause = match left {
+                true => Some(pauses.next().unwrap_or(LAST_PAUSE)),
+                false => {
+                    pauses = self::pauses();
+                    None
+                }
+            };
+            let resting = async {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = sleep(pause) => {}
+                    () = self.look(others.as_mut()) => {}
+                }
+            };
+            shutdown.or_drain(resting).await;
         }
         Ok(())
+    }
+
+    /// When it is time to look, takes over what waited at the last look, too: who had it is gone, or has tried it in vain. For ever, if there are no others.
+    async fn look(&self, others: Option<&mut Others>) {
+        let Some(others) = others else {
+            return std::future::pending().await;
+        };
+        others.looks.tick().await;
+        match self.store.pending_conversations().await {
+            Ok(found) => {
+                let found: HashSet<_> = found.into_iter().collect();
+                let left = found.intersection(&others.waited).cloned();
+                self.state().waiting.extend(left);
+                others.waited = found;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the outbox is not looked through for what others left");
+            }
+        }
     }
 
     fn begin(&self, key: &ConversationKey) -> InFlight<'_> {
@@ -215,6 +296,32 @@ impl Outbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was seen of other processes' lines.
+struct Others {
+    looks: Interval,
+    /// Conversations that had lines without a seq when it was last looked.
+    waited: HashSet<ConversationKey>,
+}
+
+impl Others {
+    fn new(look_every: Duration) -> Self {
+        let mut looks = tokio::time::interval(look_every);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            looks,
+            waited: HashSet::new(),
+        }
+    }
+}
+
+/// For ever, if there is no time.
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

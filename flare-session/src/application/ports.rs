@@ -129,7 +129,7 @@ pub trait ConversationStore: Send + Sync + 'static {
     async fn withdraw(&self, line: &OutboxLine) -> Result<(), StoreError>;
     /// The conversation's lines without a seq, oldest first.
     async fn pending(&self, key: &ConversationKey) -> Result<Vec<OutboxLine>, StoreError>;
-    /// Conversations that have lines without a seq.
+    /// Conversations that have lines without a seq; where there are very many, those with the oldest lines.
     async fn pending_conversations(&self) -> Result<Vec<ConversationKey>, StoreError>;
 }
 
@@ -191,15 +191,6 @@ impl StreamEffects {
     }
 }
 
-/// Where the count of stream positions stood when the process last ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamStart {
-    /// Tells counts apart that do not follow from each other.
-    pub epoch: u64,
-    /// The count so far.
-    pub position: u64,
-}
-
 /// The versions of a user's rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserVersion {
@@ -258,11 +249,25 @@ pub trait InboxStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
     /// Writes what a batch of events brings. Answers the direct conversations that are new.
     async fn record(&self, effects: &StreamEffects) -> Result<Vec<DirectConversation>, StoreError>;
-    /// The process begins to count: where the last clean end stood, or else position 0 of `new_epoch`. Until [`stream_ended`](Self::stream_ended) is called,
+}
+
+/// Where the count of moves stood when the process last ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamStart {
+    /// Tells counts apart that do not follow from each other.
+    pub epoch: u64,
+    /// The count so far.
+    pub position: u64,
+}
+
+/// Keeps the count of a process that has the rows for itself, across its clean ends.
+#[async_trait]
+pub trait StreamCount: Send + Sync + 'static {
+    /// The process begins to count: where the last clean end stood, or else position 0 of `new_epoch`. Until [`ended`](Self::ended) is called,
     /// another start finds no clean end.
-    async fn stream_begins(&self, new_epoch: u64) -> Result<StreamStart, StoreError>;
+    async fn begins(&self, new_epoch: u64) -> Result<StreamStart, StoreError>;
     /// The count ends cleanly.
-    async fn stream_ended(&self, at: StreamStart) -> Result<(), StoreError>;
+    async fn ended(&self, at: StreamStart) -> Result<(), StoreError>;
 }
 
 /// A user's read position in a conversation.

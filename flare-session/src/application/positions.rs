@@ -18,6 +18,9 @@ use super::{
 use crate::domain::{caller::UserKey, inbox::ReadPosition};
 
 /// Read positions, and the last activity of conversations.
+///
+/// Where other processes serve the same users, nothing is shown that only one process knows: what a user marks is then [written at once](Self::at_once), and what
+/// waits is not told. A position that was told never goes back, whoever is asked next.
 pub struct Positions {
     store: Arc<dyn PositionStore>,
     buffer: Mutex<PositionBuffer>,
@@ -25,6 +28,8 @@ pub struct Positions {
     /// One writes at a time.
     writer: tokio::sync::Mutex<()>,
     interval: Duration,
+    /// Whether a position is written before whoever brings it is answered.
+    is_at_once: bool,
     shutdown: Shutdown,
 }
 
@@ -42,11 +47,31 @@ impl Positions {
             gathered: Notify::new(),
             writer: tokio::sync::Mutex::new(()),
             interval,
+            is_at_once: false,
             shutdown,
         }
     }
 
-    /// A user has read so far. RESOURCE_EXHAUSTED while too much waits to be written. Written at once if the process drains.
+    /// Writes each position before it is answered: those that come while others are being written are written together.
+    pub fn at_once(
+        store: Arc<dyn PositionStore>,
+        max_keys: usize,
+        interval: Duration,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            is_at_once: true,
+            ..Self::new(store, max_keys, interval, shutdown)
+        }
+    }
+
+    /// Whether positions are shown only when they are written.
+    pub const fn is_at_once(&self) -> bool {
+        self.is_at_once
+    }
+
+    /// A user has read so far. RESOURCE_EXHAUSTED while too much waits to be written. Written before it returns if the process drains, or if that is how it is
+    /// always done.
     pub async fn read(
         &self,
         key: &ConversationKey,
@@ -95,8 +120,19 @@ impl Positions {
         self.buffer().reads_of(user)
     }
 
-    /// A user's read position that is not in the store yet.
-    pub fn read_of(&self, key: &ConversationKey, user: &Arc<str>) -> ReadPosition {
+    /// A user's read positions that may be shown though they are not in the store yet, by conversation.
+    pub fn shown_of(&self, user: &UserKey) -> BTreeMap<Arc<str>, ReadPosition> {
+        match self.is_at_once {
+            true => BTreeMap::new(),
+            false => self.reads_of(user),
+        }
+    }
+
+    /// A user's read position that may be shown though it is not in the store yet.
+    pub fn shown_in(&self, key: &ConversationKey, user: &Arc<str>) -> ReadPosition {
+        if self.is_at_once {
+            return ReadPosition::default();
+        }
         let whose = UserKey {
             tenant: Arc::clone(&key.tenant),
             user: Arc::clone(user),
@@ -153,7 +189,7 @@ impl Positions {
     async fn gathered(&self, outcome: Result<(), Full>) -> Result<(), Refusal> {
         self.gathered.notify_one();
         outcome.map_err(|full| self.exhausted(full))?;
-        if self.shutdown.is_draining() {
+        if self.is_at_once || self.shutdown.is_draining() {
             self.flush().await
         } else {
             Ok(())

@@ -125,7 +125,7 @@ impl Queries {
             .range::<Arc<str>, _>((from, Bound::Unbounded))
             .take(page_size)
             .map(|(user, _)| {
-                let read = self.positions.read_of(key, user);
+                let read = self.positions.shown_in(key, user);
                 let delivered = self.delivered.waiting_of(key, user);
                 (Arc::clone(user), (read, delivered))
             })

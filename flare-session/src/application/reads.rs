@@ -69,7 +69,7 @@ impl Reads {
             user: Arc::clone(user),
         };
         // Before the row: what is written in between shows in that.
-        let waiting = self.positions.read_of(key, user);
+        let waiting = self.positions.shown_in(key, user);
         let rows = self
             .inboxes
             .rows(&whose, std::slice::from_ref(&key.conversation))
@@ -88,6 +88,10 @@ impl Reads {
             self.tell(key, user, device, seq, row.summary.class);
             position
         } else {
+            if self.positions.is_at_once() && stands > row.read {
+                // By his last message, which may be the last no more when he asks next.
+                self.positions.read(key, user, stands).await?;
+            }
             stands
         };
         let ordinal = row.farewell.as_ref().map_or(head.ordinal, |it| it.ordinal);

@@ -4,11 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
+use moka::sync::Cache;
 
 use super::{
-    heads::Heads,
+    heads::{Heads, Remembered},
     outbox::Outbox,
-    ports::{DirectConversation, InboxStore, RosterStore, StreamEffects, StreamStart},
+    ports::{DirectConversation, InboxStore, RosterStore, StreamCount, StreamEffects, StreamStart},
     positions::Positions,
 };
 use crate::domain::{head::StreamEvent, inbox::ReadPosition, role::Class};
@@ -20,18 +21,46 @@ pub struct Stream {
     pub(crate) heads: Arc<Heads>,
     pub(crate) positions: Arc<Positions>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) part: Part,
+}
+
+/// What of the stream comes to this consumer.
+pub(crate) enum Part {
+    /// All: no other process has these rows, and the heads follow here.
+    All(Arc<dyn StreamCount>),
+    /// Each event comes to one of several processes, which writes its rows. Heads follow elsewhere.
+    Shared(KnownDirects),
+}
+
+/// Direct conversations whose rows are there.
+pub(crate) struct KnownDirects(Cache<ConversationKey, ()>);
+
+impl KnownDirects {
+    /// Room for so many.
+    pub(crate) fn new(max: u64) -> Self {
+        Self(Cache::new(max))
+    }
 }
 
 impl Stream {
     /// Takes a batch in. On an error it is to come again. Positions and activity wait in memory until [`flush`](Self::flush).
     ///
     /// The order matters to who syncs an inbox in between: rows first, then positions, heads last. A head that is seen to have moved has its
-    /// mentions counted; and whatever was seen without them moves afterwards, so it is handed out again.
+    /// mentions counted; and whatever was seen without them moves afterwards, so it is handed out again. Where heads follow elsewhere, an inbox waits for the rows
+    /// instead.
     pub async fn take(&self, events: &[StreamEvent]) -> Result<(), Refusal> {
+        if let Part::Shared(_) = &self.part {
+            self.outbox.settle_landed(events).await?;
+        }
         let effects = self.effects(events).await?;
         if !effects.is_empty() {
             for direct in self.inboxes.record(&effects).await? {
                 self.rosters.forget(&direct.key);
+            }
+        }
+        if let Part::Shared(KnownDirects(known)) = &self.part {
+            for direct in effects.directs {
+                known.insert(direct.key, ());
             }
         }
         let mut reads = Vec::new();
@@ -50,9 +79,11 @@ impl Stream {
             }
         }
         self.positions.from_stream(&reads, &activity).await?;
-        self.heads.observe(events);
-        for event in events.iter().filter(|it| it.is_change) {
-            self.outbox.landed(&event.key);
+        if let Part::All(_) = &self.part {
+            self.heads.observe(events);
+            for event in events.iter().filter(|it| it.is_change) {
+                self.outbox.landed(&event.key);
+            }
         }
         Ok(())
     }
@@ -62,15 +93,30 @@ impl Stream {
         self.positions.flush().await
     }
 
-    /// The stream came to a clean end: nothing is taken in any more, and nobody asks. What waits is written, and the count of positions kept, so
+    /// The stream came to a clean end: nothing is taken in any more, and nobody asks. What waits is written, and the count of moves kept, so
     /// that tokens stay good across the restart.
     pub async fn end(&self) -> Result<(), Refusal> {
         self.flush().await?;
-        let (epoch, position, _) = self.heads.stream();
-        self.inboxes
-            .stream_ended(StreamStart { epoch, position })
-            .await?;
+        if let Part::All(count) = &self.part {
+            let Remembered {
+                epoch, frontier, ..
+            } = self.heads.stream();
+            let position = frontier.next(0);
+            count.ended(StreamStart { epoch, position }).await?;
+        }
         Ok(())
+    }
+
+    /// Whether there may be no rows of a direct conversation yet.
+    async fn may_be_new(&self, key: &ConversationKey) -> Result<bool, Refusal> {
+        match &self.part {
+            Part::All(_) => {
+                Ok(self.heads.newest_seq(key).is_none()
+                    && self.rosters.roster(key).await?.is_none())
+            }
+            // The heads may be ahead of the rows.
+            Part::Shared(KnownDirects(known)) => Ok(!known.contains_key(key)),
+        }
     }
 
     async fn effects(&self, events: &[StreamEvent]) -> Result<StreamEffects, Refusal> {
@@ -79,8 +125,7 @@ impl Stream {
         for event in events {
             if let (Class::Direct, [low, high]) = (event.class, &event.participants[..])
                 && looked_at.insert(&event.key)
-                && self.heads.newest_seq(&event.key).is_none()
-                && self.rosters.roster(&event.key).await?.is_none()
+                && self.may_be_new(&event.key).await?
             {
                 effects.directs.push(DirectConversation {
                     key: event.key.clone(),

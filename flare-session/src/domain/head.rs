@@ -41,6 +41,8 @@ pub struct StreamEvent {
     pub is_membership: bool,
     /// Whether it changes the conversation itself: such events come from this service's outbox.
     pub is_change: bool,
+    /// Of a change, the outbox line that has become it.
+    pub line: Option<Arc<str>>,
     /// The event as it came.
     pub encoded: Bytes,
 }
@@ -183,6 +185,7 @@ pub(crate) mod tests {
             recalls: None,
             is_membership: false,
             is_change: false,
+            line: None,
             encoded: Bytes::from(format!("{conversation}/{seq}")),
         }
     }

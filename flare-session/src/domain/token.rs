@@ -3,20 +3,28 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use flare_server_core::event_bus::Frontier;
 use sha2::{Digest, Sha256};
 
 /// The format of the tokens that this version writes and reads.
 const VERSION: u8 = 1;
 
+/// Kinds of inbox tokens.
+const SINCE: u8 = 1;
+const WALK: u8 = 2;
+const CHANGES: u8 = 3;
+/// Added to the kind where the stream has lanes; of a stream of one, a mark has one place.
+const LANES: u8 = 3;
+
 /// Up to where a user's inbox was handed out.
 ///
 /// Both parts are taken *before* the answer is gathered: what changes in between lies above the mark, and comes (again) with the next answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Which count of stream positions `position` belongs to.
+    /// Which positions those of the frontier are.
     pub epoch: u64,
-    /// Heads that moved up to here were handed out.
-    pub position: u64,
+    /// Heads whose last move lies before it were handed out.
+    pub frontier: Frontier,
     /// The user's rows up to this version were handed out.
     pub version: u64,
 }
@@ -56,27 +64,39 @@ impl InboxToken {
     pub fn encode(&self, tenant: &str, user: &str) -> String {
         let mut out = vec![VERSION];
         out.extend(binding(&["inbox", tenant, user]));
-        match self {
-            Self::Since(mark) => {
-                out.push(1);
-                mark.put(&mut out);
+        let (kind, first, second) = match self {
+            Self::Since(mark) => (SINCE, mark, None),
+            Self::Walk { mark, .. } => (WALK, mark, None),
+            Self::Changes { from, mark, .. } => (CHANGES, from, Some(mark)),
+        };
+        let marks = [Some(first), second];
+        let marks = || marks.iter().flatten();
+        if let Some(places) = marks()
+            .map(|it| it.frontier.as_single())
+            .collect::<Option<Vec<_>>>()
+        {
+            out.push(kind);
+            for (mark, place) in marks().zip(places) {
+                let parts = [mark.epoch, place, mark.version];
+                out.extend(parts.iter().flat_map(|it| it.to_be_bytes()));
             }
+        } else {
+            out.push(kind + LANES);
+            for mark in marks() {
+                let parts = [mark.epoch, mark.version];
+                out.extend(parts.iter().flat_map(|it| it.to_be_bytes()));
+                mark.frontier.encode(&mut out);
+            }
+        }
+        match self {
+            Self::Since(_) => {}
             Self::Walk {
-                mark,
-                after_ms,
-                after,
+                after_ms, after, ..
             } => {
-                out.push(2);
-                mark.put(&mut out);
                 out.extend(after_ms.to_be_bytes());
                 out.extend(after.as_bytes());
             }
-            Self::Changes { from, mark, after } => {
-                out.push(3);
-                from.put(&mut out);
-                mark.put(&mut out);
-                out.extend(after.as_bytes());
-            }
+            Self::Changes { after, .. } => out.extend(after.as_bytes()),
         }
         URL_SAFE_NO_PAD.encode(out)
     }
@@ -85,21 +105,36 @@ impl InboxToken {
     pub fn decode(text: &str, tenant: &str, user: &str) -> Result<Self, BadToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken)?;
         let mut rest = bound(&bytes, &["inbox", tenant, user])?;
-        let token = match take::<1>(&mut rest)? {
-            [1] => Self::Since(Mark::take(&mut rest)?),
-            [2] => Self::Walk {
-                mark: Mark::take(&mut rest)?,
+        let [kind] = take(&mut rest)?;
+        let (kind, has_lanes) = match kind {
+            SINCE..=CHANGES => (kind, false),
+            _ => (kind.checked_sub(LANES).ok_or(BadToken)?, true),
+        };
+        let mark = if has_lanes {
+            Mark::take_with_lanes
+        } else {
+            Mark::take
+        };
+        let token = match kind {
+            SINCE => Self::Since(mark(&mut rest)?),
+            WALK => Self::Walk {
+                mark: mark(&mut rest)?,
                 after_ms: i64::from_be_bytes(take(&mut rest)?),
                 after: text_of(&mut rest)?,
             },
-            [3] => Self::Changes {
-                from: Mark::take(&mut rest)?,
-                mark: Mark::take(&mut rest)?,
+            CHANGES => Self::Changes {
+                from: mark(&mut rest)?,
+                mark: mark(&mut rest)?,
                 after: text_of(&mut rest)?,
             },
             _ => return Err(BadToken),
         };
-        if rest.is_empty() {
+        // A token has one spelling.
+        let needs_lanes = match &token {
+            Self::Since(mark) | Self::Walk { mark, .. } => mark.has_lanes(),
+            Self::Changes { from, mark, .. } => from.has_lanes() || mark.has_lanes(),
+        };
+        if rest.is_empty() && has_lanes == needs_lanes {
             Ok(token)
         } else {
             Err(BadToken)
@@ -108,18 +143,25 @@ impl InboxToken {
 }
 
 impl Mark {
-    fn put(self, out: &mut Vec<u8>) {
-        for part in [self.epoch, self.position, self.version] {
-            out.extend(part.to_be_bytes());
-        }
+    fn has_lanes(&self) -> bool {
+        self.frontier.as_single().is_none()
     }
 
     fn take(rest: &mut &[u8]) -> Result<Self, BadToken> {
         let mut number = || take(rest).map(u64::from_be_bytes);
         Ok(Self {
             epoch: number()?,
-            position: number()?,
+            frontier: Frontier::single(number()?),
             version: number()?,
+        })
+    }
+
+    fn take_with_lanes(rest: &mut &[u8]) -> Result<Self, BadToken> {
+        let mut number = || take(rest).map(u64::from_be_bytes);
+        Ok(Self {
+            epoch: number()?,
+            version: number()?,
+            frontier: Frontier::decode(rest).ok_or(BadToken)?,
         })
     }
 }
@@ -179,20 +221,30 @@ mod tests {
     use super::*;
 
     fn tokens() -> Vec<InboxToken> {
-        let mark = Mark {
-            epoch: 7,
-            position: 300,
-            version: 12,
+        let lanes = Frontier::of_lanes([300, 0, 1 << 40]);
+        let of = |frontier| {
+            tokens_at(Mark {
+                epoch: 7,
+                frontier,
+                version: 12,
+            })
         };
+        [of(Frontier::single(300)), of(lanes)].concat()
+    }
+
+    fn tokens_at(mark: Mark) -> Vec<InboxToken> {
         vec![
-            InboxToken::Since(mark),
+            InboxToken::Since(mark.clone()),
             InboxToken::Walk {
-                mark,
+                mark: mark.clone(),
                 after_ms: -5,
                 after: "组".into(),
             },
             InboxToken::Changes {
-                from: Mark { version: 1, ..mark },
+                from: Mark {
+                    version: 1,
+                    ..mark.clone()
+                },
                 mark,
                 after: "g".into(),
             },
@@ -207,6 +259,31 @@ mod tests {
                 Ok(token)
             );
         }
+    }
+
+    #[test]
+    fn a_token_of_a_stream_of_one_lane_is_spelled_as_ever() {
+        let mut expected = vec![VERSION];
+        expected.extend(binding(&["inbox", "t", "alice"]));
+        expected.push(1);
+        expected.extend([7_u64, 300, 12].iter().flat_map(|it| it.to_be_bytes()));
+        let token = InboxToken::Since(Mark {
+            epoch: 7,
+            frontier: Frontier::single(300),
+            version: 12,
+        });
+        let text = token.encode("t", "alice");
+        assert_eq!(text, URL_SAFE_NO_PAD.encode(expected));
+        let mut lanes = vec![VERSION];
+        lanes.extend(binding(&["inbox", "t", "alice"]));
+        lanes.push(4);
+        lanes.extend([7_u64, 12].iter().flat_map(|it| it.to_be_bytes()));
+        lanes.extend([1, 30]);
+        let second_spelling = URL_SAFE_NO_PAD.encode(lanes);
+        assert_eq!(
+            InboxToken::decode(&second_spelling, "t", "alice"),
+            Err(BadToken)
+        );
     }
 
     #[test]

@@ -10,14 +10,14 @@ use flare_proto::{
 };
 use flare_server_core::{
     error::Refusal,
-    event_bus::{BatchHandler, BusRecord, Handled},
+    event_bus::{BatchHandler, BusRecord, Follower, Frontier, Handled},
     telemetry::{Batch, EventPlace, Spans},
 };
 use flare_storage_model::{ConversationKey, flags};
 
 use crate::{
-    application::stream::Stream,
-    domain::{head::StreamEvent, role::Class},
+    application::{heads::Heads, stream::Stream},
+    domain::{head::StreamEvent, ids::SERVICE_PREFIX, role::Class},
 };
 
 /// The topic that this service reads.
@@ -73,6 +73,31 @@ impl BatchHandler for PersistedEvents {
     }
 }
 
+/// Follows all of `flare.im.message.persisted`, for the heads.
+pub struct FollowedEvents {
+    /// What it keeps current.
+    pub heads: Arc<Heads>,
+}
+
+impl Follower for FollowedEvents {
+    fn begins(&self, at: &Frontier) {
+        self.heads.begin_anew(at);
+    }
+
+    fn take(&self, records: &[BusRecord]) {
+        let event = |record: &BusRecord| {
+            // One that is none is rejected by the group that writes the rows.
+            let event = view(&record.payload).ok();
+            (
+                record.position,
+                event.map(|it| from_view(&it, record.payload.clone())),
+            )
+        };
+        self.heads
+            .follow(&records.iter().map(event).collect::<Vec<_>>());
+    }
+}
+
 fn view(payload: &Bytes) -> Result<EventView<'_>, String> {
     let event = EventView::read(payload).map_err(|error| error.to_string())?;
     if !event.has_header {
@@ -89,6 +114,11 @@ fn view(payload: &Bytes) -> Result<EventView<'_>, String> {
 
 fn from_view(event: &EventView<'_>, encoded: Bytes) -> StreamEvent {
     let kind = event.kind();
+    let is_change = !matches!(
+        kind,
+        EventKind::Unspecified | EventKind::MessageCreated | EventKind::MessageRecalled
+    );
+    let line = event.client_id.strip_prefix(SERVICE_PREFIX);
     StreamEvent {
         class: match event.class() {
             ConversationClass::Direct => Class::Direct,
@@ -96,10 +126,8 @@ fn from_view(event: &EventView<'_>, encoded: Bytes) -> StreamEvent {
         },
         recalls: (kind == EventKind::MessageRecalled && event.target_seq > 0)
             .then_some(event.target_seq),
-        is_change: !matches!(
-            kind,
-            EventKind::Unspecified | EventKind::MessageCreated | EventKind::MessageRecalled
-        ),
+        is_change,
+        line: line.filter(|_| is_change).map(Arc::from),
         key: ConversationKey::new(event.tenant_id, event.conversation_id),
         seq: event.seq,
         ordinal: event.ordinal,
@@ -152,6 +180,31 @@ mod tests {
             (false, true, false)
         );
         assert_eq!(read.encoded, payload);
+    }
+
+    #[test]
+    fn a_change_names_the_line_that_has_become_it() {
+        let line = |kind: EventKind, client_id: &str| {
+            let header = EventHeader {
+                conversation_id: "g".into(),
+                seq: 3,
+                kind: kind.into(),
+                client_id: client_id.into(),
+                ..EventHeader::default()
+            };
+            let event = Event {
+                header: Some(header),
+                body: Bytes::new(),
+            };
+            let payload = Bytes::from(event.encode_to_vec());
+            from_view(&view(&payload).expect("an event"), payload.clone()).line
+        };
+        assert_eq!(
+            line(EventKind::MembersAdded, "flare:01J").as_deref(),
+            Some("01J")
+        );
+        assert_eq!(line(EventKind::MembersAdded, "01J"), None);
+        assert_eq!(line(EventKind::MessageCreated, "flare:01J"), None);
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use flare_server_core::{error::Refusal, event_bus::EventBus};
+use flare_server_core::{
+    error::Refusal,
+    event_bus::{EventBus, SubscribeError},
+};
 
 use crate::application::ports::StreamProgress;
 
@@ -37,16 +40,27 @@ impl BusStreamProgress {
 #[async_trait]
 impl StreamProgress for BusStreamProgress {
     async fn caught_up(&self) -> Result<(), Refusal> {
-        let closed = || Refusal::unavailable("the service ends", RETRY_AFTER);
         let bus = self.bus.upgrade().ok_or_else(closed)?;
-        let caught_up = bus.caught_up(self.topic, self.group);
-        match tokio::time::timeout(DEADLINE, caught_up).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Refusal::unavailable(error.to_string(), RETRY_AFTER)),
-            Err(_) => Err(Refusal::unavailable(
-                format!("{} lags behind by more than {DEADLINE:?}", self.topic),
-                RETRY_AFTER,
-            )),
-        }
+        in_time(self.topic, bus.caught_up(self.topic, self.group)).await
+    }
+}
+
+/// The process is about to end, or has hardly begun.
+pub(super) fn closed() -> Refusal {
+    Refusal::unavailable("the service does not follow the stream", RETRY_AFTER)
+}
+
+/// Gives it up where the stream lags behind too far.
+pub(super) async fn in_time(
+    topic: &str,
+    caught_up: impl Future<Output = Result<(), SubscribeError>>,
+) -> Result<(), Refusal> {
+    match tokio::time::timeout(DEADLINE, caught_up).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Refusal::unavailable(error.to_string(), RETRY_AFTER)),
+        Err(_) => Err(Refusal::unavailable(
+            format!("{topic} lags behind by more than {DEADLINE:?}"),
+            RETRY_AFTER,
+        )),
     }
 }

@@ -1,14 +1,12 @@
 //! This service's tables in PostgreSQL, which several processes share.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashSet};
 
 use flare_server_core::postgres::{Postgres, PostgresConfig, is_transient};
 use flare_storage_model::ConversationKey;
 use sqlx::{PgConnection, postgres::PgDatabaseError};
 
+use super::row_codec::{from_db, to_db};
 use crate::application::ports::StoreError;
 
 /// The schema of the service.
@@ -20,24 +18,36 @@ const SCHEMA: &str = "session";
 #[derive(Clone, Debug)]
 pub struct PostgresSession {
     pub(super) database: Postgres,
-    pub(super) counter: Arc<str>,
 }
 
 impl PostgresSession {
     /// Waits for the server, and brings the tables up to this version.
     ///
-    /// `counter` names this process among those that count positions of the stream, the same after a restart: a count goes on only where
-    /// it is the same process's.
-    ///
     /// # Errors
     /// Says what is wrong with the server or the tables.
-    pub async fn open(config: &PostgresConfig, counter: &str) -> Result<Self, StoreError> {
+    pub async fn open(config: &PostgresConfig) -> Result<Self, StoreError> {
         let migrations = sqlx::migrate!("migrations/postgres");
         let database = Postgres::open(config, SCHEMA, migrations).await;
         Ok(Self {
             database: database.map_err(|error| StoreError::Failed(error.to_string()))?,
-            counter: counter.into(),
         })
+    }
+
+    /// Tells the stream that these rows follow from any other: `new` by the first process that asks, the same to all.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn stream_epoch(&self, new: u64) -> Result<u64, StoreError> {
+        let asked = async {
+            // Of several that make it at the same time, the others wait for the first.
+            sqlx::query("INSERT INTO stream (epoch) VALUES ($1) ON CONFLICT (one) DO NOTHING")
+                .bind(to_db(new))
+                .execute(self.database.pool())
+                .await?;
+            let epoch = sqlx::query_scalar("SELECT epoch FROM stream");
+            Ok::<i64, StoreError>(epoch.fetch_one(self.database.pool()).await?)
+        };
+        self.database.within(asked).await.map(from_db)
     }
 
     /// Closes the connections; what was committed is kept.

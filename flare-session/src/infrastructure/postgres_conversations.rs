@@ -18,6 +18,9 @@ use crate::{
     domain::{change::Change, conversation::Conversation, role::Role},
 };
 
+/// Conversations with lines that wait, of which is told at once.
+const MAX_PENDING: i64 = 10_000;
+
 type GroupRow = (String, i64, bool, i64, Vec<String>, Vec<i64>);
 type LineRow = (String, String, Vec<u8>, Option<Vec<u8>>);
 
@@ -214,8 +217,11 @@ impl ConversationStore for PostgresSession {
     }
 
     async fn pending_conversations(&self) -> Result<Vec<ConversationKey>, StoreError> {
-        let rows = sqlx::query_as("SELECT tenant, conversation FROM outbox WHERE seq IS NULL")
-            .fetch_all(self.database.pool());
+        let rows = sqlx::query_as(
+            "SELECT tenant, conversation FROM outbox WHERE seq IS NULL ORDER BY line LIMIT $1",
+        )
+        .bind(MAX_PENDING)
+        .fetch_all(self.database.pool());
         let rows: Vec<(String, String)> = self.database.within(rows).await?;
         Ok(rows
             .into_iter()

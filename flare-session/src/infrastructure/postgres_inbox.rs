@@ -13,9 +13,7 @@ use super::{
     row_codec::{from_db, history_from_db, role_from_db, summary, to_db},
 };
 use crate::{
-    application::ports::{
-        DirectConversation, InboxStore, StoreError, StreamEffects, StreamStart, UserVersion,
-    },
+    application::ports::{DirectConversation, InboxStore, StoreError, StreamEffects, UserVersion},
     domain::{
         caller::UserKey,
         inbox::{Farewell, InboxRow, MAX_COUNTED_MENTIONS, ReadPosition, Settings, SettingsPatch},
@@ -241,38 +239,6 @@ impl InboxStore for PostgresSession {
             Ok(new)
         };
         self.database.within(write).await
-    }
-
-    async fn stream_begins(&self, new_epoch: u64) -> Result<StreamStart, StoreError> {
-        // Position 0 of a new epoch stands in the row, unless a clean end does.
-        let row = sqlx::query_as(
-            "INSERT INTO stream AS s (counter, epoch, position, clean) VALUES ($1, $2, 0, false)
-             ON CONFLICT (counter) DO UPDATE SET clean = false, epoch = CASE WHEN s.clean THEN s.epoch ELSE excluded.epoch END,
-                 position = CASE WHEN s.clean THEN s.position ELSE 0 END
-             RETURNING epoch, position",
-        )
-        .bind(&*self.counter)
-        .bind(to_db(new_epoch))
-        .fetch_one(self.database.pool());
-        let (epoch, position): (i64, i64) = self.database.within(row).await?;
-        Ok(StreamStart {
-            epoch: from_db(epoch),
-            position: from_db(position),
-        })
-    }
-
-    async fn stream_ended(&self, at: StreamStart) -> Result<(), StoreError> {
-        // Not if another count has begun in its place.
-        let ended = sqlx::query(
-            "UPDATE stream SET position = $3, clean = true WHERE counter = $1 AND epoch = $2 AND NOT clean",
-        )
-        .bind(&*self.counter)
-        .bind(to_db(at.epoch))
-        .bind(to_db(at.position))
-        .execute(self.database.pool());
-        self.database
-            .within(async { Ok(ended.await.map(drop)?) })
-            .await
     }
 }
 

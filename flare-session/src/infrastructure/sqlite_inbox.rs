@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     application::ports::{
-        DirectConversation, InboxStore, StoreError, StreamEffects, StreamStart, UserVersion,
+        DirectConversation, InboxStore, StoreError, StreamCount, StreamEffects, StreamStart,
+        UserVersion,
     },
     domain::{
         caller::UserKey,
@@ -235,8 +236,11 @@ impl InboxStore for SqliteSession {
         tx.commit().await?;
         Ok(new)
     }
+}
 
-    async fn stream_begins(&self, new_epoch: u64) -> Result<StreamStart, StoreError> {
+#[async_trait]
+impl StreamCount for SqliteSession {
+    async fn begins(&self, new_epoch: u64) -> Result<StreamStart, StoreError> {
         let mut tx = self.write().await?;
         let row: Option<(i64, i64)> =
             sqlx::query_as("SELECT epoch, position FROM stream WHERE one = 1 AND clean = 1")
@@ -257,7 +261,7 @@ impl InboxStore for SqliteSession {
         Ok(start)
     }
 
-    async fn stream_ended(&self, at: StreamStart) -> Result<(), StoreError> {
+    async fn ended(&self, at: StreamStart) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         put_stream(&mut tx, at, true).await?;
         Ok(tx.commit().await?)

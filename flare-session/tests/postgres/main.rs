@@ -18,10 +18,13 @@ mod delivered;
 mod fake_log;
 #[path = "../session/former.rs"]
 mod former;
+mod house;
 #[path = "../session/inbox.rs"]
 mod inbox;
+mod inbox_of_several;
 #[path = "../session/inbox_random.rs"]
 mod inbox_random;
+mod outbox_of_several;
 mod place;
 #[path = "../session/positions.rs"]
 mod positions;

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use flare_server_core::postgres::scratch::Scratch;
-use flare_session::infrastructure::{
-    postgres::PostgresSession, postgres_kept_rosters::PostgresKeptRosters,
+use flare_session::{
+    SessionConfig,
+    infrastructure::{postgres::PostgresSession, postgres_kept_rosters::PostgresKeptRosters},
+    service::Processes,
 };
 
 pub(crate) type Store = PostgresSession;
 
-/// As one process sees it.
+/// As any process sees it.
+#[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) scratch: Arc<Scratch>,
-    process: &'static str,
 }
 
 impl Place {
@@ -20,22 +22,27 @@ impl Place {
         let scratch = Scratch::new().await.expect("a PostgreSQL server");
         Self {
             scratch: Arc::new(scratch),
-            process: "one",
-        }
-    }
-
-    /// The same for another process.
-    pub(crate) fn beside(&self, process: &'static str) -> Self {
-        Self {
-            scratch: Arc::clone(&self.scratch),
-            process,
         }
     }
 
     /// Opens the rows.
     pub(crate) async fn open(&self) -> Arc<Store> {
-        let opened = PostgresSession::open(self.scratch.config(), self.process).await;
+        let opened = PostgresSession::open(self.scratch.config()).await;
         Arc::new(opened.expect("opens"))
+    }
+
+    /// As the suites want it: what others left is found soon.
+    pub(crate) fn configured(config: SessionConfig) -> SessionConfig {
+        SessionConfig {
+            submit_timeout_ms: 20,
+            ..config
+        }
+    }
+
+    /// Others may have them, too.
+    pub(crate) async fn processes(store: &Arc<Store>) -> Processes {
+        let epoch = store.stream_epoch(7).await.expect("answers");
+        Processes::Several { epoch }
     }
 
     /// Rosters as the service has them.

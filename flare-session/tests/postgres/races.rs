@@ -35,11 +35,14 @@ const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
 /// The first is in every group from the beginning to the end.
 const USERS: [&str; 5] = ["olga", "ada", "eva", "max", "mia"];
 
+/// What each conversation's log says, by seq.
+pub(crate) type Changes = HashMap<ConversationKey, Vec<(u64, Change)>>;
+
 /// What all processes share beside the rows: the groups' logs.
 #[derive(Default)]
 struct Logs {
     lines: AtomicU64,
-    changes: Mutex<HashMap<ConversationKey, Vec<(u64, Change)>>>,
+    changes: Mutex<Changes>,
 }
 
 struct Process {
@@ -268,16 +271,16 @@ async fn all_that_processes_do_at_once_could_have_been_done_one_after_the_other(
             reader.user.user
         );
     }
-    rows_are_as_the_logs_say(&first, &logs).await;
+    let changes = logs.changes.lock().expect("not poisoned").clone();
+    assert!(changes.values().map(Vec::len).sum::<usize>() > 3 * GROUPS.len());
+    rows_are_as_the_logs_say(&first.store, &changes).await;
     counts_are_right(&place).await;
 }
 
-async fn rows_are_as_the_logs_say(process: &Process, logs: &Logs) {
-    let logs = logs.changes.lock().expect("not poisoned").clone();
-    assert!(logs.values().map(Vec::len).sum::<usize>() > 3 * GROUPS.len());
+pub(crate) async fn rows_are_as_the_logs_say(store: &Store, logs: &Changes) {
     for (key, changes) in logs {
         let mut members = BTreeMap::new();
-        for (_, change) in &changes {
+        for (_, change) in changes {
             for member in change.joining() {
                 let before = members.insert(Arc::clone(&member.user), member.role);
                 assert_eq!(before, None, "{key}: {} was in it", member.user);
@@ -288,8 +291,11 @@ async fn rows_are_as_the_logs_say(process: &Process, logs: &Logs) {
                     "{key}: {user} was not in it"
                 );
             }
+            if let Change::RoleChanged { user, role } = change {
+                members.insert(Arc::clone(user), *role);
+            }
         }
-        let group = process.store.conversation(&key).await.expect("answers");
+        let group = store.conversation(key).await.expect("answers");
         let group = group.expect("it is there");
         assert_eq!(group.members, members, "{key}");
         assert_eq!(Some(group.as_of), changes.last().map(|it| it.0), "{key}");
@@ -297,7 +303,7 @@ async fn rows_are_as_the_logs_say(process: &Process, logs: &Logs) {
 }
 
 /// What is counted beside the rows.
-async fn counts_are_right(place: &Place) {
+pub(crate) async fn counts_are_right(place: &Place) {
     let mut database = place.scratch.connection("session").await.expect("connects");
     for (what, statement) in [
         (

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use flare_proto::{message::HistoryVisibility, session::MembershipState};
 use flare_server_core::error::Refusal;
 use flare_session::{
-    SessionConfig,
     application::ports::{ConversationStore, InboxStore, RosterStore},
     domain::caller::UserKey,
 };
@@ -13,7 +12,8 @@ use flare_storage_model::ConversationKey;
 
 use crate::{
     fake_log::TENANT,
-    world::{World, until},
+    place::Place,
+    world::{AlwaysCaughtUp, World, until},
 };
 
 /// Seeds of the second process's ids.
@@ -21,14 +21,9 @@ const SECOND: u64 = 1_000;
 
 async fn two() -> [World; 2] {
     let one = World::new().await;
-    let place = one.place.beside("two");
-    let other = World::on(
-        place,
-        Arc::clone(&one.log),
-        SessionConfig::default(),
-        SECOND,
-    )
-    .await;
+    let (place, log) = (one.place.clone(), Arc::clone(&one.log));
+    let caught_up = Arc::new(AlwaysCaughtUp);
+    let other = World::on(place, log, one.config.clone(), SECOND, caught_up).await;
     [one, other]
 }
 
@@ -78,6 +73,20 @@ async fn a_group_that_both_change_is_changed_one_step_after_the_other() {
 }
 
 #[tokio::test]
+async fn all_follow_one_stream_whoever_named_it() {
+    let both = two().await;
+    let place = Place::fresh().await;
+    let stores = [place.open().await, place.open().await];
+    let epochs = tokio::join!(stores[0].stream_epoch(1), stores[1].stream_epoch(2));
+    assert_eq!(epochs.0, epochs.1);
+    assert!([Ok(1), Ok(2)].contains(&epochs.0));
+    // Another database is another's.
+    let other = both[0].store.stream_epoch(3).await;
+    assert_eq!(both[1].store.stream_epoch(4).await, other);
+    assert_eq!(other, Ok(7));
+}
+
+#[tokio::test]
 async fn what_one_has_changed_the_other_knows_at_once() {
     let both = two().await;
     both[0].create("olga", "team", &["mia"]).await;
@@ -88,11 +97,12 @@ async fn what_one_has_changed_the_other_knows_at_once() {
             standing.state() == MembershipState::Active
         };
         assert!(knows("mia").await && !knows("max").await);
-        let add = one.add("olga", &format!("add-{round}"), "team", &["max"]);
-        add.await.expect("adds");
+        let (add, remove) = (format!("add-{round}"), format!("remove-{round}"));
+        let added = one.add("olga", &add, "team", &["max"]).await;
+        added.expect("adds");
         assert!(knows("max").await);
-        let remove = one.remove("olga", &format!("remove-{round}"), "team", "max");
-        let seq = remove.await.expect("removes");
+        let removed = one.remove("olga", &remove, "team", "max").await;
+        let seq = removed.expect("removes");
         assert!(!knows("max").await);
         assert_eq!(other.membership("team", "max").await.as_of, seq);
     }

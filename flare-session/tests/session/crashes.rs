@@ -90,6 +90,8 @@ async fn the_sweeper_makes_what_nobody_retries() {
         w.membership("team", "mia").await.state(),
         MembershipState::Active
     );
+    let changes = w.log.changes();
+    assert_eq!(changes.values().map(Vec::len).collect::<Vec<_>>(), [2]);
     assert_eq!(w.log.events_of("team").len(), 2);
     assert_eq!(w.add("olga", "c1", "team", &["mia"]).await, Ok(2));
 }
@@ -260,29 +262,6 @@ async fn a_caller_who_gives_up_leaves_no_old_roster_behind() {
     };
     let (swept, ()) = tokio::join!(w.session.outbox.sweep(&shutdown), noticing);
     swept.expect("sweeps");
-}
-
-#[tokio::test]
-async fn an_event_that_comes_by_wakes_the_sweeper_for_its_line() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &[]).await;
-    w.feed().await;
-    let shutdown = Shutdown::new();
-    w.log.fail_next(&[Fault::LostAfter]);
-    assert!(w.add("olga", "c1", "team", &["mia"]).await.is_err());
-    let submissions = w.log.submissions();
-    let waking = async {
-        w.feed_range(1, 2).await;
-        until("the line is settled", async || {
-            w.membership("team", "mia").await.state() == MembershipState::Active
-        })
-        .await;
-        shutdown.drain();
-    };
-    let (swept, ()) = tokio::join!(w.session.outbox.sweep(&shutdown), waking);
-    swept.expect("sweeps");
-    assert_eq!(w.log.submissions(), submissions + 1);
-    assert_eq!(w.log.events_of("team").len(), 2);
 }
 
 #[tokio::test]

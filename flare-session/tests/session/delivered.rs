@@ -1,6 +1,6 @@
 //! Delivered positions: judged, kept by device, and out of everybody else's way.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::sync::Arc;
 
 use flare_proto::{
     common::ErrorCode,
@@ -22,7 +22,7 @@ use super::{
     world::{DEADLINE, World, answer, assert_refused, until, user},
 };
 
-fn delivered(who: &str, device: &str, id: &str, seq: u64) -> DeliveredPosition {
+pub(super) fn delivered(who: &str, device: &str, id: &str, seq: u64) -> DeliveredPosition {
     DeliveredPosition {
         tenant_id: TENANT.into(),
         user_id: who.into(),
@@ -33,7 +33,7 @@ fn delivered(who: &str, device: &str, id: &str, seq: u64) -> DeliveredPosition {
 }
 
 /// Answers which were refused.
-async fn put(w: &World, positions: Vec<DeliveredPosition>) -> Result<Vec<u32>, Refusal> {
+pub(super) async fn put(w: &World, positions: Vec<DeliveredPosition>) -> Result<Vec<u32>, Refusal> {
     let request = PutPositionsRequest {
         context: None,
         positions,
@@ -41,7 +41,7 @@ async fn put(w: &World, positions: Vec<DeliveredPosition>) -> Result<Vec<u32>, R
     answer(w.rpc().put_positions(Request::new(request)).await).map(|it| it.refused)
 }
 
-async fn list(
+pub(super) async fn list(
     w: &World,
     who: &str,
     id: &str,
@@ -157,56 +157,6 @@ async fn read_positions_are_written_while_delivered_ones_cannot_be_judged() {
     assert_eq!(read(&w).await, (2, 0));
     w.write_positions().await;
     assert_eq!(read(&w).await, (2, 1));
-}
-
-#[tokio::test]
-async fn positions_that_wait_are_listed() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["mia"]).await;
-    w.log.say("team", "olga");
-    w.feed().await;
-    w.mark("mia", "team", 2).await.expect("marks");
-    put(&w, vec![delivered("mia", "phone", "team", 2)])
-        .await
-        .expect("takes");
-    let page = list(&w, "olga", "team", "").await.expect("a page");
-    assert_eq!(
-        (
-            page.positions[0].read_seq,
-            page.positions[0].delivered[0].seq
-        ),
-        (2, 2)
-    );
-}
-
-#[tokio::test]
-async fn a_member_is_told_of_no_more_devices_than_are_kept_though_more_wait() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["ada"]).await;
-    for _ in 0..20 {
-        w.log.say("team", "olga");
-    }
-    w.feed().await;
-    let devices = |seqs: RangeInclusive<u64>| {
-        let device = |seq| delivered("ada", &format!("device-{seq:02}"), "team", seq);
-        seqs.map(device).collect()
-    };
-    put(&w, devices(1..=10)).await.expect("takes");
-    w.write_positions().await;
-    put(&w, devices(11..=21)).await.expect("takes");
-    // Not judged yet, it is told to nobody.
-    put(&w, vec![delivered("ada", "liar", "team", 22)])
-        .await
-        .expect("takes");
-    let told = async |w: &World| {
-        let page = list(w, "olga", "team", "").await.expect("a page");
-        let delivered = &page.positions[0].delivered;
-        delivered.iter().map(|it| it.seq).collect::<Vec<_>>()
-    };
-    let foremost: Vec<_> = (12..=21).collect();
-    assert_eq!(told(&w).await, foremost);
-    w.write_positions().await;
-    assert_eq!(told(&w).await, foremost);
 }
 
 #[tokio::test]

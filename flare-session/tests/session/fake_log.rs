@@ -24,7 +24,7 @@ use flare_session::{
         head::{Head, LastMessage},
     },
 };
-use flare_storage_model::{direct_conversation_id, flags};
+use flare_storage_model::{ConversationKey, direct_conversation_id, flags};
 use prost::Message;
 use tokio::sync::Notify;
 
@@ -57,6 +57,7 @@ pub(crate) struct FakeLog {
 struct State {
     events: Vec<EventHeader>,
     by_line: HashMap<String, Placed>,
+    changes: HashMap<ConversationKey, Vec<(u64, Change)>>,
     faults: VecDeque<Fault>,
     down: bool,
     reader_down: bool,
@@ -104,13 +105,13 @@ impl FakeLog {
             .collect()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.state().events.len()
+    /// What the lines say that landed, by conversation and seq.
+    pub(crate) fn changes(&self) -> HashMap<ConversationKey, Vec<(u64, Change)>> {
+        self.state().changes.clone()
     }
 
-    /// Encoded events from the index on.
-    pub(crate) fn encoded(&self, from: usize, to: usize) -> Vec<Bytes> {
-        self.state().events[from..to].iter().map(encode).collect()
+    pub(crate) fn len(&self) -> usize {
+        self.state().events.len()
     }
 
     pub(crate) fn say(&self, conversation: &str, sender: &str) -> u64 {
@@ -239,6 +240,8 @@ impl State {
             ..EventHeader::default()
         });
         self.by_line.insert(line.line.clone(), placed);
+        let changes = self.changes.entry(line.key.clone()).or_default();
+        changes.push((placed.seq, line.change.clone()));
         placed
     }
 }

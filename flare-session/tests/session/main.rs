@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "tests: what fails is the test")]
 
 mod access;
+mod alone;
 mod commands;
 #[path = "stores/contract.rs"]
 mod contract;

@@ -2,7 +2,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use flare_session::infrastructure::{cached_rosters::CachedRosters, sqlite::SqliteSession};
+use flare_session::{
+    SessionConfig,
+    infrastructure::{cached_rosters::CachedRosters, sqlite::SqliteSession},
+    service::Processes,
+};
 use tempfile::TempDir;
 
 pub(crate) type Store = SqliteSession;
@@ -22,6 +26,16 @@ impl Place {
     /// Rosters as the service has them.
     pub(crate) fn rosters(store: &Arc<Store>, max_members: u64) -> CachedRosters {
         CachedRosters::new(Arc::clone(store) as _, max_members)
+    }
+
+    /// As the suites want it.
+    pub(crate) fn configured(config: SessionConfig) -> SessionConfig {
+        config
+    }
+
+    /// Nobody else has them.
+    pub(crate) async fn processes(store: &Arc<Store>) -> Processes {
+        Processes::One(Arc::clone(store) as _)
     }
 
     pub(crate) fn path(&self) -> &Path {

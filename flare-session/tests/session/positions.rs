@@ -6,16 +6,10 @@ use flare_proto::{
     common::{ActorKind, ErrorCode},
     session::{MarkReadRequest, session_service_server::SessionService},
 };
-use flare_session::{
-    SessionConfig,
-    application::ports::{Audience, PositionStore, SignalKind},
-};
+use flare_session::application::ports::{Audience, SignalKind};
 use tonic::Request;
 
-use super::{
-    fake_log::TENANT,
-    world::{World, answer, assert_refused, context, until},
-};
+use super::world::{World, answer, assert_refused, context, until};
 
 #[tokio::test]
 async fn a_position_moves_forward_only() {
@@ -171,68 +165,6 @@ async fn reading_is_told_to_own_devices_and_to_the_others() {
 }
 
 #[tokio::test]
-async fn too_many_waiting_positions_are_refused_with_a_time_and_counted() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let rendered = recorder.handle();
-    let _here = metrics::set_default_local_recorder(&recorder);
-    let mut w = World::with(SessionConfig {
-        max_waiting_positions: 2,
-        ..SessionConfig::default()
-    })
-    .await;
-    for id in ["one", "two", "three"] {
-        w.create("olga", id, &["mia"]).await;
-        w.log.say(id, "olga");
-    }
-    w.mark("mia", "one", 2).await.expect("marks");
-    w.mark("mia", "two", 2).await.expect("marks");
-    let refusal = w.mark("mia", "three", 2).await.expect_err("is refused");
-    assert_eq!(refusal.code, ErrorCode::ResourceExhausted);
-    assert!(refusal.retry_after.is_some());
-    assert!(
-        rendered
-            .render()
-            .contains("flare_session_limit_reached_total{limit=\"waiting_positions\"} 1")
-    );
-    w.session.positions.flush().await.expect("writes");
-    w.mark("mia", "three", 2).await.expect("marks");
-    // The stream makes room for itself.
-    for index in 0..5 {
-        w.log.say_directly(&format!("user-{index}"), "olga");
-    }
-    w.feed().await;
-    assert_eq!(w.sync_all("olga", "", 50).await.0.len(), 8);
-}
-
-#[tokio::test]
-async fn positions_are_written_by_the_task_and_at_the_end() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["mia"]).await;
-    w.log.say("team", "olga");
-    w.log.say("team", "olga");
-    w.feed().await;
-    let (positions, shutdown) = (Arc::clone(&w.session.positions), w.shutdown.clone());
-    let running = tokio::spawn(async move { positions.run().await });
-    w.mark("mia", "team", 2).await.expect("marks");
-    let stored = async |w: &World| {
-        let key = flare_storage_model::ConversationKey::new(TENANT, "team");
-        let page = w.store.page(&key, None, 10).await.expect("answers");
-        page.iter()
-            .find(|it| &*it.user == "mia")
-            .map(|it| it.read.seq)
-    };
-    until("the position is written", async || {
-        stored(&w).await == Some(2)
-    })
-    .await;
-    shutdown.drain();
-    running.await.expect("ends");
-    // Who comes while the process drains writes himself.
-    w.mark("mia", "team", 3).await.expect("marks");
-    assert_eq!(stored(&w).await, Some(3));
-}
-
-#[tokio::test]
 async fn the_system_has_no_positions() {
     let w = World::new().await;
     w.create("olga", "team", &[]).await;
@@ -243,21 +175,4 @@ async fn the_system_has_no_positions() {
     };
     let outcome = answer(w.rpc().mark_read(Request::new(request)).await);
     assert_refused(outcome, ErrorCode::InvalidArgument, "context.actor.user_id");
-}
-
-#[tokio::test]
-async fn a_flush_that_is_given_up_loses_nothing() {
-    let mut w = World::new().await;
-    w.create("olga", "team", &["mia"]).await;
-    w.log.say("team", "olga");
-    w.feed().await;
-    w.mark("mia", "team", 2).await.expect("marks");
-    {
-        let mut flushing = std::pin::pin!(w.session.positions.flush());
-        assert!(futures::poll!(flushing.as_mut()).is_pending());
-    }
-    w.session.positions.flush().await.expect("writes");
-    let key = flare_storage_model::ConversationKey::new(TENANT, "team");
-    let page = w.store.page(&key, None, 1).await.expect("answers");
-    assert_eq!((&*page[0].user, page[0].read.seq), ("mia", 2));
 }

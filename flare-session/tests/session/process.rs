@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -44,7 +44,8 @@ use flare_server_core::{
     owners::{Directory, Owner, Owners},
     platform::{Adapters, Platform, PlatformParts},
     registry::{StaticRegistry, service},
-    service::ServiceError,
+    servers::Shape,
+    service::{Parts, ServiceError},
     shutdown::Shutdown,
 };
 use flare_session::{SessionConfig, build, handler::events::TOPIC};
@@ -69,6 +70,10 @@ pub(crate) struct Others {
     pub(crate) heads_told: Arc<AtomicUsize>,
     /// So many more batches are refused by an orchestrator that does not own the partition.
     pub(crate) disowns: Arc<AtomicUsize>,
+    /// While it is so, nothing that is submitted is answered.
+    pub(crate) holds: Arc<watch::Sender<bool>>,
+    /// How many events there are.
+    pub(crate) events_told: Arc<watch::Sender<usize>>,
     pub(crate) signals: Arc<Mutex<Vec<flare_proto::push::SignalItem>>>,
 }
 
@@ -80,22 +85,34 @@ impl Others {
         kind: EventKind,
         bits: u32,
     ) -> EventHeader {
-        let mut events = self.events.lock().await;
-        let last = events.iter().rfind(|it| it.conversation_id == conversation);
         let header = EventHeader {
-            tenant_id: TENANT.into(),
             conversation_id: conversation.into(),
-            seq: last.map_or(0, |it| it.seq) + 1,
-            ordinal: last.map_or(0, |it| it.ordinal) + u64::from(bits & flags::COUNTABLE),
-            message_id: format!("{:026}", events.len()),
             sender_id: sender.into(),
-            time_ms: 1_000,
             kind: kind.into(),
             flags: bits,
             class: message::ConversationClass::Group.into(),
             ..EventHeader::default()
         };
+        self.place_header(header).await
+    }
+
+    /// Gives an event its place.
+    pub(crate) async fn place_header(&self, header: EventHeader) -> EventHeader {
+        let mut events = self.events.lock().await;
+        let last = events
+            .iter()
+            .rfind(|it| it.conversation_id == header.conversation_id);
+        let is_countable = header.flags & flags::COUNTABLE != 0;
+        let header = EventHeader {
+            tenant_id: TENANT.into(),
+            seq: last.map_or(0, |it| it.seq) + 1,
+            ordinal: last.map_or(0, |it| it.ordinal) + u64::from(is_countable),
+            message_id: format!("{:026}", events.len()),
+            time_ms: 1_000 + events.len() as i64,
+            ..header
+        };
         events.push(header.clone());
+        self.events_told.send_replace(events.len());
         header
     }
 
@@ -109,15 +126,16 @@ impl Others {
         let Some(submit_item::Command::Change(change)) = item.command else {
             panic!("flare-session submits changes only");
         };
-        let sender = item.actor.map(|it| it.user_id).unwrap_or_default();
-        let header = self
-            .place(
-                &item.conversation_id,
-                &sender,
-                change.kind(),
-                flags::MEMBERSHIP,
-            )
-            .await;
+        let header = EventHeader {
+            conversation_id: item.conversation_id,
+            sender_id: item.actor.map(|it| it.user_id).unwrap_or_default(),
+            kind: change.kind,
+            flags: flags::MEMBERSHIP,
+            class: message::ConversationClass::Group.into(),
+            client_id: item.client_id.clone(),
+            ..EventHeader::default()
+        };
+        let header = self.place_header(header).await;
         let placed = message::Placed {
             conversation_id: header.conversation_id,
             message_id: header.message_id,
@@ -149,6 +167,13 @@ impl MessageOrchestratorService for Others {
         &self,
         request: Request<SubmitBatch>,
     ) -> Result<Response<ReceiptBatch>, Status> {
+        let free = self
+            .holds
+            .subscribe()
+            .wait_for(|holds| !holds)
+            .await
+            .is_ok();
+        assert!(free, "its sender lives");
         let mut receipts = Vec::new();
         for item in request.into_inner().items {
             let correlation = item.correlation;
@@ -301,6 +326,10 @@ impl Adapters for Embedded {
         )?;
         Ok(Arc::new(bus))
     }
+
+    async fn close(&self) -> Result<(), ServiceError> {
+        Ok(())
+    }
 }
 
 pub(crate) struct Process {
@@ -315,9 +344,23 @@ impl Process {
     }
 
     pub(crate) async fn with(folder: &TempDir, others: &Others, config: &SessionConfig) -> Self {
+        let folder = folder.path().to_owned();
+        let adapters = Box::new(Embedded(folder.clone()));
+        let build = async |platform: &Platform| build(config, platform).await;
+        Self::built(folder, adapters, others, build).await
+    }
+
+    /// One on these adapters, whose service is built so.
+    pub(crate) async fn built(
+        data: PathBuf,
+        adapters: Box<dyn Adapters>,
+        others: &Others,
+        build: impl AsyncFnOnce(&Platform) -> Result<Parts, ServiceError>,
+    ) -> Self {
         let platform = Platform::new(PlatformParts {
-            data: folder.path().to_owned(),
-            adapters: Box::new(Embedded(folder.path().to_owned())),
+            shape: Shape::Embedded,
+            data,
+            adapters,
             registry: Arc::new(StaticRegistry::default()),
             peer_secret: None,
             peer_tls: None,
@@ -337,7 +380,7 @@ impl Process {
         let owners = Owners::shown(watch::channel(directory).1);
         let shared = platform.once(async move || Ok(owners)).await;
         drop(shared.expect("the first"));
-        let parts = build(config, &platform).await.expect("builds");
+        let parts = build(&platform).await.expect("builds");
         let mut router = Routes::new(MessageOrchestratorServiceServer::new(others.clone()))
             .add_service(StorageReaderServiceServer::new(others.clone()))
             .add_service(PushSchedulerServiceServer::new(others.clone()))

@@ -1,9 +1,9 @@
 //! What is special to the rows in SQLite, beside what every database promises.
 
-use flare_session::application::ports::KEPT_DEVICES;
+use flare_session::application::ports::{KEPT_DEVICES, StreamCount, StreamStart};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::contract::plain;
+use super::{contract::plain, place::Place};
 
 /// Folders of the first version have a row for each device that ever was.
 #[tokio::test]
@@ -44,4 +44,16 @@ async fn devices_beyond_those_that_are_kept_go_with_the_migration() {
             ("olga".to_owned(), 2, "device-00".to_owned())
         ]
     );
+}
+
+#[tokio::test]
+async fn a_count_goes_on_after_a_clean_end_only() {
+    let place = Place::fresh().await;
+    let store = place.open().await;
+    let begin = async |epoch| store.begins(epoch).await.expect("begins");
+    let at = |epoch, position| StreamStart { epoch, position };
+    assert_eq!(begin(11).await, at(11, 0));
+    store.ended(at(11, 42)).await.expect("ends");
+    assert_eq!(begin(12).await, at(11, 42));
+    assert_eq!(begin(13).await, at(13, 0));
 }

@@ -1,7 +1,11 @@
 //! The service with a log, a clock and devices that tests decide.
+// tidy: long because it is one world, and every test takes all of it
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,20 +24,23 @@ use flare_proto::{
 use flare_server_core::{
     clock::{IdSource, ManualClock},
     error::Refusal,
-    event_bus::{BatchHandler, BusRecord, Handled},
+    event_bus::{BatchHandler, BusRecord, Follower, Frontier, Handled},
     shutdown::Shutdown,
     telemetry::Spans,
 };
 use flare_session::{
     SessionConfig,
     application::ports::{Signal, SignalSink, StreamProgress},
-    handler::{events::PersistedEvents, grpc::SessionHandler},
+    handler::{
+        events::{FollowedEvents, PersistedEvents},
+        grpc::SessionHandler,
+    },
     service::{Adapters, Session},
 };
 use tonic::{Request, Response, Status};
 
 use super::{
-    fake_log::{FakeLog, TENANT},
+    fake_log::{FakeLog, TENANT, encode},
     place::{Place, Store},
 };
 
@@ -64,7 +71,10 @@ pub(crate) struct World {
     pub(crate) shutdown: Shutdown,
     /// How many events of the log the stream has brought.
     pub(crate) fed: usize,
+    /// Where another process may have the same rows: how many of them the heads have followed.
+    pub(crate) followed: AtomicUsize,
     starts: u64,
+    progress: Arc<dyn StreamProgress>,
 }
 
 impl World {
@@ -73,7 +83,8 @@ impl World {
     }
 
     pub(crate) async fn with(config: SessionConfig) -> Self {
-        Self::on(Place::fresh().await, Arc::default(), config, 0).await
+        let caught_up = Arc::new(AlwaysCaughtUp);
+        Self::on(Place::fresh().await, Arc::default(), config, 0, caught_up).await
     }
 
     /// A process on these rows and this log. Its ids come from the seed.
@@ -82,11 +93,21 @@ impl World {
         log: Arc<FakeLog>,
         config: SessionConfig,
         seed: u64,
+        progress: Arc<dyn StreamProgress>,
     ) -> Self {
+        let config = Place::configured(config);
         let heard = Arc::<HeardSignals>::default();
         let shutdown = Shutdown::new();
         let store = place.open().await;
-        let (session, store) = start(store, &config, &log, &heard, &shutdown, seed).await;
+        let start = Start {
+            config: &config,
+            log: &log,
+            heard: &heard,
+            shutdown: &shutdown,
+            progress: &progress,
+            seed,
+        };
+        let (session, store) = start.on(store).await;
         Self {
             place,
             config,
@@ -96,7 +117,9 @@ impl World {
             store,
             shutdown,
             fed: 0,
+            followed: AtomicUsize::new(0),
             starts: seed,
+            progress,
         }
     }
 
@@ -109,17 +132,36 @@ impl World {
         self.store.close().await;
         self.starts += 1;
         self.shutdown = Shutdown::new();
-        let (session, store) = start(
-            self.place.open().await,
-            &self.config,
-            &self.log,
-            &self.heard,
-            &self.shutdown,
-            self.starts,
-        )
-        .await;
+        let start = Start {
+            config: &self.config,
+            log: &self.log,
+            heard: &self.heard,
+            shutdown: &self.shutdown,
+            progress: &self.progress,
+            seed: self.starts,
+        };
+        let (session, store) = start.on(self.place.open().await).await;
         self.session = session;
         self.store = store;
+        if self.session.is_shared() {
+            self.begin_following(self.followed.load(Ordering::SeqCst));
+            // What was not flushed comes again, and more perhaps.
+            self.fed = if clean { self.fed } else { 0 };
+        }
+    }
+
+    /// The heads begin to follow the stream behind so many events, and are given what it has brought since.
+    pub(crate) fn begin_following(&self, at: usize) {
+        self.session.heads.begin_anew(&frontier(&self.log, at));
+        self.follow(at, self.followed.load(Ordering::SeqCst));
+    }
+
+    /// Brings these events to the heads.
+    pub(crate) fn follow(&self, from: usize, to: usize) {
+        let followed = FollowedEvents {
+            heads: Arc::clone(&self.session.heads),
+        };
+        followed.take(&records(&self.log, from, to));
     }
 
     pub(crate) fn rpc(&self) -> &SessionHandler {
@@ -142,6 +184,10 @@ impl World {
                 spans: Spans::default(),
             };
             assert_eq!(persisted.handle(&batch).await, Handled::Ok);
+        }
+        if self.session.is_shared() {
+            let followed = self.followed.fetch_max(to, Ordering::SeqCst);
+            self.follow(followed, to.max(followed));
         }
     }
 
@@ -365,7 +411,7 @@ impl World {
 }
 
 /// Events are handed to the stream by hand: nothing waits in it.
-struct AlwaysCaughtUp;
+pub(crate) struct AlwaysCaughtUp;
 
 #[async_trait]
 impl StreamProgress for AlwaysCaughtUp {
@@ -374,40 +420,70 @@ impl StreamProgress for AlwaysCaughtUp {
     }
 }
 
-/// Starts the service on the rows.
-async fn start(
-    store: Arc<Store>,
-    config: &SessionConfig,
-    log: &Arc<FakeLog>,
-    heard: &Arc<HeardSignals>,
-    shutdown: &Shutdown,
+/// What a start takes.
+struct Start<'a> {
+    config: &'a SessionConfig,
+    log: &'a Arc<FakeLog>,
+    heard: &'a Arc<HeardSignals>,
+    shutdown: &'a Shutdown,
+    progress: &'a Arc<dyn StreamProgress>,
     seed: u64,
-) -> (Session, Arc<Store>) {
-    let adapters = Adapters {
-        conversations: Arc::clone(&store) as _,
-        rosters: Arc::new(Place::rosters(&store, config.cached_members)),
-        inboxes: Arc::clone(&store) as _,
-        positions: Arc::clone(&store) as _,
-        orchestrator: Arc::clone(log) as _,
-        reader: Arc::clone(log) as _,
-        progress: Arc::new(AlwaysCaughtUp),
-        signals: Arc::clone(heard) as _,
-        clock: Arc::new(ManualClock::at(1_000_000)),
-        ids: Arc::new(IdSource::seeded(seed)),
-        shutdown: shutdown.clone(),
-    };
-    (Session::new(config, adapters).await.expect("starts"), store)
+}
+
+impl Start<'_> {
+    /// Starts the service on the rows.
+    async fn on(self, store: Arc<Store>) -> (Session, Arc<Store>) {
+        let adapters = Adapters {
+            conversations: Arc::clone(&store) as _,
+            rosters: Arc::new(Place::rosters(&store, self.config.cached_members)),
+            inboxes: Arc::clone(&store) as _,
+            positions: Arc::clone(&store) as _,
+            processes: Place::processes(&store).await,
+            orchestrator: Arc::clone(self.log) as _,
+            reader: Arc::clone(self.log) as _,
+            progress: Arc::clone(self.progress),
+            signals: Arc::clone(self.heard) as _,
+            clock: Arc::new(ManualClock::at(1_000_000)),
+            ids: Arc::new(IdSource::seeded(self.seed)),
+            shutdown: self.shutdown.clone(),
+        };
+        let session = Session::new(self.config, adapters).await;
+        (session.expect("starts"), store)
+    }
+}
+
+/// Lanes of the stream.
+pub(crate) const LANES: usize = 2;
+
+/// The lane of a conversation.
+pub(crate) fn lane_of(conversation: &str) -> usize {
+    usize::from(conversation.bytes().fold(0, u8::wrapping_add)) % LANES
+}
+
+/// Before it lie so many events of the log.
+pub(crate) fn frontier(log: &FakeLog, at: usize) -> Frontier {
+    let mut places = [0; LANES];
+    for event in log.events().iter().take(at) {
+        places[lane_of(&event.conversation_id)] += 1;
+    }
+    Frontier::of_lanes(places)
 }
 
 pub(crate) fn records(log: &FakeLog, from: usize, to: usize) -> Vec<BusRecord> {
-    let payloads = log.encoded(from, to).into_iter().enumerate();
-    payloads
-        .map(|(index, payload)| BusRecord {
-            key: Default::default(),
-            payload,
-            position: (from + index) as u64,
-        })
-        .collect()
+    let mut places = [0; LANES];
+    let events = log.events();
+    let records = events.iter().take(to).map(|event| {
+        let lane = lane_of(&event.conversation_id);
+        places[lane] += 1;
+        (lane as u64) << 48 | (places[lane] - 1)
+    });
+    let positions: Vec<u64> = records.collect();
+    let record = |index: usize| BusRecord {
+        key: Default::default(),
+        payload: encode(&events[index]),
+        position: positions[index],
+    };
+    (from..to).map(record).collect()
 }
 
 pub(crate) fn context(kind: ActorKind, who: &str, device: &str) -> Option<RequestContext> {

@@ -1,6 +1,7 @@
 //! What callers bring back to go on: tokens of pages and of inboxes.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use flare_server_core::event_bus::Frontier;
 use flare_session::domain::token::{InboxToken, Mark, decode_page, encode_page};
 use flare_storage_reader::domain::page::PageToken;
 
@@ -29,7 +30,7 @@ pub fn history_pages(bytes: &[u8]) {
 
 /// Judges the token of an inbox.
 pub fn inboxes(bytes: &[u8]) {
-    let prefix = InboxToken::Since(MARK).encode(TENANT, USER);
+    let prefix = InboxToken::Since(mark(&[300])).encode(TENANT, USER);
     let text = token_text(&prefix, bytes);
     if let Ok(token) = InboxToken::decode(&text, TENANT, USER) {
         let again = token.encode(TENANT, USER);
@@ -66,11 +67,14 @@ fn token_text(like: &str, bytes: &[u8]) -> String {
     }
 }
 
-const MARK: Mark = Mark {
-    epoch: 7,
-    position: 300,
-    version: 12,
-};
+/// Of a stream of one lane, or of several.
+fn mark(lanes: &[u64]) -> Mark {
+    Mark {
+        epoch: 7,
+        frontier: Frontier::of_lanes(lanes.iter().copied()),
+        version: 12,
+    }
+}
 
 /// Both directions.
 pub fn history_pages_corpus() -> Vec<Vec<u8>> {
@@ -80,20 +84,26 @@ pub fn history_pages_corpus() -> Vec<Vec<u8>> {
 
 /// Every kind of token, as text and behind its binding.
 pub fn inboxes_corpus() -> Vec<Vec<u8>> {
-    let tokens = [
-        InboxToken::Since(MARK),
-        InboxToken::Walk {
-            mark: MARK,
-            after_ms: -5,
-            after: "组".into(),
-        },
-        InboxToken::Changes {
-            from: Mark { version: 1, ..MARK },
-            mark: MARK,
-            after: "team".into(),
-        },
-    ];
-    both_ways(tokens.iter().map(|it| it.encode(TENANT, USER)))
+    let tokens = [&[300][..], &[300, 0, 1 << 40]].map(|lanes| {
+        let mark = mark(lanes);
+        [
+            InboxToken::Since(mark.clone()),
+            InboxToken::Walk {
+                mark: mark.clone(),
+                after_ms: -5,
+                after: "组".into(),
+            },
+            InboxToken::Changes {
+                from: Mark {
+                    version: 1,
+                    ..mark.clone()
+                },
+                mark,
+                after: "team".into(),
+            },
+        ]
+    });
+    both_ways(tokens.iter().flatten().map(|it| it.encode(TENANT, USER)))
 }
 
 /// A page in the middle and one at the beginning.

@@ -190,7 +190,6 @@ mod of {
         rows positions_rise_whatever_order_they_come_in,
         rows of_a_member_s_devices_the_foremost_are_kept,
         rows the_stream_may_repeat,
-        rows a_count_goes_on_after_a_clean_end_only,
     }
     suite! { cached:
         outbox a_line_counts_when_it_is_settled,

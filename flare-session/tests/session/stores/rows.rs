@@ -5,7 +5,6 @@ use std::sync::Arc;
 use flare_session::{
     application::ports::{
         DeliveredUpdate, DirectConversation, KEPT_DEVICES, PositionBatch, StreamEffects,
-        StreamStart,
     },
     domain::{
         caller::UserKey,
@@ -323,37 +322,4 @@ pub(super) async fn the_stream_may_repeat(stores: Stores) {
         .expect("answers")
         .expect("there");
     assert_eq!((roster.members.len(), roster.as_of), (2, 0));
-}
-
-pub(super) async fn a_count_goes_on_after_a_clean_end_only(stores: Stores) {
-    let begin = async |epoch| stores.inboxes.stream_begins(epoch).await.expect("begins");
-    assert_eq!(
-        begin(11).await,
-        StreamStart {
-            epoch: 11,
-            position: 0
-        }
-    );
-    stores
-        .inboxes
-        .stream_ended(StreamStart {
-            epoch: 11,
-            position: 42,
-        })
-        .await
-        .expect("ends");
-    assert_eq!(
-        begin(12).await,
-        StreamStart {
-            epoch: 11,
-            position: 42
-        }
-    );
-    assert_eq!(
-        begin(13).await,
-        StreamStart {
-            epoch: 13,
-            position: 0
-        }
-    );
 }
