@@ -86,6 +86,7 @@ async fn run(
         bootstrap_servers: brokers.to_vec(),
         prefix: format!("bench{:016x}.", IdSource::from_os().random_u64()),
         allow_single_replica: !has_three,
+        ..KafkaConfig::default()
     };
     let replicas = if has_three { topics::LEAST_REPLICAS } else { 1 };
     topics::create(&kafka, replicas, &[topic_spec(partitions)]).await?;

@@ -10,6 +10,7 @@ use flare_server_core::{
     process::{Audience, Hosted},
     registry::service,
     seats::Seats,
+    servers::Shape,
     service::{Parts, ServiceError, Task},
     tls::Acceptor,
 };
@@ -49,18 +50,40 @@ pub fn hosted(config: CoreGatewayConfig) -> Hosted {
     .listening(&address, Audience::Backends)
 }
 
+/// Where API keys are kept.
+async fn api_keys(platform: &Platform) -> Result<Arc<dyn ApiKeyStore>, ServiceError> {
+    match platform.shape() {
+        Shape::Embedded => {
+            let keys = SqliteApiKeyStore::open(platform.data_root()).await?;
+            let ending = keys.clone();
+            platform.at_end(Task::new("core-gateway.database", async move {
+                ending.close().await;
+                Ok(())
+            }));
+            Ok(Arc::new(keys))
+        }
+        #[cfg(feature = "cluster")]
+        Shape::Cluster(servers) => {
+            use crate::infrastructure::postgres_api_key_store::PostgresApiKeyStore;
+            let keys = Arc::new(PostgresApiKeyStore::open(&servers.postgres).await?);
+            let ending = Arc::clone(&keys);
+            platform.at_end(Task::new("core-gateway.database", async move {
+                ending.close().await;
+                Ok(())
+            }));
+            Ok(keys)
+        }
+        other => Err(other.is_not_built().into()),
+    }
+}
+
 /// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the tenants of its edge.
 pub async fn build(config: &CoreGatewayConfig, platform: &Platform) -> Result<Parts, ServiceError> {
     let edge = platform.edge()?;
     let listener = platform
         .listener(service::CORE_GATEWAY)
         .ok_or("no listener is bound for flare-core-gateway")?;
-    let database = SqliteApiKeyStore::open(platform.data_root()).await?;
-    let store: Arc<dyn ApiKeyStore> = Arc::new(database.clone());
-    platform.at_end(Task::new("core-gateway.database", async move {
-        database.close().await;
-        Ok(())
-    }));
+    let store = api_keys(platform).await?;
     let users = rate(config.user_requests_per_s, config.user_burst);
     let backends = rate(config.api_key_requests_per_s, config.api_key_burst);
     let admission = Arc::new(Admission {

@@ -60,6 +60,10 @@ pub enum Command {
     /// Where the folder has an authority already, it signs again: who believes it goes on believing. Servers that run take the new
     /// certificates over by themselves.
     Certs(Certs),
+    /// Make the topics of a cluster in Kafka.
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Topics(Topics),
     /// Look at this machine as a server would find it, and say what to put right.
     ///
     /// Nothing is changed. Ends with an error if a server would not start here, or not keep its promises.
@@ -68,6 +72,24 @@ pub enum Command {
     ///
     /// What is there is taken as it is at the next start, and made anew if it is missing: what only that file held is gone for good.
     AcceptLoss(AcceptLoss),
+}
+
+/// What `flare topics` does.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Debug, Subcommand)]
+pub enum Topics {
+    /// Make the topics that are not there, and check those that are.
+    ///
+    /// The section kafka of the configuration says where Kafka is, and how many partitions the message log has: that cannot be changed
+    /// later. A topic that is there is never altered: the command ends with an error if one is not as it must be.
+    Create {
+        /// Copies of each record, on brokers of their own. Fewer than 3 need kafka.allow_single_replica.
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        replicas: u16,
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
 }
 
 /// Arguments of `flare up`.

@@ -14,6 +14,8 @@ pub mod send;
 pub mod sign_in;
 pub mod tail;
 pub mod token;
+#[cfg(feature = "cluster")]
+pub mod topics;
 pub mod up;
 pub mod verify;
 
@@ -48,6 +50,8 @@ pub async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(args) => explain::run(&args).await,
         Command::Config(args) => config::run(&args),
         Command::Certs(args) => certs::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Topics(args) => topics::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
     }
 }

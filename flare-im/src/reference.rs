@@ -9,6 +9,7 @@ use flare_server_core::{
     embedded::EmbeddedLogConfig,
     identity::IdentityConfig,
     process::{PeerConfig, ProcessConfig, RegistryConfig},
+    servers::{EtcdConfig, KafkaConfig, PostgresConfig, RedisConfig},
     telemetry::TelemetryConfig,
     tls::TlsConfig,
 };
@@ -34,6 +35,9 @@ Every setting has a default, so that no file is needed. What is set comes, from 
 5. environment variables: `FLARE__ACCESS_GATEWAY__MAX_CONNECTIONS=5000` sets `access_gateway.max_connections`,
 6. arguments: `--set access_gateway.max_connections=5000`.
 
+A binary of one service (`cargo run --bin flare-session`) stands for a cluster, above the defaults and below every file: `process.adapters` is `cluster`, `registry.kind` is `etcd`,
+and it listens on its own ports. `KAFKA_BOOTSTRAP_SERVERS=host:port,host:port` stands for `kafka.bootstrap_servers`, and `RUST_LOG` for `telemetry.level`. `CONSUL_ENDPOINTS` is refused: processes do not find each other by Consul.
+
 A key that is not known is a mistake, and so is a value out of its range; a start reports all mistakes at once, with file and key.
 `flare config check` does so without starting, and `flare config print` shows every value with where it comes from, secrets masked.
 `flare up --listen` stands for three keys, above all of these: `core_gateway.listen`, `access_gateway.listen` and `process.ops_listen`.
@@ -41,12 +45,16 @@ A key that is not known is a mistake, and so is a value out of its range; a star
 ";
 
 /// The sections of [`Config`], each with its introduction.
-fn sections() -> [(&'static str, String); 16] {
+fn sections() -> [(&'static str, String); 20] {
     [
         ("process", ProcessConfig::introduction()),
         ("tls", TlsConfig::introduction()),
         ("peer", PeerConfig::introduction()),
         ("registry", RegistryConfig::introduction()),
+        ("etcd", EtcdConfig::introduction()),
+        ("kafka", KafkaConfig::introduction()),
+        ("postgres", PostgresConfig::introduction()),
+        ("redis", RedisConfig::introduction()),
         ("log", EmbeddedLogConfig::introduction()),
         ("telemetry", TelemetryConfig::introduction()),
         ("identity", IdentityConfig::introduction()),

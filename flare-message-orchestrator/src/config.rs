@@ -7,8 +7,6 @@ use crate::domain::owner::{MemoryLimits, OwnerConfig};
 flare_server_core::section! {
     /// How messages are taken in, checked and given their place.
     pub struct OrchestratorConfig {
-        /// Partitions of the log. Fixed for the life of a deployment; an embedded log has 1.
-        pub partitions: u32 = 1,
         /// The largest content of a message, in bytes.
         pub max_content_bytes: usize = 65_536,
         /// The most mentions of a message.
@@ -35,7 +33,6 @@ flare_server_core::section! {
         pub rate: RateConfig = RateConfig::default(),
     }
     validate(config, at) {
-        at.require((1..=65_536).contains(&config.partitions), "partitions", "must be 1 to 65536");
         at.require((1..=262_144).contains(&config.max_content_bytes), "max_content_bytes", "must be 1 to 262144");
         at.require(config.max_mentions <= 500, "max_mentions", "must be 500 at most");
         at.require(config.max_pending_commands > 0, "max_pending_commands", "must be above 0");

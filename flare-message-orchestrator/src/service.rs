@@ -67,14 +67,16 @@ pub async fn build_with_hooks(
     let call_timeout = Duration::from_millis(config.call_timeout_ms);
     let limits = Arc::new(RateLimits::new(&config.rate));
     let incarnation = platform.ids.ulid(platform.clock.now_ms()).to_string();
+    let log = platform.message_log().await?;
+    let partitions = log.partitions();
     let (ownerships, announcing) = Announcing::new(
         platform.channels.clone(),
         incarnation,
         platform.endpoint(),
-        config.partitions,
+        partitions,
     );
     let around = Arc::new(Surroundings {
-        log: platform.message_log().await?,
+        log,
         store: open_store(platform).await?,
         authority: Arc::new(SessionAuthority::new(
             platform.channels.get(service::SESSION),
@@ -91,17 +93,10 @@ pub async fn build_with_hooks(
         spans: platform.spans.clone(),
         call_timeout,
     });
-    let (partitions, of_log) = (config.partitions, around.log.partitions());
-    if partitions != of_log {
-        return Err(format!(
-            "message_orchestrator.partitions is {partitions}, the log has {of_log}"
-        )
-        .into());
-    }
     let owner_config = config.owner(owner_name(platform), has_hooks, around.log.is_shared());
     let mut inboxes = Vec::new();
     let mut tasks = Vec::new();
-    for number in 0..config.partitions {
+    for number in 0..partitions {
         let (inbox, deliveries) = mpsc::channel(INBOX_BATCHES);
         let owner = Owner::new(owner_config.clone(), platform.ids.random_u64());
         let ready = platform

@@ -105,4 +105,9 @@ impl Adapters for EmbeddedAdapters {
         .await??;
         Ok(Arc::new(bus))
     }
+
+    async fn close(&self) -> Result<(), ServiceError> {
+        // Each file is closed by whoever drops it last.
+        Ok(())
+    }
 }

@@ -2,6 +2,8 @@
 
 pub mod channels;
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod database;
 pub mod embedded;
@@ -26,6 +28,7 @@ pub mod readiness;
 pub mod redis;
 pub mod registry;
 pub mod seats;
+pub mod servers;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

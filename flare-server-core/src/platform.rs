@@ -18,6 +18,7 @@ use crate::{
     process::{Addresses, Edge},
     readiness::Readiness,
     registry::Registry,
+    servers::Shape,
     service::{ServiceError, Task},
     shutdown::Shutdown,
     telemetry::Spans,
@@ -44,6 +45,7 @@ pub struct Platform {
 
 struct Shared {
     data: PathBuf,
+    shape: Shape,
     adapters: Box<dyn Adapters>,
     log: OnceCell<Arc<dyn MessageLog>>,
     bus: OnceCell<Arc<dyn EventBus>>,
@@ -63,12 +65,16 @@ pub trait Adapters: Send + Sync + 'static {
     async fn open_message_log(&self) -> Result<Arc<dyn MessageLog>, ServiceError>;
     /// Opens the event bus.
     async fn open_event_bus(&self) -> Result<Arc<dyn EventBus>, ServiceError>;
+    /// Closes what was opened, after all that used it.
+    async fn close(&self) -> Result<(), ServiceError>;
 }
 
 /// What a platform is made of.
 pub struct PlatformParts {
     /// The folder of the embedded adapters.
     pub data: PathBuf,
+    /// What the adapters stand on.
+    pub shape: Shape,
     /// What opens the ports' adapters.
     pub adapters: Box<dyn Adapters>,
     /// Where other processes answer.
@@ -109,6 +115,7 @@ impl Platform {
             spans: parts.spans,
             shared: Arc::new(Shared {
                 data: parts.data,
+                shape: parts.shape,
                 adapters: parts.adapters,
                 log: OnceCell::new(),
                 bus: OnceCell::new(),
@@ -121,6 +128,16 @@ impl Platform {
                 development_sign_in: parts.development_sign_in,
             }),
         }
+    }
+
+    /// What the adapters of this process stand on.
+    pub fn shape(&self) -> &Shape {
+        &self.shared.shape
+    }
+
+    /// Closes the log and the bus, after all that used them.
+    pub async fn close_adapters(&self) -> Result<(), ServiceError> {
+        self.shared.adapters.close().await
     }
 
     /// The folder in which `owner` keeps its embedded files, made if it is not there.

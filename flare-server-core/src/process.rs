@@ -6,7 +6,12 @@
 use std::{future::Future, time::Duration};
 
 use self::{signals::Signals, work::Work};
-use crate::{platform::Platform, service::Task, telemetry::Telemetry};
+use crate::{
+    platform::Platform,
+    registry::{Health, Registration},
+    service::Task,
+    telemetry::Telemetry,
+};
 
 mod addresses;
 mod arguments;
@@ -18,7 +23,9 @@ mod error;
 mod hosted;
 mod inner;
 mod listeners;
+mod needs;
 mod prepare;
+mod register;
 mod sign_in;
 mod signals;
 mod start;
@@ -27,7 +34,7 @@ mod work;
 pub use self::{
     addresses::Addresses,
     arguments::{ConfigArgs, DataFolder},
-    base::{BaseConfig, PeerConfig, ProcessConfig, RegistryConfig},
+    base::{AdapterKind, BaseConfig, PeerConfig, ProcessConfig, RegistryConfig, RegistryKind},
     binary::main,
     configured::Configured,
     edge::{Edge, EdgeError},
@@ -45,6 +52,7 @@ pub struct Process {
     addresses: Addresses,
     work: Work,
     drain: Duration,
+    registration: Registration,
 }
 
 impl Process {
@@ -84,6 +92,10 @@ impl Process {
             reason = self.platform.shutdown.failed() => return Err(RunError::Fatal(reason)),
         }
         tracing::info!(deadline = ?self.drain, "draining");
+        // Nobody sends anything new to one that is known to end.
+        if let Err(error) = self.registration.say(Health::Draining).await {
+            tracing::warn!(%error, "draining all the same");
+        }
         self.platform.shutdown.drain();
         let (work, platform) = (&mut self.work, &self.platform);
         let drained = async {
@@ -94,17 +106,25 @@ impl Process {
                 run.await
                     .map_err(|source| RunError::Task { task: name, source })?;
             }
-            Ok(())
+            let closed = platform.close_adapters().await;
+            closed.map_err(|source| RunError::Task {
+                task: "adapters.close",
+                source,
+            })
         };
         let ended = tokio::select! {
             done = tokio::time::timeout(self.drain, drained) => done.ok(),
             () = second => Some(Err(RunError::Killed)),
             reason = self.platform.shutdown.failed() => Some(Err(RunError::Fatal(reason))),
         };
+        let Self {
+            registration, work, ..
+        } = self;
+        registration.leave().await;
         ended.unwrap_or_else(|| {
             Err(RunError::DrainTimeout {
                 after: self.drain,
-                tasks: std::mem::take(&mut self.work.running),
+                tasks: work.running,
             })
         })
     }

@@ -13,6 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use crate::servers::RedisConfig;
 use crate::{clock::IdSource, config::Secret};
 
 /// Between attempts to connect, at first and in the long run. Commands in between fail at once.
@@ -26,39 +27,6 @@ const QUEUE: usize = 256;
 /// Defines `epoch_of(key, fresh)` for scripts: the epoch as it is now, and a new one if the server is not what it was. Its key is
 /// [`Redis::epoch_key`]; `fresh` comes from [`Redis::fresh`].
 pub const EPOCH_LUA: &str = include_str!("redis/epoch.lua");
-
-crate::section! {
-    /// A Redis server, or what stands before its primary and its replicas. It holds what can be built again, and must not evict:
-    /// `maxmemory-policy noeviction`. The connection is not encrypted: it stands in a network of its own.
-    pub struct RedisConfig {
-        /// redis://[user:password@]host[:port][/database]
-        pub url: Secret = Secret::default(),
-        /// Begins each key, in braces: several installations may share one Redis, and each stands in one slot.
-        pub prefix: String = "flare".to_owned(),
-        /// An attempt to connect that takes longer has failed.
-        pub connect_ms: u32 = 1_000,
-        /// A command that takes longer has failed.
-        pub response_ms: u32 = 1_000,
-        /// Whether Redis has lost what it held is looked at so often.
-        pub check_ms: u32 = 1_000,
-    }
-    validate(config, at) {
-        at.require(
-            config.url.is_empty() || client(&config.url).is_ok(),
-            "url",
-            "must be redis://[user:password@]host[:port][/database]",
-        );
-        at.require(
-            (1..=64).contains(&config.prefix.len())
-                && config.prefix.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || b"._-".contains(&it)),
-            "prefix",
-            "must be 1 to 64 characters of [a-z0-9._-]",
-        );
-        at.require((50..=60_000).contains(&config.connect_ms), "connect_ms", "must be 50 to 60000");
-        at.require((50..=60_000).contains(&config.response_ms), "response_ms", "must be 50 to 60000");
-        at.require((50..=60_000).contains(&config.check_ms), "check_ms", "must be 50 to 60000");
-    }
-}
 
 /// Why Redis did not do it. Names the server, never how one signs in.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -30,6 +30,7 @@ use flare_server_core::{
     platform::{Adapters, Platform, PlatformParts},
     process::{Addresses, Edge},
     registry::{StaticRegistry, service},
+    servers::Shape,
     service::ServiceError,
 };
 use prost::Message;
@@ -63,6 +64,10 @@ impl Adapters for NoAdapters {
 
     async fn open_event_bus(&self) -> Result<Arc<dyn EventBus>, ServiceError> {
         Err("no bus in these tests".into())
+    }
+
+    async fn close(&self) -> Result<(), ServiceError> {
+        Ok(())
     }
 }
 
@@ -132,6 +137,7 @@ impl Gateway {
         let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
         let data = tempfile::tempdir().expect("a folder");
         let platform = Platform::new(PlatformParts {
+            shape: Shape::Embedded,
             data: data.path().to_owned(),
             adapters: Box::new(NoAdapters),
             registry: Arc::new(StaticRegistry::default()),

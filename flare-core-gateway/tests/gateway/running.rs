@@ -21,6 +21,7 @@ use flare_server_core::{
     platform::{Adapters, Platform, PlatformParts},
     process::{Addresses, Edge},
     registry::{StaticRegistry, service},
+    servers::Shape,
     service::ServiceError,
     shutdown::Shutdown,
     telemetry::Spans,
@@ -46,6 +47,10 @@ impl Adapters for NoAdapters {
 
     async fn open_event_bus(&self) -> Result<Arc<dyn EventBus>, ServiceError> {
         Err("there is no bus here".into())
+    }
+
+    async fn close(&self) -> Result<(), ServiceError> {
+        Ok(())
     }
 }
 
@@ -111,6 +116,7 @@ impl Running {
         let identity = IdentityConfig::default();
         let jwt = Arc::new(LocalJwt::open(&identity, folder, &IdSource::from_os()).expect("a key"));
         let platform = Platform::new(PlatformParts {
+            shape: Shape::Embedded,
             data: folder.to_owned(),
             adapters: Box::new(NoAdapters),
             registry: Arc::new(StaticRegistry::default()),

@@ -21,6 +21,7 @@ use flare_server_core::{
     message_log::MessageLog,
     platform::{Platform, PlatformParts},
     registry::{self, StaticRegistry},
+    servers::Shape,
     shutdown::Shutdown,
 };
 use flare_storage_model::{
@@ -73,6 +74,7 @@ impl Deployment {
             ..EmbeddedLogConfig::default()
         };
         let platform = Platform::new(PlatformParts {
+            shape: Shape::Embedded,
             data: data.clone(),
             adapters: Box::new(EmbeddedAdapters::new(data, &log, shutdown.clone())),
             registry: Arc::new(StaticRegistry::default()),

@@ -18,6 +18,10 @@ use super::{
 /// Variables whose names begin so are configuration.
 const PREFIX: &str = "FLARE__";
 const SEPARATOR: &str = "__";
+/// Brokers, as other software names them too: host:port, divided by commas. It stands for `kafka.bootstrap_servers`, below the variables of [`PREFIX`].
+const KAFKA: &str = "KAFKA_BOOTSTRAP_SERVERS";
+/// Names a registry that there is no adapter for.
+const CONSUL: &str = "CONSUL_ENDPOINTS";
 
 /// Where a configuration comes from. See the [module](super) for the layers' order.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +89,7 @@ impl ConfigLoader {
         self.variables(std::env::vars_os())
     }
 
-    /// Environment variables; those whose names do not begin with `FLARE__` are passed over.
+    /// Environment variables: those whose names begin with `FLARE__`, and `KAFKA_BOOTSTRAP_SERVERS`; `CONSUL_ENDPOINTS` is refused, all others are passed over.
     #[must_use]
     pub fn variables(
         mut self,
@@ -93,7 +97,8 @@ impl ConfigLoader {
     ) -> Self {
         let ours = variables.into_iter().filter_map(|(name, value)| {
             let name = name.into().into_string().ok()?;
-            name.starts_with(PREFIX).then(|| (name, value.into()))
+            let is_ours = name.starts_with(PREFIX) || name == KAFKA || name == CONSUL;
+            is_ours.then(|| (name, value.into()))
         });
         self.variables = ours.collect();
         // The order of an environment is its parent's whim.
@@ -176,13 +181,11 @@ impl ConfigLoader {
         if let Some((folder, required)) = &self.folder {
             layers.extend(self.files(shape, folder, *required));
         }
-        for (name, value) in &self.variables {
-            let path: Vec<_> = name[PREFIX.len()..]
-                .split(SEPARATOR)
-                .map(str::to_lowercase)
-                .collect();
+        let variables = self.variables.iter();
+        let (ours, others): (Vec<_>, Vec<_>) = variables.partition(|it| it.0.starts_with(PREFIX));
+        for (name, value) in others.into_iter().chain(ours) {
             layers.push(match value.to_str() {
-                Some(text) => source::line(shape, elsewhere, name.clone(), &path, text),
+                Some(text) => variable(shape, elsewhere, name, text),
                 None => (
                     None,
                     vec![source::whole(name.clone(), "not UTF-8".to_owned())],
@@ -243,6 +246,32 @@ impl ConfigLoader {
             read.push(source::file(shape, &self.elsewhere, &path, true));
         }
         read
+    }
+}
+
+fn variable(shape: &Shape, elsewhere: &[String], name: &str, text: &str) -> Read {
+    match name {
+        KAFKA => {
+            let path = ["kafka", "bootstrap_servers"].map(str::to_owned);
+            let servers: Vec<_> = text
+                .split(',')
+                .map(|it| format!("{:?}", it.trim()))
+                .collect();
+            let list = format!("[{}]", servers.join(", "));
+            source::line(shape, elsewhere, name.to_owned(), &path, &list)
+        }
+        CONSUL => {
+            let message = "processes do not find each other by Consul: unset it, and set registry.kind to static, dns or etcd";
+            (
+                None,
+                vec![source::whole(name.to_owned(), message.to_owned())],
+            )
+        }
+        _ => {
+            let path = name[PREFIX.len()..].split(SEPARATOR);
+            let path: Vec<_> = path.map(str::to_lowercase).collect();
+            source::line(shape, elsewhere, name.to_owned(), &path, text)
+        }
     }
 }
 

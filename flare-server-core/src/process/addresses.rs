@@ -17,6 +17,8 @@ pub struct Addresses {
     pub tls: bool,
     /// Whether gRPC between processes is.
     pub peer_tls: bool,
+    /// Where other processes reach `peer`, as host:port; None: there.
+    pub advertise: Option<String>,
 }
 
 impl Addresses {
@@ -31,7 +33,11 @@ impl Addresses {
     /// As other processes reach this one.
     pub fn peer_endpoint(&self) -> Option<String> {
         let scheme = if self.peer_tls { "https" } else { "http" };
-        self.peer.map(|it| format!("{scheme}://{it}"))
+        let at = self.peer?.to_string();
+        Some(format!(
+            "{scheme}://{}",
+            self.advertise.as_ref().unwrap_or(&at)
+        ))
     }
 
     /// Where browsers and business backends reach this process.

@@ -1,7 +1,12 @@
 //! From a configuration to a process that is ready and serves.
 
 use std::{
-    collections::HashMap, future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration,
+    collections::HashMap,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use tokio::net::TcpListener;
@@ -10,13 +15,15 @@ use tonic::service::Routes;
 use super::{
     Addresses, Audience, BaseConfig, DevelopmentSignIn, Edge, Hosted, Process, RunError, inner,
     listeners::{self, ListenError},
+    register,
     work::Work,
 };
 use crate::{
     embedded::EmbeddedAdapters,
     identity::peer::PeerSecret,
-    platform::{Platform, PlatformParts},
-    registry::StaticRegistry,
+    platform::{Adapters, Platform, PlatformParts},
+    registry::{Health, Registration},
+    servers::Shape,
     service::{Parts, ServiceError},
     shutdown::Shutdown,
     telemetry::Telemetry,
@@ -57,18 +64,17 @@ pub async fn start(
         PeerTls::open(&config.peer.tls).map_err(|error| refused("peer.tls")(error.into()))?;
     let peer_secret = peer_secret(config).map_err(refused("peer.secret"))?;
     let mut bound = bind(config, &services)?;
-    let addresses = addresses(&bound, &services, edge.as_ref(), peer_tls.is_some());
+    let addresses = addresses(config, &bound, &services, edge.as_ref(), peer_tls.is_some());
     let peer = bound.remove(PEER);
     let ops = bound.remove(OPS);
     let shutdown = Shutdown::new();
+    let registry = register::open(config).map_err(refused("registry"))?;
+    let shape = config.stands_on();
     let platform = Platform::new(PlatformParts {
         data: ground.data.clone(),
-        adapters: Box::new(EmbeddedAdapters::new(
-            ground.data.clone(),
-            &config.log,
-            shutdown.clone(),
-        )),
-        registry: Arc::new(StaticRegistry::new(config.registry.services.clone())),
+        adapters: adapters(config, &shape, &ground.data, &shutdown).map_err(refused("adapters"))?,
+        shape,
+        registry: Arc::clone(&registry),
         peer_secret: peer_secret.clone(),
         peer_tls: peer_tls.clone(),
         development_sign_in: ground.development_sign_in.exists(&addresses),
@@ -102,6 +108,10 @@ pub async fn start(
         edges.extend(its_edges);
     }
     let routes = merge(routes);
+    let registration = match addresses.peer_endpoint() {
+        Some(endpoint) => registry.register(&names, &endpoint),
+        None => Registration::unheard(),
+    };
     platform
         .channels
         .serve_local(routes.clone(), names, addresses.peer_endpoint());
@@ -121,12 +131,38 @@ pub async fn start(
     for edge in edges {
         work.spawn(edge);
     }
+    if let Err(error) = registration.say(Health::Serving).await {
+        tracing::warn!(%error, "serving all the same");
+    }
     Ok(Process {
+        registration,
         platform,
         addresses,
         work,
         drain: Duration::from_millis(config.process.drain_ms),
     })
+}
+
+fn adapters(
+    config: &BaseConfig,
+    shape: &Shape,
+    data: &Path,
+    shutdown: &Shutdown,
+) -> Result<Box<dyn Adapters>, ServiceError> {
+    match shape {
+        Shape::Embedded => Ok(Box::new(EmbeddedAdapters::new(
+            data.to_owned(),
+            &config.log,
+            shutdown.clone(),
+        ))),
+        #[cfg(feature = "cluster")]
+        Shape::Cluster(servers) => Ok(Box::new(crate::cluster::ClusterAdapters::new(
+            servers.kafka.clone(),
+            shutdown.clone(),
+        ))),
+        #[cfg(not(feature = "cluster"))]
+        Shape::Cluster(_) => Err(shape.is_not_built().into()),
+    }
 }
 
 fn bind(
@@ -148,6 +184,7 @@ fn bind(
 }
 
 fn addresses(
+    config: &BaseConfig,
     bound: &HashMap<String, TcpListener>,
     services: &[Hosted],
     edge: Option<&Edge>,
@@ -169,6 +206,7 @@ fn addresses(
         ops: address(OPS),
         tls: edge.is_some_and(|it| it.certificate.is_some()),
         peer_tls,
+        advertise: (!config.peer.advertise.is_empty()).then(|| config.peer.advertise.clone()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The services of the house, by the names under which they register.
 
+use crate::servers::Server;
+
 /// flare-access-gateway, inner side.
 pub const ACCESS_GATEWAY: &str = "flare-access-gateway";
 /// flare-core-gateway. Nobody of the house calls it.
@@ -32,6 +34,8 @@ pub struct Known {
     pub ops_port: u16,
     /// The services that it calls: without them it cannot do its work.
     pub needs: &'static [&'static str],
+    /// What it stands on in a cluster.
+    pub servers: &'static [Server],
 }
 
 /// Every service, in the order in which one process builds them: what must have caught up comes first.
@@ -42,6 +46,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50062),
         ops_port: 60062,
         needs: &[],
+        servers: &[Server::Kafka, Server::Postgres],
     },
     Known {
         name: STORAGE_READER,
@@ -49,6 +54,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50054),
         ops_port: 60054,
         needs: &[STORAGE_WRITER, SESSION],
+        servers: &[Server::Postgres],
     },
     // Told by the gateways where they answer.
     Known {
@@ -57,6 +63,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50051),
         ops_port: 60051,
         needs: &[],
+        servers: &[Server::Postgres, Server::Redis],
     },
     // Told by the orchestrators what they own.
     Known {
@@ -65,6 +72,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50052),
         ops_port: 60052,
         needs: &[],
+        servers: &[],
     },
     Known {
         name: ORCHESTRATOR,
@@ -72,6 +80,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50053),
         ops_port: 60053,
         needs: &[ROUTE, SESSION],
+        servers: &[Server::Kafka, Server::Postgres],
     },
     Known {
         name: SESSION,
@@ -79,6 +88,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50055),
         ops_port: 60055,
         needs: &[STORAGE_READER, ROUTE, ORCHESTRATOR, PUSH_SERVER],
+        servers: &[Server::Kafka, Server::Postgres],
     },
     Known {
         name: PUSH_SERVER,
@@ -86,6 +96,7 @@ pub const ALL: [Known; 9] = [
         peer_port: Some(50057),
         ops_port: 60057,
         needs: &[STORAGE_READER, ONLINE, SESSION],
+        servers: &[Server::Kafka],
     },
     Known {
         name: ACCESS_GATEWAY,
@@ -100,6 +111,7 @@ pub const ALL: [Known; 9] = [
             SESSION,
             PUSH_SERVER,
         ],
+        servers: &[],
     },
     Known {
         name: CORE_GATEWAY,
@@ -107,6 +119,7 @@ pub const ALL: [Known; 9] = [
         peer_port: None,
         ops_port: 18080,
         needs: &[STORAGE_READER, ONLINE, ROUTE, ORCHESTRATOR, SESSION],
+        servers: &[Server::Postgres],
     },
 ];
 
@@ -117,7 +130,7 @@ impl Known {
             format!("\n[peer]\nlisten = \"127.0.0.1:{port}\"\n")
         });
         format!(
-            "[process]\nops_listen = \"127.0.0.1:{}\"\n{peer}",
+            "[process]\nadapters = \"cluster\"\nops_listen = \"127.0.0.1:{}\"\n{peer}\n[registry]\nkind = \"etcd\"\n",
             self.ops_port
         )
     }

@@ -33,6 +33,7 @@ pub(crate) fn at(servers: &str) -> KafkaConfig {
         bootstrap_servers: servers.split(',').map(str::to_owned).collect(),
         prefix: format!("t{:016x}.", IdSource::from_os().random_u64()),
         allow_single_replica: true,
+        ..KafkaConfig::default()
     }
 }
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use flare_proto::signaling::signaling_service_server::SignalingServiceServer;
+#[cfg(feature = "cluster")]
+use flare_server_core::redis::Redis;
 use flare_server_core::{
     platform::Platform,
     process::Hosted,
     registry::service,
+    servers::Shape,
     service::{Parts, ServiceError, Task},
 };
 use tonic::service::Routes;
@@ -35,21 +38,63 @@ pub fn hosted(config: OnlineConfig) -> Hosted {
     })
 }
 
+/// What is known, and where it is kept.
+struct Stores {
+    presence: Arc<dyn PresenceStore>,
+    revocations: Arc<dyn RevocationStore>,
+    last_seen: Arc<dyn LastSeenStore>,
+}
+
+async fn stores(config: &OnlineConfig, platform: &Platform) -> Result<Stores, ServiceError> {
+    let ids = Arc::clone(&platform.ids);
+    match platform.shape() {
+        Shape::Embedded => {
+            let revocations = SqliteRevocationStore::open(platform.data_root()).await?;
+            let ending = revocations.clone();
+            platform.at_end(Task::new("signaling-online.database", async move {
+                ending.close().await;
+                Ok(())
+            }));
+            Ok(Stores {
+                presence: Arc::new(MemoryPresenceStore::new(ids)),
+                revocations: Arc::new(revocations),
+                last_seen: Arc::new(MemoryLastSeenStore::new(config.max_remembered_users)),
+            })
+        }
+        #[cfg(feature = "cluster")]
+        Shape::Cluster(servers) => {
+            use crate::infrastructure::{
+                postgres_revocation_store::PostgresRevocationStore,
+                redis_last_seen_store::RedisLastSeenStore,
+                redis_presence_store::RedisPresenceStore,
+            };
+            let revocations = Arc::new(PostgresRevocationStore::open(&servers.postgres).await?);
+            let ending = Arc::clone(&revocations);
+            platform.at_end(Task::new("signaling-online.database", async move {
+                ending.close().await;
+                Ok(())
+            }));
+            let redis = Redis::open(&servers.redis, ids)?;
+            Ok(Stores {
+                presence: Arc::new(RedisPresenceStore::new(redis.clone())),
+                revocations,
+                last_seen: Arc::new(RedisLastSeenStore::new(redis)),
+            })
+        }
+        other => Err(other.is_not_built().into()),
+    }
+}
+
 /// Opens the stores and offers the service.
 pub async fn build(config: &OnlineConfig, platform: &Platform) -> Result<Parts, ServiceError> {
-    let presence: Arc<dyn PresenceStore> =
-        Arc::new(MemoryPresenceStore::new(Arc::clone(&platform.ids)));
-    let store = SqliteRevocationStore::open(platform.data_root()).await?;
-    let revocations: Arc<dyn RevocationStore> = Arc::new(store.clone());
-    platform.at_end(Task::new("signaling-online.database", async move {
-        store.close().await;
-        Ok(())
-    }));
+    let Stores {
+        presence,
+        revocations,
+        last_seen,
+    } = stores(config, platform).await?;
     let gateways = Arc::new(GrpcGateways::new(platform.channels.clone()));
     let closing = Closing::new(Arc::clone(&presence), gateways);
     let clock = Arc::clone(&platform.clock);
-    let last_seen: Arc<dyn LastSeenStore> =
-        Arc::new(MemoryLastSeenStore::new(config.max_remembered_users));
     let tokens = Tokens {
         revocations: Arc::clone(&revocations),
         clock: Arc::clone(&clock),

@@ -33,18 +33,17 @@ use crate::{
 /// The service, as a process runs it.
 pub fn hosted(config: StorageWriterConfig) -> Hosted {
     Hosted::inner(service::STORAGE_WRITER, async move |platform| {
-        build(&config, &platform, None).await
+        build(&config, &platform).await
     })
 }
 
 /// Opens log and store, applies to the store what it lacks, and offers the public stream and the service.
 ///
 /// A log that nobody else has is shown as the public stream, and this returns when the store has reached its end. Of a log that processes share, what is
-/// committed is published, and `cursors` say how far; what is assigned is worked on when the process runs.
+/// committed is published, and PostgreSQL keeps how far; what is assigned is worked on when the process runs.
 pub async fn build(
     config: &StorageWriterConfig,
     platform: &Platform,
-    cursors: Option<Arc<dyn PublishedCursors>>,
 ) -> Result<Parts, ServiceError> {
     let ready = platform.readiness.register("storage-writer");
     let log = platform.message_log().await?;
@@ -68,8 +67,7 @@ pub async fn build(
         Arc::new(Trimmer::new(Arc::clone(&around), consumed, interval))
     };
     let (partitions, trimmer, publishing) = if is_shared {
-        let cursors = cursors.ok_or("processes share the log, and nothing keeps how far each partition is published: storage-writer needs PostgreSQL")?;
-        let published = Published::new(cursors);
+        let published = Published::new(published_cursors(platform).await?);
         let publishing = Arc::new(Publishing { bus, published });
         let trimmer = with(Arc::clone(&publishing) as _);
         let stream = Stream::Published(Arc::clone(&publishing));
@@ -98,6 +96,24 @@ pub async fn build(
         tasks: tasks(platform, partitions, trimmer, publishing, around),
         ..Parts::default()
     })
+}
+
+/// How far each partition of a log that processes share is published.
+async fn published_cursors(platform: &Platform) -> Result<Arc<dyn PublishedCursors>, ServiceError> {
+    match platform.shape() {
+        #[cfg(feature = "cluster")]
+        flare_server_core::servers::Shape::Cluster(servers) => {
+            use crate::infrastructure::postgres_published_cursors::PostgresPublishedCursors;
+            let cursors = Arc::new(PostgresPublishedCursors::open(&servers.postgres).await?);
+            let ending = Arc::clone(&cursors);
+            platform.at_end(Task::new("storage-writer.cursors", async move {
+                ending.close().await;
+                Ok(())
+            }));
+            Ok(cursors)
+        }
+        other => Err(other.is_not_built().into()),
+    }
 }
 
 /// What goes on while the process lives.
