@@ -292,6 +292,30 @@ pub const BOUNDS: &[Bound] = &[
         "A cache: who was quiet for longest starts with a full burst.",
     ),
     bound(
+        "etcd.timeout_ms",
+        "A call to etcd; who is known stays known, and it is tried again.",
+    ),
+    bound(
+        "postgres.max_connections",
+        "Statements of one service wait for a connection, see `postgres.acquire_timeout_ms`.",
+    ),
+    bound(
+        "postgres.connect_timeout_ms",
+        "The server is away at the start, which ends with an error.",
+    ),
+    bound(
+        "postgres.acquire_timeout_ms",
+        "All connections are in use; the request is answered `UNAVAILABLE`, as when the server is down.",
+    ),
+    bound(
+        "postgres.statement_timeout_ms",
+        "The server gives the statement up; the request is answered `UNAVAILABLE`.",
+    ),
+    bound(
+        "postgres.lock_timeout_ms",
+        "Another transaction holds the row; the request is answered `UNAVAILABLE`.",
+    ),
+    bound(
         "log.segment_bytes",
         "A size of files: a full segment is followed by the next.",
     ),
