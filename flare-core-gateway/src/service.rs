@@ -10,16 +10,15 @@ use flare_server_core::{
     process::{Audience, Hosted},
     registry::service,
     seats::Seats,
-    servers::Shape,
     service::{Parts, ServiceError, Task},
     tls::Acceptor,
 };
 
 use crate::{
+    api_keys::{KeptKeys, kept_keys},
     application::{
         api_keys::ApiKeys,
         credentials::Credentials,
-        ports::ApiKeyStore,
         rate_limits::{Rate, RateLimits},
     },
     config::CoreGatewayConfig,
@@ -33,7 +32,7 @@ use crate::{
         listener::{self, Door},
         observe,
     },
-    infrastructure::{grpc_revocations::GrpcRevocations, sqlite_api_key_store::SqliteApiKeyStore},
+    infrastructure::grpc_revocations::GrpcRevocations,
 };
 
 /// What a client may ask for by ALPN, the best first.
@@ -50,40 +49,17 @@ pub fn hosted(config: CoreGatewayConfig) -> Hosted {
     .listening(&address, Audience::Backends)
 }
 
-/// Where API keys are kept.
-async fn api_keys(platform: &Platform) -> Result<Arc<dyn ApiKeyStore>, ServiceError> {
-    match platform.shape() {
-        Shape::Embedded => {
-            let keys = SqliteApiKeyStore::open(platform.data_root()).await?;
-            let ending = keys.clone();
-            platform.at_end(Task::new("core-gateway.database", async move {
-                ending.close().await;
-                Ok(())
-            }));
-            Ok(Arc::new(keys))
-        }
-        #[cfg(feature = "cluster")]
-        Shape::Cluster(servers) => {
-            use crate::infrastructure::postgres_api_key_store::PostgresApiKeyStore;
-            let keys = Arc::new(PostgresApiKeyStore::open(&servers.postgres).await?);
-            let ending = Arc::clone(&keys);
-            platform.at_end(Task::new("core-gateway.database", async move {
-                ending.close().await;
-                Ok(())
-            }));
-            Ok(keys)
-        }
-        other => Err(other.is_not_built().into()),
-    }
-}
-
 /// Opens the keys and offers gRPC, HTTP and the page on the platform's listener `flare-core-gateway`, to the tenants of its edge.
 pub async fn build(config: &CoreGatewayConfig, platform: &Platform) -> Result<Parts, ServiceError> {
     let edge = platform.edge()?;
     let listener = platform
         .listener(service::CORE_GATEWAY)
         .ok_or("no listener is bound for flare-core-gateway")?;
-    let store = api_keys(platform).await?;
+    let KeptKeys { store, close } = kept_keys(platform.shape(), platform.data_root()).await?;
+    platform.at_end(Task::new("core-gateway.database", async move {
+        close.await;
+        Ok(())
+    }));
     let users = rate(config.user_requests_per_s, config.user_burst);
     let backends = rate(config.api_key_requests_per_s, config.api_key_burst);
     let admission = Arc::new(Admission {

@@ -208,6 +208,9 @@ pub struct ApiKeyStore {
     /// Where its data is.
     #[command(flatten)]
     pub data: DataFolder,
+    /// Where the configuration comes from: by process.adapters the keys are in the data folder, or in the PostgreSQL of a cluster.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -169,6 +169,7 @@ impl Running {
             work.spawn(async move { task.run.await.expect("it ends well") });
         }
         let keys = api_keys::open(
+            &Shape::Embedded,
             folder,
             Arc::clone(&platform.clock),
             Arc::clone(&platform.ids),

@@ -1,6 +1,6 @@
-//! `flare apikey`: works on the data folder, beside a running server or without one.
+//! `flare apikey`: works on the data folder or on the cluster's database, beside running servers or without any.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use flare_core_gateway::api_keys::{self, ApiKey, ApiKeys, OpenKeys};
 use flare_server_core::{
@@ -9,6 +9,7 @@ use flare_server_core::{
 };
 use serde::Serialize;
 
+use super::load;
 use crate::{cli, output::say};
 
 /// The largest page of keys.
@@ -41,14 +42,12 @@ impl From<ApiKey> for Shown {
     }
 }
 
-async fn open(data: &Path) -> anyhow::Result<OpenKeys> {
-    let (folder, _) = process::data_folder(data)?;
-    Ok(api_keys::open(
-        &folder,
-        Arc::new(SystemClock),
-        Arc::new(IdSource::from_os()),
-    )
-    .await?)
+async fn open(store: &cli::ApiKeyStore) -> anyhow::Result<OpenKeys> {
+    let shape = load(&store.config, &[], None)?.config.base.stands_on();
+    let (folder, _) = process::data_folder(&store.data.folder)?;
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(IdSource::from_os()));
+    let opened = api_keys::open(&shape, &folder, clock, ids).await;
+    opened.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Makes, lists or revokes.
@@ -56,7 +55,7 @@ pub async fn run(args: &cli::ApiKey) -> anyhow::Result<()> {
     let (cli::ApiKey::Create { store, .. }
     | cli::ApiKey::List { store, .. }
     | cli::ApiKey::Revoke { store, .. }) = args;
-    let open = open(&store.data.folder).await?;
+    let open = open(store).await?;
     let done = with(&open.keys, args).await;
     open.close().await;
     done
