@@ -9,7 +9,9 @@ use crate::deployment::Kind;
 
 const OWN_HELP: &str = "\
 Beside the options below, these end-to-end scenarios take:
-    --deployment KIND   Only scenarios against this deployment: embedded or split
+    --deployment KIND   Only scenarios against this deployment: embedded, split or cluster; the first two if
+                        not given. A cluster needs the feature server-tests, the servers of `cargo xtask infra
+                        up` and the binaries of `cargo build --workspace --bins`
     --cycles N          How often the kill loop kills the server; 25 if not given
     --clients N         How many come back at once; 200 if not given
     --minutes N         How long the soak lasts; half a minute if not given

@@ -1,10 +1,15 @@
-//! A server as somebody would run it: the real binary, in one process or split in two, reached through its public interfaces only.
+//! A server as somebody would run it: the real binaries, in one process, split in two or as a cluster, reached through its public interfaces only.
+
+mod plan;
+mod servers;
 
 use std::{
     collections::HashMap,
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -21,6 +26,8 @@ use crate::{
     tunnel,
 };
 
+use self::{plan::Plan, servers::Servers};
+
 /// How a deployment is cut into processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -28,11 +35,15 @@ pub(crate) enum Kind {
     Embedded,
     /// The two gateways in a process of their own; a static registry and mutual TLS between the two, and TLS for clients and backends.
     Split,
+    /// A process for each service, two of each, on Kafka, PostgreSQL, Redis and etcd.
+    Cluster,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 2] = [Self::Embedded, Self::Split];
+    pub(crate) const ALL: [Self; 3] = [Self::Embedded, Self::Split, Self::Cluster];
+    /// Those that need nothing but the binaries.
+    pub(crate) const SELF_CONTAINED: [Self; 2] = [Self::Embedded, Self::Split];
 }
 
 impl fmt::Display for Kind {
@@ -40,6 +51,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Embedded => "embedded",
             Self::Split => "split",
+            Self::Cluster => "cluster",
         })
     }
 }
@@ -51,7 +63,7 @@ impl FromStr for Kind {
         Self::ALL
             .into_iter()
             .find(|it| it.to_string() == name)
-            .ok_or_else(|| format!("no deployment {name:?}: there are embedded and split"))
+            .ok_or_else(|| format!("no deployment {name:?}: there are embedded, split and cluster"))
     }
 }
 
@@ -64,28 +76,6 @@ pub(crate) enum Part {
     Edge,
 }
 
-/// Roles of the process that keeps the data.
-const CORE_ROLES: &str = "storage-writer,storage-reader,signaling-online,signaling-route,message-orchestrator,session,push-server";
-/// Roles of the process that clients reach.
-const EDGE_ROLES: &str = "access-gateway,core-gateway";
-/// Services that the edge finds in the core's process.
-const CORE_SERVICES: [&str; 6] = [
-    "flare-signaling-online",
-    "flare-signaling-route",
-    "flare-message-orchestrator",
-    "flare-storage-reader",
-    "flare-session",
-    "flare-push-server",
-];
-const ANY_PORT: &str = "127.0.0.1:0";
-const PEER_SECRET: &str = "the-integration-tests-share-this-secret";
-
-/// Settings of every process: clients come back soon, and a slow reader is noticed after little.
-const SETTINGS: [&str; 2] = [
-    "access_gateway.reconnect_spread_ms=200",
-    "access_gateway.outbound_bytes=262144",
-];
-
 /// What every process is given beside what it needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beside {
@@ -96,6 +86,7 @@ pub(crate) struct Beside {
 
 /// One process of the deployment, or the place of one that was killed.
 struct Slot {
+    plan: Plan,
     running: Option<Process>,
     /// Of the first start: it comes back where it was.
     addresses: Addresses,
@@ -106,9 +97,9 @@ pub(crate) struct Deployment {
     kind: Kind,
     folder: PathBuf,
     beside: Beside,
-    core: Slot,
-    /// Split only.
-    edge: Option<Slot>,
+    slots: Vec<Slot>,
+    /// Whose turn it is among several that clients reach.
+    turn: AtomicUsize,
     /// The authority whose certificates are shown, where connections are encrypted.
     authority: Option<Authority>,
     tokens: Mutex<HashMap<(String, Option<String>), String>>,
@@ -119,35 +110,52 @@ impl Deployment {
     pub(crate) async fn start(kind: Kind, folder: &Path, beside: Beside) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("logs"))?;
         let authority = match kind {
-            Kind::Embedded => None,
             Kind::Split => Some(Authority::make(folder).await?),
+            Kind::Embedded | Kind::Cluster => None,
         };
-        let first = Addresses::default();
-        let core = start(kind, Part::Core, folder, &beside, &first, None).await?;
-        let core = Slot {
-            addresses: core.addresses,
-            running: Some(core),
-        };
-        let edge = match kind {
-            Kind::Embedded => None,
-            Kind::Split => {
-                let core = Some(&core.addresses);
-                let edge = start(kind, Part::Edge, folder, &beside, &first, core).await?;
-                Some(Slot {
-                    addresses: edge.addresses,
-                    running: Some(edge),
-                })
-            }
-        };
-        Ok(Self {
+        if kind == Kind::Cluster {
+            Servers::of(folder)?.prepare().await?;
+        }
+        let slots = plan::plans(kind).into_iter().map(|plan| Slot {
+            plan,
+            running: None,
+            addresses: Addresses::default(),
+        });
+        let mut deployment = Self {
             kind,
             folder: folder.to_owned(),
             beside,
-            core,
-            edge,
+            slots: slots.collect(),
+            turn: AtomicUsize::new(0),
             authority,
             tokens: Mutex::default(),
-        })
+        };
+        match kind {
+            // They find each other, whoever comes first.
+            Kind::Cluster => deployment.start_those(|_| true).await?,
+            Kind::Embedded | Kind::Split => {
+                deployment.start_those(|it| it.part == Part::Core).await?;
+                deployment.start_those(|it| it.part == Part::Edge).await?;
+            }
+        }
+        Ok(deployment)
+    }
+
+    /// Starts those that do not run, side by side, each where it was.
+    async fn start_those(&mut self, which: impl Fn(&Plan) -> bool) -> anyhow::Result<()> {
+        let core = self.place(Part::Core)?.addresses;
+        let (kind, folder, beside) = (self.kind, self.folder.as_path(), &self.beside);
+        let chosen = self.slots.iter_mut().filter(|it| which(&it.plan));
+        let starting = chosen.map(|slot| async move {
+            if slot.running.is_some() {
+                bail!("{} runs", slot.plan.name);
+            }
+            let process = start(kind, &slot.plan, folder, beside, &slot.addresses, &core).await?;
+            slot.addresses = process.addresses;
+            slot.running = Some(process);
+            Ok(())
+        });
+        futures::future::try_join_all(starting).await.map(|_| ())
     }
 
     /// How it is cut.
@@ -155,29 +163,41 @@ impl Deployment {
         self.kind
     }
 
-    /// Its processes.
+    /// Its parts.
     pub(crate) fn parts(&self) -> &'static [Part] {
         match self.kind {
             Kind::Embedded => &[Part::Core],
-            Kind::Split => &[Part::Core, Part::Edge],
+            Kind::Split | Kind::Cluster => &[Part::Core, Part::Edge],
         }
-    }
-
-    fn outside(&self) -> &Addresses {
-        &self.place(Part::Edge).addresses
     }
 
     /// The roles of each of its processes, in their order.
     pub(crate) fn roles(&self) -> Vec<String> {
+        let (core, edge) = (plan::CORE_ROLES, plan::EDGE_ROLES);
         match self.kind {
-            Kind::Embedded => vec![format!("{CORE_ROLES},{EDGE_ROLES}")],
-            Kind::Split => vec![EDGE_ROLES.to_owned(), CORE_ROLES.to_owned()],
+            Kind::Embedded => vec![format!("{core},{edge}")],
+            Kind::Split => vec![edge.to_owned(), core.to_owned()],
+            Kind::Cluster => {
+                let services = self.slots.iter().filter_map(|it| it.plan.service);
+                services.map(str::to_owned).collect()
+            }
         }
+    }
+
+    /// One of the addresses of a kind that clients or backends reach, in turn.
+    fn outside(&self, which: fn(&Addresses) -> Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
+        let all: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|it| which(&it.addresses))
+            .collect();
+        ensure!(!all.is_empty(), "nobody listens");
+        Ok(all[self.turn.fetch_add(1, Ordering::Relaxed) % all.len()])
     }
 
     /// Where clients connect.
     pub(crate) fn url(&self) -> anyhow::Result<String> {
-        let address = self.outside().access_gateway.context("no access gateway")?;
+        let address = self.outside(|it| it.access_gateway)?;
         let scheme = if self.authority.is_some() {
             "wss"
         } else {
@@ -188,7 +208,7 @@ impl Deployment {
 
     /// Where backends connect, by gRPC and HTTP.
     pub(crate) fn api(&self) -> anyhow::Result<String> {
-        let address = self.outside().core_gateway.context("no core gateway")?;
+        let address = self.outside(|it| it.core_gateway)?;
         let scheme = if self.authority.is_some() {
             "https"
         } else {
@@ -212,7 +232,7 @@ impl Deployment {
         match &self.authority {
             None => self.api(),
             Some(authority) => {
-                let api = self.outside().core_gateway.context("no core gateway")?;
+                let api = self.outside(|it| it.core_gateway)?;
                 Ok(format!("http://{}", tunnel::open(authority, api).await?))
             }
         }
@@ -225,20 +245,23 @@ impl Deployment {
 
     /// Likewise, of a part.
     pub(crate) async fn metric_of(&self, part: Part, words: &[&str]) -> anyhow::Result<f64> {
-        let ops = self.place(part).addresses.ops;
-        let ops = ops.context("no ops listener")?;
-        let text = get(ops, "/metrics").await?;
-        let lines = text
-            .lines()
-            .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
-        lines
-            .map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?))
-            .sum()
+        let mut sum = 0.0;
+        for slot in self.slots_of(part).filter(|it| it.running.is_some()) {
+            let ops = slot.addresses.ops.context("no ops listener")?;
+            let text = get(ops, "/metrics").await?;
+            let lines = text
+                .lines()
+                .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
+            for line in lines {
+                sum += line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?;
+            }
+        }
+        Ok(sum)
     }
 
     /// Where the data is kept.
     pub(crate) fn data(&self) -> PathBuf {
-        data(&self.folder, Part::Core)
+        data(self.kind, &self.folder, Part::Core)
     }
 
     /// A token of a user, made once; of one device alone if it is named.
@@ -274,12 +297,17 @@ impl Deployment {
 
     /// A new API key's secret.
     pub(crate) async fn api_key(&self, scopes: &[&str]) -> anyhow::Result<String> {
-        let data = text(&data(&self.folder, self.owner_of(Part::Edge)))?;
+        let data = text(&data(self.kind, &self.folder, self.owner_of(Part::Edge)))?;
         let scopes = scopes.join(",");
-        let line = process::run(&[
+        let mut arguments = vec![
             "apikey", "create", "--name", "test", "--scope", &scopes, "--data", &data, "--json",
-        ])
-        .await?;
+        ];
+        let settings = match self.kind {
+            Kind::Cluster => Servers::of(&self.folder)?.settings(),
+            Kind::Embedded | Kind::Split => Vec::new(),
+        };
+        arguments.extend(settings.iter().flat_map(|it| ["--set", it.as_str()]));
+        let line = process::run(&arguments).await?;
         let key: serde_json::Value = serde_json::from_str(&line)?;
         let secret = key.get("secret").and_then(|it| it.as_str());
         Ok(secret
@@ -296,89 +324,89 @@ impl Deployment {
         }
     }
 
-    fn slot(&mut self, part: Part) -> &mut Slot {
-        match (part, &mut self.edge) {
-            (Part::Edge, Some(edge)) => edge,
-            _ => &mut self.core,
-        }
+    fn slots_of(&self, part: Part) -> impl Iterator<Item = &Slot> {
+        let part = self.owner_of(part);
+        self.slots.iter().filter(move |it| it.plan.part == part)
     }
 
-    fn place(&self, part: Part) -> &Slot {
-        match (part, &self.edge) {
-            (Part::Edge, Some(edge)) => edge,
-            _ => &self.core,
-        }
+    fn place(&self, part: Part) -> anyhow::Result<&Slot> {
+        let slot = self.slots_of(part).next();
+        slot.with_context(|| format!("{part:?} has no process"))
     }
 
-    /// The number of a part's process.
+    /// Takes what runs of a part.
+    fn take(&mut self, part: Part) -> anyhow::Result<Vec<Process>> {
+        let part = self.owner_of(part);
+        let slots = self.slots.iter_mut().filter(|it| it.plan.part == part);
+        let running: Vec<_> = slots.filter_map(|it| it.running.take()).collect();
+        ensure!(!running.is_empty(), "{part:?} does not run");
+        Ok(running)
+    }
+
+    /// The numbers of a part's processes.
+    pub(crate) fn ids(&self, part: Part) -> anyhow::Result<Vec<u32>> {
+        let running = self.slots_of(part).filter_map(|it| it.running.as_ref());
+        let ids: Vec<_> = running.map(Process::id).collect::<anyhow::Result<_>>()?;
+        ensure!(!ids.is_empty(), "{part:?} does not run");
+        Ok(ids)
+    }
+
+    /// The number of a part's only process.
     pub(crate) fn id(&self, part: Part) -> anyhow::Result<u32> {
-        let running = self.place(part).running.as_ref();
-        running
-            .with_context(|| format!("{part:?} does not run"))?
-            .id()
+        let ids = self.ids(part)?;
+        ensure!(ids.len() == 1, "{part:?} has {} processes", ids.len());
+        Ok(ids[0])
     }
 
     /// Sends a part a signal that it outlives, such as STOP or CONT.
     pub(crate) async fn signal(&self, part: Part, signal: &str) -> anyhow::Result<()> {
-        process::signal(self.id(part)?, signal).await
+        for id in self.ids(part)? {
+            process::signal(id, signal).await?;
+        }
+        Ok(())
     }
 
     /// Kills a part with signal 9.
     pub(crate) async fn kill9(&mut self, part: Part) -> anyhow::Result<()> {
-        let running = self.slot(part).running.take();
-        running
-            .with_context(|| format!("{part:?} does not run"))?
-            .kill9()
-            .await
+        let running = self.take(part)?;
+        let killing = running.into_iter().map(Process::kill9);
+        futures::future::try_join_all(killing).await.map(|_| ())
     }
 
     /// Lets a part's writes fail, and demands that it ends by itself.
     pub(crate) async fn fail_writes(&mut self, part: Part) -> anyhow::Result<()> {
-        let running = self.slot(part).running.take();
-        running
-            .with_context(|| format!("{part:?} does not run"))?
-            .fail_writes()
-            .await
+        let running = self.take(part)?;
+        let failing = running.into_iter().map(Process::fail_writes);
+        futures::future::try_join_all(failing).await.map(|_| ())
     }
 
     /// Waits for the end of a part that nobody asked to end, and demands that it says why.
     pub(crate) async fn fails(&mut self, part: Part) -> anyhow::Result<()> {
-        let running = self.slot(part).running.take();
-        running
-            .with_context(|| format!("{part:?} does not run"))?
-            .fails()
-            .await
+        let running = self.take(part)?;
+        let failing = running.into_iter().map(Process::fails);
+        futures::future::try_join_all(failing).await.map(|_| ())
     }
 
     /// Stops a part, and demands that it ends cleanly.
     pub(crate) async fn stop(&mut self, part: Part) -> anyhow::Result<()> {
-        let running = self.slot(part).running.take();
-        running
-            .with_context(|| format!("{part:?} does not run"))?
-            .stop()
-            .await
+        let running = self.take(part)?;
+        let stopping = running.into_iter().map(Process::stop);
+        futures::future::try_join_all(stopping).await.map(|_| ())
     }
 
     /// Starts a part again that was killed or stopped, at the addresses that it had.
     pub(crate) async fn start_again(&mut self, part: Part) -> anyhow::Result<()> {
         let part = self.owner_of(part);
-        let (kind, core) = (self.kind, self.core.addresses);
-        let (folder, beside) = (self.folder.clone(), self.beside.clone());
-        let slot = self.slot(part);
-        if slot.running.is_some() {
-            bail!("{part:?} runs");
-        }
-        slot.running =
-            Some(start(kind, part, &folder, &beside, &slot.addresses, Some(&core)).await?);
-        Ok(())
+        self.start_those(|it| it.part == part).await
     }
 
     /// Stops all that runs, cleanly.
     pub(crate) async fn stop_all(&mut self) -> anyhow::Result<()> {
-        for slot in self.edge.iter_mut().chain([&mut self.core]) {
-            if let Some(running) = slot.running.take() {
-                running.stop().await?;
-            }
+        for part in [Part::Edge, Part::Core] {
+            let slots = self.slots.iter_mut().filter(|it| it.plan.part == part);
+            let running: Vec<_> = slots.filter_map(|it| it.running.take()).collect();
+            let stopping = running.into_iter().map(Process::stop);
+            futures::future::try_join_all(stopping).await?;
         }
         Ok(())
     }
@@ -386,73 +414,27 @@ impl Deployment {
 
 async fn start(
     kind: Kind,
-    part: Part,
+    plan: &Plan,
     folder: &Path,
     beside: &Beside,
     at: &Addresses,
-    core: Option<&Addresses>,
+    core: &Addresses,
 ) -> anyhow::Result<Process> {
-    let name = match (kind, part) {
-        (Kind::Embedded, _) => "flare",
-        (Kind::Split, Part::Core) => "core",
-        (Kind::Split, Part::Edge) => "edge",
-    };
-    let mut arguments = match (kind, part) {
-        (Kind::Embedded, _) => vec!["up".to_owned()],
-        (Kind::Split, Part::Core) => {
-            vec!["run".to_owned(), "--role".to_owned(), CORE_ROLES.to_owned()]
-        }
-        (Kind::Split, Part::Edge) => {
-            vec!["run".to_owned(), "--role".to_owned(), EDGE_ROLES.to_owned()]
-        }
-    };
-    arguments.extend([
-        "--json".to_owned(),
-        "--data".to_owned(),
-        text(&data(folder, part))?,
-    ]);
-    let mut settings: Vec<String> = SETTINGS.map(str::to_owned).into();
-    settings.extend_from_slice(&beside.settings);
-    let address = |it: Option<std::net::SocketAddr>| {
-        it.map_or_else(|| ANY_PORT.to_owned(), |it| it.to_string())
-    };
-    settings.push(format!("process.ops_listen={}", address(at.ops)));
-    if kind == Kind::Embedded || part == Part::Edge {
-        settings.push(format!(
-            "access_gateway.listen={}",
-            address(at.access_gateway)
-        ));
-        settings.push(format!("core_gateway.listen={}", address(at.core_gateway)));
-    }
-    if kind == Kind::Split {
-        settings.extend(Authority::of(folder).settings()?);
-        let key = text(&data(folder, Part::Core).join("token.key"))?;
-        settings.push(format!("peer.listen={}", address(at.peer)));
-        settings.push(format!("peer.secret={PEER_SECRET}"));
-        settings.push(format!("identity.local_key_file={key}"));
-    }
-    if kind == Kind::Split && part == Part::Edge {
-        let peer = core
-            .and_then(|it| it.peer)
-            .context("the core has no peer address")?;
-        settings.extend(
-            CORE_SERVICES
-                .map(|service| format!("registry.services.{service}=[\"https://{peer}\"]")),
-        );
-    }
-    arguments.extend(settings.into_iter().flat_map(|it| ["--set".to_owned(), it]));
+    let arguments = plan::arguments(plan, kind, folder, beside, at, Some(core))?;
+    let log = folder.join("logs").join(format!("{}.log", plan.name));
     Process::start(
         &beside.environment,
-        name,
+        plan.service,
+        &plan.name,
         &arguments,
         folder,
-        &folder.join("logs").join(format!("{name}.log")),
+        &log,
     )
     .await
 }
 
 /// The answer to a plain HTTP GET, headers included.
-async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
+async fn get(at: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(at).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -466,10 +448,10 @@ async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-/// Where a part of a deployment in `folder` keeps its data.
-pub(crate) fn data(folder: &Path, part: Part) -> PathBuf {
-    folder.join(match part {
-        Part::Core => "data",
-        Part::Edge => "edge-data",
+/// Where a part of a deployment in `folder` keeps its data. A cluster's processes share the folder: only the key of tokens is in it.
+pub(crate) fn data(kind: Kind, folder: &Path, part: Part) -> PathBuf {
+    folder.join(match (kind, part) {
+        (Kind::Split, Part::Edge) => "edge-data",
+        _ => "data",
     })
 }

@@ -50,7 +50,10 @@ fn main() -> ExitCode {
     process::choose(arguments.binary.as_deref());
     let trials = Kind::ALL
         .into_iter()
-        .filter(|kind| arguments.deployment.is_none_or(|it| it == *kind))
+        .filter(|kind| match arguments.deployment {
+            Some(asked) => asked == *kind,
+            None => Kind::SELF_CONTAINED.contains(kind),
+        })
         .flat_map(|kind| {
             SCENARIOS
                 .iter()

@@ -31,6 +31,20 @@ fn binary() -> &'static Path {
     CHOSEN.get().map_or(Path::new(BUILT), PathBuf::as_path)
 }
 
+/// The binary of a service, which is built beside `flare`.
+fn binary_of(service: Option<&str>) -> anyhow::Result<PathBuf> {
+    let Some(service) = service else {
+        return Ok(binary().to_owned());
+    };
+    let path = binary().with_file_name(service);
+    ensure!(
+        path.exists(),
+        "{} is not there: `cargo build --workspace --bins` builds it",
+        path.display()
+    );
+    Ok(path)
+}
+
 /// A process that is not ready by then never will be.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process that was asked to stop has stopped by then.
@@ -62,9 +76,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `flare` with these arguments, with this in its environment besides, and waits for the line that says where it answers. What it logs goes to `log`.
+    /// Starts `flare`, or the binary of a service, with these arguments, with this in its environment besides, and waits for the line that says where it answers. What it logs goes to `log`.
     pub(crate) async fn start(
         environment: &[(String, String)],
+        service: Option<&str>,
         name: &str,
         arguments: &[String],
         folder: &Path,
@@ -72,7 +87,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let deadline = Instant::now() + PORT_FREE_WITHIN;
         loop {
-            match Self::try_start(environment, name, arguments, folder, log).await {
+            match Self::try_start(environment, service, name, arguments, folder, log).await {
                 // A port that was bound before may be somebody's outgoing one for a moment.
                 Err(error)
                     if Instant::now() < deadline && format!("{error:#}").contains("in use") => {}
@@ -83,6 +98,7 @@ impl Process {
 
     async fn try_start(
         environment: &[(String, String)],
+        service: Option<&str>,
         name: &str,
         arguments: &[String],
         folder: &Path,
@@ -90,9 +106,10 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let written_before = std::fs::metadata(log).map_or(0, |it| it.len());
         let [shell, words @ ..] = SHELL;
+        let binary = binary_of(service)?;
         let mut child = Command::new(shell)
             .args(words)
-            .arg(binary())
+            .arg(&binary)
             .args(arguments)
             .current_dir(folder)
             .env_remove("RUST_LOG")
@@ -102,7 +119,7 @@ impl Process {
             .stderr(append(log)?)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("{} {}", binary().display(), arguments.join(" ")))?;
+            .with_context(|| format!("{} {}", binary.display(), arguments.join(" ")))?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
         let mut line = String::new();
         let read = timeout(READY_WITHIN, stdout.read_line(&mut line)).await;

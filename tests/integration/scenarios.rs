@@ -49,7 +49,9 @@ pub(crate) struct Scenario {
 
 const EMBEDDED: &[Kind] = &[Kind::Embedded];
 const SPLIT: &[Kind] = &[Kind::Split];
-const BOTH: &[Kind] = &Kind::ALL;
+const BOTH: &[Kind] = &Kind::SELF_CONTAINED;
+const NOT_SPLIT: &[Kind] = &[Kind::Embedded, Kind::Cluster];
+const ALL: &[Kind] = &Kind::ALL;
 
 /// Nothing is slow.
 const EVERY_TRACE: &Needs = &Needs {
@@ -87,7 +89,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(a_day::a_day, EMBEDDED, 240),
     scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
     scenario!(soak::soak, EMBEDDED, 36_000),
-    scenario!(restarts::restart_under_load, BOTH, 120),
+    scenario!(restarts::restart_under_load, ALL, 120),
     scenario!(standstill::stands_still, BOTH, 180),
     scenario!(room::room_runs_out, BOTH, 120, room::SMALL_DISK),
     scenario!(
@@ -114,21 +116,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         120,
         half_open::QUICK_HEARTBEAT
     ),
-    scenario!(reconnects::all_come_back, BOTH, 600),
+    scenario!(reconnects::all_come_back, ALL, 600),
     scenario!(clock_jumps::clock_jumps, BOTH, 120, clock_jumps::OWN_CLOCK),
-    scenario!(noisy::noisy_beside_quiet, BOTH, 120, noisy::LIMITED),
+    scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
-    scenario!(chat::two_devices_chat, BOTH, 60),
-    scenario!(chat::offline_then_sync, EMBEDDED, 60),
-    scenario!(retries::retry_after_a_lost_ack, EMBEDDED, 60),
-    scenario!(groups::group_life, BOTH, 60),
-    scenario!(groups::removed_while_sending, EMBEDDED, 60),
-    scenario!(reading::unread_and_read_across_devices, EMBEDDED, 60),
-    scenario!(joining::late_joiner, EMBEDDED, 60),
-    scenario!(explaining::where_a_message_went, BOTH, 60),
+    scenario!(chat::two_devices_chat, ALL, 60),
+    scenario!(chat::offline_then_sync, NOT_SPLIT, 60),
+    scenario!(retries::retry_after_a_lost_ack, NOT_SPLIT, 60),
+    scenario!(groups::group_life, ALL, 60),
+    scenario!(groups::removed_while_sending, NOT_SPLIT, 60),
+    scenario!(reading::unread_and_read_across_devices, NOT_SPLIT, 60),
+    scenario!(joining::late_joiner, NOT_SPLIT, 60),
+    scenario!(explaining::where_a_message_went, ALL, 60),
     scenario!(traces::every_stage_of_a_message, BOTH, 60, EVERY_TRACE),
     scenario!(traces::only_what_failed_or_was_slow, BOTH, 60, NO_TRACE),
-    scenario!(identity::kick, EMBEDDED, 60),
-    scenario!(identity::revoke, EMBEDDED, 60),
+    scenario!(identity::kick, NOT_SPLIT, 60),
+    scenario!(identity::revoke, NOT_SPLIT, 60),
 ];

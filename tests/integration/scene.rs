@@ -94,7 +94,7 @@ impl Scene {
                 format!("telemetry.slow_ms={}", tracing.slow.as_millis()),
             ]);
         }
-        let data = deployment::data(folder, Part::Core);
+        let data = deployment::data(kind, folder, Part::Core);
         let mount = |it: &SmallDisk| Disk::mount(&data.join(it.below), it.bytes);
         let disk = needs.disk.as_ref().map(mount).transpose()?;
         let clock = needs.clock.then(|| Clock::wind(folder)).transpose()?;

@@ -130,6 +130,7 @@ impl Ground {
         }
         let process = Process::start(
             &[],
+            None,
             "flare",
             &arguments(shape, &settings, &data(&folder)?),
             folder.path(),

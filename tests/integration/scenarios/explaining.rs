@@ -79,7 +79,7 @@ pub(crate) async fn where_a_message_went(mut scene: Scene, _: &Arguments) -> any
     // `flare up` has a group of alice and bob, which each of them reads when he comes.
     let demo_group = match scene.server.kind() {
         Kind::Embedded => 2,
-        Kind::Split => 0,
+        Kind::Split | Kind::Cluster => 0,
     };
     let minimums = Minimums {
         acks: 3,
