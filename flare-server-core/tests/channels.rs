@@ -33,6 +33,8 @@ use tonic_health::pb::{
 };
 
 const SOON: Duration = Duration::from_secs(10);
+/// A runtime has looked at its sockets several times when it was given its turn so often.
+const LOOKS_AT_SOCKETS: usize = 1_000;
 
 /// A registry whose endpoints the test sets.
 #[derive(Default)]
@@ -132,9 +134,12 @@ impl Process {
     }
 
     /// Its connections break, and nobody listens any more.
-    async fn kill(self) -> SocketAddr {
+    async fn kill(mut self) -> SocketAddr {
         let at = self.at;
-        drop(self);
+        if let Some(runtime) = self.runtime.take() {
+            let ending = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(SOON));
+            ending.await.unwrap();
+        }
         let gone = async {
             let mut looks = tokio::time::interval(Duration::from_millis(5));
             while tokio::net::TcpStream::connect(at).await.is_ok() {
@@ -142,6 +147,10 @@ impl Process {
             }
         };
         timeout(SOON, gone).await.expect("it is dead");
+        // Whoever holds its connections gets to see that they have ended.
+        for _ in 0..LOOKS_AT_SOCKETS {
+            tokio::task::yield_now().await;
+        }
         at
     }
 }
