@@ -5,6 +5,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -80,7 +81,7 @@ export class Server {
     return (await this.#flare('token', '--user', user, '--ttl', String(ttlS))).trim();
   }
 
-  /** Asks the API as a user. */
+  /** Asks the API as a user; again when the server says that it may, if it was asked too fast. */
   async ask(token, path, body) {
     const answer = await fetch(new URL(path, this.page), {
       method: body ? 'POST' : 'GET',
@@ -88,6 +89,10 @@ export class Server {
       body: body && JSON.stringify(body),
     });
     const answered = await answer.json();
+    if (answer.status === 429) {
+      await setTimeout(Number(answered.error.retryAfterMs));
+      return this.ask(token, path, body);
+    }
     assert.equal(answer.status, 200, JSON.stringify(answered));
     return answered;
   }
