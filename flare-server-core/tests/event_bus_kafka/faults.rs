@@ -1,5 +1,5 @@
-//! Brokers that are down. They are those of the client library's own mock, which really listens, hangs up and loses what is on its way; real ones are killed by
-//! the scenarios of the cluster.
+//! Brokers that come and go often, or have never been there. They are those of the client library's own mock, which really listens, hangs up and loses what is on its
+//! way; a real one suffers in `outages`.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -82,6 +82,29 @@ async fn a_publish_to_brokers_that_are_down_fails_in_time_and_all_goes_on_when_t
         batches.concat().iter().any(is_last)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bus_whose_brokers_are_gone_ends_though_a_position_is_on_its_way() {
+    let (mock, bus) = mock();
+    let recorder = Recorder::new();
+    recorder.allow(0);
+    let subscription = bus
+        .subscribe(TOPIC, "group", recorder.clone())
+        .await
+        .unwrap();
+    publish(&bus, 0..1, 1).await;
+    recorder.reaches(1).await;
+    mock.broker_down(1).unwrap();
+    recorder.release();
+    let begun = Instant::now();
+    let ended = tokio::time::timeout(DEADLINE, async {
+        subscription.shutdown().await;
+        bus.close().await;
+    });
+    ended.await.expect("it ends");
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(15), "it took {taken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

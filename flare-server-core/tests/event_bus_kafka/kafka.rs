@@ -68,7 +68,7 @@ pub(crate) fn admin(config: &KafkaConfig) -> AdminClient<DefaultClientContext> {
     client.create().unwrap()
 }
 
-/// Makes topics, and waits until clients see them.
+/// Makes topics with as many copies as is usual there, and waits until clients see them.
 pub(crate) async fn make(config: &KafkaConfig, topics: &[&str]) {
     let names: Vec<_> = topics
         .iter()
@@ -77,7 +77,7 @@ pub(crate) async fn make(config: &KafkaConfig, topics: &[&str]) {
     let admin = admin(config);
     let new = names
         .iter()
-        .map(|name| NewTopic::new(name, LANES, TopicReplication::Fixed(1)));
+        .map(|name| NewTopic::new(name, LANES, TopicReplication::Fixed(-1)));
     let new: Vec<_> = new.collect();
     let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
     for made in admin.create_topics(&new, &options).await.unwrap() {

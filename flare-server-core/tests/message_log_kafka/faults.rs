@@ -1,8 +1,5 @@
 //! The message log while its broker is killed, paused and cut off: a broker of the test's own, of the jars in `FLARE_TEST_KAFKA_HOME`.
 
-mod broker;
-mod proxy;
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -15,11 +12,11 @@ use flare_server_core::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use self::{
+use crate::{
     broker::Broker,
     proxy::{Mode, Proxy},
+    support::{PATIENCE, append_at_last, at, contents, fresh, open, text},
 };
-use crate::support::{PATIENCE, append_at_last, at, contents, fresh, open, text};
 
 /// One broker at a time: each is a Java machine.
 static TURN: Mutex<()> = Mutex::const_new(());

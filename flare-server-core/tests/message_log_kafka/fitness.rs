@@ -49,6 +49,7 @@ async fn every_setting_that_endangers_the_log_is_named() {
         &[
             ("cleanup.policy", "compact"),
             ("max.message.bytes", "1000000"),
+            ("min.insync.replicas", "1"),
             ("retention.bytes", "1000000000"),
             ("retention.ms", "3600000"),
             ("unclean.leader.election.enable", "true"),

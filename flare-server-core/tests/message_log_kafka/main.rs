@@ -7,9 +7,13 @@
     reason = "tests: what fails is the test"
 )]
 
+#[path = "../kafka/broker.rs"]
+mod broker;
 mod contract;
 mod faults;
 mod fitness;
 mod groups;
+#[path = "../kafka/proxy.rs"]
+mod proxy;
 mod reading;
 mod support;

@@ -21,10 +21,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An installation of its own in the Kafka of the environment.
 pub(crate) fn installation() -> KafkaConfig {
-    at(&variable(
-        "FLARE_TEST_KAFKA",
-        "`cargo xtask infra up` starts Kafka and prints it",
-    ))
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a test needs is named by the environment"
+    )]
+    let servers = std::env::var("FLARE_TEST_KAFKA");
+    at(&servers.expect("FLARE_TEST_KAFKA has to name a Kafka, as host:port: `cargo xtask infra up` starts one and says where it is"))
 }
 
 /// An installation of its own in the Kafka at these servers.
@@ -37,17 +39,10 @@ pub(crate) fn at(servers: &str) -> KafkaConfig {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what a test needs is named by the environment"
-)]
-pub(crate) fn variable(name: &str, otherwise: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: {otherwise}"))
-}
-
-/// Makes the log's topic.
+/// Makes the log's topic, with as many copies as there are servers.
 pub(crate) async fn make(kafka: &KafkaConfig, partitions: u32) {
-    let made = topics::create(kafka, 1, &[topic_spec(partitions)])
+    let replicas = kafka.bootstrap_servers.len() as u16;
+    let made = topics::create(kafka, replicas, &[topic_spec(partitions)])
         .await
         .unwrap();
     assert_eq!(made[0].1, Made::Created);

@@ -61,7 +61,18 @@ impl Delivery {
             }
         }
         if let Some(link) = joined {
-            link.leave().await;
+            self.leave(link).await;
+        }
+    }
+
+    /// Leaves the group.
+    pub(super) async fn leave(&self, link: Link) {
+        if !link.leave().await {
+            tracing::warn!(
+                topic = self.topic.name,
+                group = self.group,
+                "Kafka does not answer: a member leaves its group without a goodbye"
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 const TOLD: usize = 64;
 /// What is asked and not done: a batch, a position to keep, lanes to let go.
 const ASKED: usize = 16;
+/// So long a goodbye is waited for. While Kafka is away there is none: the library waits with it for the answer to a position that it has sent.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the thread tells.
 pub(super) enum Told {
@@ -90,13 +93,14 @@ impl Link {
         self.told.recv().await
     }
 
-    /// Has the member leave its group, and waits until it has.
-    pub(super) async fn leave(mut self) {
+    /// Has the member leave its group, and waits until it has; false: it has not in time, and is left to itself. Others take over when its session ends.
+    pub(super) async fn leave(mut self) -> bool {
         self.asks = None;
         self.thread.unpark();
         self.told.close();
-        // An error means the same: the thread is over.
-        drop((&mut self.left).await);
+        // An error of the channel means the same: the thread is over.
+        let left = tokio::time::timeout(LEAVE_PATIENCE, &mut self.left).await;
+        left.is_ok()
     }
 }
 

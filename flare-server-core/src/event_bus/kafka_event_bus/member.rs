@@ -181,7 +181,6 @@ impl Member {
         let topic = self.topic.clone();
         self.runtime.spawn_blocking(move || {
             let kept = keep(&consumer, &topic, &offsets);
-            // Before it is told: the thread that asked ends the consumer.
             drop(consumer);
             drop(told.blocking_send(Told::Kept(kept)));
         });
@@ -325,6 +324,10 @@ impl Member {
                 tracing::debug!(topic = self.topic, %error, "a change of the assignment could not be answered");
             }
             self.consumer.context().answered();
+        }
+        // Its end may take as long as Kafka is away, which is for this thread and no other.
+        while Arc::strong_count(&self.consumer) > 1 {
+            thread::park_timeout(TICK);
         }
     }
 }

@@ -90,7 +90,7 @@ impl<'a> Membership<'a> {
                 Happening::Stop => self.stop(),
             }
         }
-        self.link.leave().await;
+        self.delivery.leave(self.link).await;
     }
 
     async fn happens(&mut self) -> Happening {

@@ -4,17 +4,21 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    ops::Range,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
+use flare_server_core::clock::IdSource;
+
 use tempfile::TempDir;
 
-use super::proxy::Proxy;
-use crate::support::variable;
+use crate::proxy::Proxy;
 
+/// Below are ports that servers are known by; above, those that the system gives to outgoing connections.
+const PORTS: Range<u16> = 20_000..32_000;
 const CLUSTER: &str = "FlareFlareFlareFlareFA";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOGGING: &str = r#"<Configuration status="WARN">
@@ -33,10 +37,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Begins with nothing and is ready. Clients that come by the proxy are told to stay with it.
     pub(crate) fn start(proxy: Option<&Proxy>) -> Self {
-        let home = variable(
-            "FLARE_TEST_KAFKA_HOME",
-            "it names the folder with Kafka's jars, which `cargo xtask infra up` puts into target/infra/tools",
-        );
+        let home = home();
         let folder = tempfile::tempdir().unwrap();
         let [port, controller] = [free_port(), free_port()];
         let (mut listeners, mut advertised, mut protocols) = (
@@ -132,9 +133,23 @@ impl Drop for Broker {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a test needs is named by the environment"
+)]
+fn home() -> String {
+    std::env::var("FLARE_TEST_KAFKA_HOME").expect(
+        "FLARE_TEST_KAFKA_HOME has to name the folder with Kafka's jars: `cargo xtask infra up` brings them and says where they are",
+    )
+}
+
+/// It stays free while the broker is down: no outgoing connection gets it, such as one of a client that looks for the broker.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    let random = IdSource::from_os();
+    let spread = u64::from(PORTS.end - PORTS.start);
+    let mut ports = (0..100).map(|_| PORTS.start + (random.random_u64() % spread) as u16);
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.expect("a port of a hundred is free")
 }
 
 fn java(folder: &TempDir, jars: &str) -> Command {
