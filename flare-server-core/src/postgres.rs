@@ -159,11 +159,12 @@ impl Postgres {
 }
 
 /// Whether the same may go well later: the server is away, starting, stopping or without room, or others were in the way. Whether
-/// something was written is not known.
+/// something was written is not known. One that hangs up in the middle of what it says is taken for one that speaks another protocol.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
@@ -378,6 +379,7 @@ mod tests {
             assert!(!is_transient_state(state), "{state}");
         }
         assert!(is_transient(&sqlx::Error::PoolTimedOut));
+        assert!(is_transient(&sqlx::Error::Protocol("cut short".to_owned())));
         assert!(!is_transient(&sqlx::Error::RowNotFound));
     }
 }

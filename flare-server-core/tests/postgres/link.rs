@@ -55,6 +55,14 @@ impl Link {
         }
     }
 
+    /// In place of the server: lets one client say its first words, and hangs up.
+    pub(crate) async fn hang_up_on_one(&self) {
+        let listener = TcpListener::bind(self.address).await.expect("binds again");
+        let (mut client, _) = listener.accept().await.expect("somebody comes");
+        let said = client.read(&mut [0; 64]).await.expect("says something");
+        assert!(said > 0, "it came and went");
+    }
+
     pub(crate) async fn mend(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("binds again");
         self.run(listener);

@@ -83,6 +83,20 @@ async fn insert_at_last(database: &Postgres, number: i64) {
         .expect("in time");
 }
 
+/// The server's process of one of the connections. One that was ended a moment ago is taken for alive until it is asked.
+async fn backend_pid(database: &Postgres) -> i32 {
+    let asks = async {
+        loop {
+            let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(database.pool());
+            match asked.await {
+                Ok(pid) => return pid,
+                Err(error) => assert!(is_transient(&error), "{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, asks).await.expect("in time")
+}
+
 /// The same server, by another way or with other settings.
 fn with_url(config: &PostgresConfig, change: impl Fn(&str) -> String) -> PostgresConfig {
     PostgresConfig {
@@ -188,15 +202,31 @@ async fn a_server_that_comes_later_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_during_the_greeting_is_waited_for() {
+    let scratch = scratch().await;
+    let mut link = Link::to(scratch.config()).await;
+    let config = link.config.clone();
+    link.cut().await;
+    let mut opening = pin!(open(&config, 1));
+    tokio::select! {
+        opened = &mut opening => panic!("nobody was there: {opened:?}"),
+        () = link.hang_up_on_one() => {}
+    }
+    link.mend().await;
+    let opened = tokio::time::timeout(DEADLINE, opening).await;
+    opened.expect("in time").expect("opens");
+}
+
+#[tokio::test]
 async fn connections_that_the_server_ends_are_made_again() {
     let scratch = scratch().await;
     let database = open(scratch.config(), 1).await.expect("opens");
     insert(&database, 1).await.expect("writes");
     let mut beside = scratch.connection("lines").await.expect("connects");
     for number in 2..6 {
-        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(database.pool());
-        let pid: i32 = pid.await.expect("answers");
-        sqlx::query("SELECT pg_terminate_backend($1)")
+        let pid = backend_pid(&database).await;
+        // Returns when it has ended.
+        sqlx::query("SELECT pg_terminate_backend($1, 10000)")
             .bind(pid)
             .execute(&mut beside)
             .await
