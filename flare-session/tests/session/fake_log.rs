@@ -1,7 +1,7 @@
 //! A conversation log in memory: it places what is submitted, reads what was placed, and fails when told to.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub(crate) struct FakeLog {
 struct State {
     events: Vec<EventHeader>,
     by_line: HashMap<String, Placed>,
+    /// Lines that were refused: they are, for good.
+    refused: HashSet<String>,
     changes: HashMap<ConversationKey, Vec<(u64, Change)>>,
     faults: VecDeque<Fault>,
     down: bool,
@@ -256,6 +258,10 @@ pub(crate) fn encode(header: &EventHeader) -> Bytes {
     .into()
 }
 
+fn refused() -> SubmitError {
+    SubmitError::Refused(Refusal::new(ErrorCode::StoppedByHook, "a hook said no"))
+}
+
 fn unknown() -> SubmitError {
     SubmitError::Unknown(Refusal::unavailable(
         "lost on the way",
@@ -276,12 +282,17 @@ impl MessageOrchestrator for FakeLog {
         if state.down {
             return Err(unknown());
         }
+        if state.refused.contains(&line.line) {
+            return Err(refused());
+        }
         match state.faults.pop_front() {
             None => Ok(state.land(line)),
-            Some(Fault::Refuse) => Err(SubmitError::Refused(Refusal::new(
-                ErrorCode::StoppedByHook,
-                "a hook said no",
-            ))),
+            // One that is there is found before anybody judges it.
+            Some(Fault::Refuse) if !state.by_line.contains_key(&line.line) => {
+                state.refused.insert(line.line.clone());
+                Err(refused())
+            }
+            Some(Fault::Refuse) => Ok(state.land(line)),
             Some(Fault::LostBefore) => Err(unknown()),
             Some(Fault::LostAfter) => {
                 state.land(line);
