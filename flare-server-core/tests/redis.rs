@@ -84,7 +84,8 @@ struct Own {
 }
 
 impl Own {
-    fn start(at: Option<SocketAddr>) -> Self {
+    /// It answers when this returns.
+    async fn start(at: Option<SocketAddr>) -> Self {
         let free = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
@@ -111,11 +112,19 @@ impl Own {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed: `cargo xtask infra up` does it");
-        Self {
+        let own = Self {
             child,
             at,
             _folder: folder,
-        }
+        };
+        let listens = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(5));
+            while tokio::net::TcpStream::connect(at).await.is_err() {
+                looks.tick().await;
+            }
+        };
+        timeout(SOON, listens).await.expect("it listens");
+        own
     }
 
     fn url(&self) -> String {
@@ -171,7 +180,7 @@ async fn while_redis_is_away_nobody_waits_for_long() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_any_more_is_given_up_and_connected_to_anew() {
-    let own = Own::start(None);
+    let own = Own::start(None).await;
     let redis = open_as(&config(&own.url()));
     answers(&redis).await;
     let stop = |signal: &str| {
@@ -193,7 +202,7 @@ async fn a_server_that_says_nothing_any_more_is_given_up_and_connected_to_anew()
 
 #[tokio::test]
 async fn a_flush_begins_another_epoch_and_so_does_a_restart() {
-    let own = Own::start(None);
+    let own = Own::start(None).await;
     let settings = config(&own.url());
     let (redis, other) = (open_as(&settings), open_as(&settings));
     let first = epoch_after(&redis, None).await;
@@ -201,7 +210,7 @@ async fn a_flush_begins_another_epoch_and_so_does_a_restart() {
     let _: () = redis.command(&redis::cmd("FLUSHALL")).await.unwrap();
     let second = epoch_after(&redis, Some(first)).await;
     assert_eq!(epoch_after(&other, Some(first)).await, second);
-    let again = Own::start(Some(own.kill()));
+    let again = Own::start(Some(own.kill())).await;
     let third = epoch_after(&redis, Some(second)).await;
     assert_eq!(epoch_after(&other, Some(second)).await, third);
     drop(again);
@@ -209,7 +218,7 @@ async fn a_flush_begins_another_epoch_and_so_does_a_restart() {
 
 #[tokio::test]
 async fn a_replica_that_takes_over_begins_another_epoch() {
-    let (primary, replica) = (Own::start(None), Own::start(None));
+    let (primary, replica) = (Own::start(None).await, Own::start(None).await);
     let at = Relay::to(&primary.at.to_string()).await;
     let mut settings = config(&format!("redis://{}", at.at));
     let redis = open_as(&settings);
@@ -261,7 +270,7 @@ async fn a_replica_that_takes_over_begins_another_epoch() {
 
 #[tokio::test]
 async fn a_password_is_said_nowhere() {
-    let own = Own::start(None);
+    let own = Own::start(None).await;
     let plain = open_as(&config(&own.url()));
     answers(&plain).await;
     let mut set = redis::cmd("CONFIG");
