@@ -1,6 +1,6 @@
 //! What can be started, and what each of them owes to the rest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,11 @@ pub(super) trait Recipe: Sync {
     /// Installs what no package has, if it is not here yet. The packages are.
     fn install(&self, _tools: &Path) -> anyhow::Result<()> {
         Ok(())
+    }
+
+    /// Where it is installed, for tests that start servers of their own.
+    fn home(&self, _tools: &Path) -> Option<PathBuf> {
+        None
     }
 
     /// Its servers, to be started with fresh data.

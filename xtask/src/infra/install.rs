@@ -18,6 +18,10 @@ use super::{
 
 /// An installation that takes longer hangs.
 const WITHIN: Duration = Duration::from_secs(600);
+/// How often what loads from the network may fail.
+const ATTEMPTS: usize = 3;
+/// Between two of them.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// A package of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +85,30 @@ pub(super) fn folder(
     })
 }
 
+/// Runs an installer that loads from the network, again if it fails: what it has loaded by then it need not load once more.
+pub(super) fn download(
+    program: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    log: &Path,
+) -> anyhow::Result<()> {
+    persist(AGAIN_AFTER, || execute(program, arguments, variables, log))
+}
+
+/// Tries what may fail, and says how each but the last try went.
+fn persist(pause: Duration, mut attempt: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for number in 1..ATTEMPTS {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            Err(error) => eprintln!("attempt {number} of {ATTEMPTS}: {error:#}"),
+        }
+        wait::until(pause, || None::<()>);
+    }
+    attempt()
+}
+
 /// Runs an installer to its end; what it says goes into a log, which is shown if it fails.
-pub(super) fn execute(
+fn execute(
     program: &str,
     arguments: &[&str],
     variables: &[(&str, &str)],
@@ -169,7 +195,7 @@ fn by_apt(place: &Place, packages: &[Package], why: &str) -> anyhow::Result<()> 
     let log = place.tools().join("apt.log");
     let apt = |arguments: &[&str]| {
         let all = [&command[..], arguments].concat();
-        execute(all[0], &all[1..], &[], &log).with_context(by_hand)
+        download(all[0], &all[1..], &[], &log).with_context(by_hand)
     };
     timed(&format!("{} by apt", names.join(", ")), why, || {
         apt(&["update"])?;
@@ -223,6 +249,22 @@ mod tests {
         execute("sh", &["-c", "echo fine"], &[], &log).unwrap();
         let failed = execute("sh", &["-c", "echo no room; exit 3"], &[], &log).unwrap_err();
         assert!(failed.to_string().contains("    no room"), "{failed}");
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_and_not_for_ever() {
+        let tries_until = |good: usize| {
+            let mut tries = 0;
+            let outcome = persist(Duration::ZERO, || {
+                tries += 1;
+                ensure!(tries >= good, "no network");
+                Ok(())
+            });
+            (tries, outcome.is_ok())
+        };
+        assert_eq!(tries_until(1), (1, true));
+        assert_eq!(tries_until(ATTEMPTS), (ATTEMPTS, true));
+        assert_eq!(tries_until(ATTEMPTS + 1), (ATTEMPTS, false));
     }
 
     #[test]

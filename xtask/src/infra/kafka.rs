@@ -25,6 +25,15 @@ const VERSION: &str = "4.3.1";
 /// What resolves the dependencies. Named, so that every machine takes the same.
 const COPIER: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
+/// What is of use at run time only; and how long a silent server is waited for, in milliseconds, and how often asked again: of Maven before 3.9, and since.
+const OF_MAVEN: [&str; 5] = [
+    "-DincludeScope=runtime",
+    "-Dmaven.wagon.rto=30000",
+    "-Dmaven.wagon.http.retryHandler.count=5",
+    "-Daether.connector.requestTimeout=30000",
+    "-Daether.connector.http.retryHandler.count=5",
+];
+
 pub(super) struct Kafka;
 
 impl Recipe for Kafka {
@@ -55,20 +64,21 @@ impl Recipe for Kafka {
         install::folder(&library(tools), &what, self.purpose(), |new| {
             let pom = new.join("pom.xml");
             fs::write(&pom, settings::pom(VERSION))?;
+            let (pom, into) = (text(&pom)?, format!("-DoutputDirectory={}", text(new)?));
             let arguments = [
-                "-B",
-                "-q",
-                "-f",
-                &text(&pom)?,
-                COPIER,
-                &format!("-DoutputDirectory={}", text(new)?),
-                "-DincludeScope=runtime",
+                &["-B", "-q", "-U", "-f", &pom, COPIER, &into],
+                &OF_MAVEN[..],
             ];
-            install::execute("mvn", &arguments, &[], &tools.join("kafka.log"))?;
+            let log = tools.join("kafka.log");
+            install::download("mvn", &arguments.concat(), &[], &log)?;
             let core = format!("kafka_2.13-{VERSION}.jar");
             ensure!(new.join(&core).exists(), "Maven has brought no {core}");
             Ok(())
         })
+    }
+
+    fn home(&self, tools: &Path) -> Option<PathBuf> {
+        Some(library(tools)).filter(|it| it.exists())
     }
 
     fn plan(&self, wish: &Wish<'_>) -> anyhow::Result<Vec<Planned>> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     component::Component,
-    place::Place,
+    place::{Place, text},
     process::{Identity, boot},
     used::Used,
 };
@@ -172,8 +172,8 @@ impl Run {
             .collect()
     }
 
-    /// The variables by which tests find everything, for a shell.
-    pub(super) fn variables(&self) -> String {
+    /// The variables by which tests find everything, for a shell. `tools`: where it is installed.
+    pub(super) fn variables(&self, tools: &Path) -> anyhow::Result<String> {
         let mut lines = String::new();
         for component in self.components() {
             let recipe = component.recipe();
@@ -185,13 +185,14 @@ impl Run {
                     recipe.value(&addresses)
                 }
             };
-            lines.push_str(&format!(
-                "export {}={}\n",
-                component.variable(),
-                quoted(&value)
-            ));
+            let variable = component.variable();
+            lines.push_str(&format!("export {variable}={}\n", quoted(&value)));
+            if let Some(home) = recipe.home(tools) {
+                let home = quoted(&text(&home)?);
+                lines.push_str(&format!("export {variable}_HOME={home}\n"));
+            }
         }
-        lines
+        Ok(lines)
     }
 }
 
@@ -325,11 +326,22 @@ mod tests {
 
     #[test]
     fn variables_are_of_what_there_is_and_safe_in_a_shell() {
+        let tools = tempfile::tempdir().unwrap();
         let expected = "\
             export FLARE_TEST_KAFKA=127.0.0.1:1,127.0.0.1:2\n\
             export FLARE_TEST_POSTGRES=postgres://postgres@127.0.0.1:3/postgres\n\
             export FLARE_TEST_REDIS='redis://:a'\\''b$c@cache:6379'\n";
-        assert_eq!(run().variables(), expected);
+        assert_eq!(run().variables(tools.path()).unwrap(), expected);
+    }
+
+    #[test]
+    fn tests_are_told_where_the_programs_of_a_component_are() {
+        let tools = tempfile::tempdir().unwrap();
+        let library = tools.path().join("kafka-4.3.1");
+        fs::create_dir(&library).unwrap();
+        let told = run().variables(tools.path()).unwrap();
+        let expected = format!("export FLARE_TEST_KAFKA_HOME={}\n", library.display());
+        assert!(told.contains(&expected), "{told}");
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Recipe for Toxiproxy {
                 let log = tools.join("toxiproxy.log");
                 let module = format!("{MODULE}@v{VERSION}");
                 let into = text(new)?;
-                install::execute(
+                install::download(
                     "go",
                     &["install", "-trimpath", &module],
                     &[("GOBIN", &into), ("CGO_ENABLED", "0")],

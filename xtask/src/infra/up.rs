@@ -157,7 +157,7 @@ fn start(
             "nothing is up. If the logs do not tell why, try again: ports are chosen anew. --only leaves components out, --use takes others"
         );
     }
-    fs::write(place.variables(), run.variables())
+    fs::write(place.variables(), run.variables(place.tools())?)
         .with_context(|| place.variables().display().to_string())?;
     run.ready = true;
     run.write(place)?;
