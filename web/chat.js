@@ -63,7 +63,10 @@ export class Chat {
     this.repair.resume();
     this.receipts.resume();
     this.sending.resume(limits.maxUnackedSends);
-    if (this.open) this.#lookAt(this.open);
+    if (this.open) {
+      this.#view(this.open, true);
+      this.#lookAt(this.open);
+    }
   }
 
   /** The connection is gone. */
@@ -75,7 +78,7 @@ export class Chat {
   /** Takes a frame that came unasked. */
   receive(kind, body) {
     if (kind === 'deliver') for (const event of body.events ?? []) this.#take(eventFromWire(event));
-    if (kind === 'syncHint') this.#hinted(body.conversationIds ?? []);
+    if (kind === 'syncHint') this.#hinted(body);
     if (kind === 'signal') {
       const it = this.conversations.get(body.conversationId);
       if (it && !this.receipts.signalled(it, body.userId, this.me, body)) this.inbox.askSoon();
@@ -87,11 +90,15 @@ export class Chat {
   select({ id, user }) {
     const wanted = user ? (this.conversations.directWith(user) ?? this.conversations.draft(user)) : (this.conversations.get(id) ?? null);
     if (wanted === this.open) return;
-    if (this.open) this.receipts.typing(this.open, false);
+    if (this.open) {
+      this.receipts.typing(this.open, false);
+      this.#view(this.open, false);
+    }
     this.open?.timeline.trim();
     this.open = wanted;
     if (this.open) {
       this.open.newFromSeq = this.open.unread > 0 ? this.open.readSeq + 1 : Infinity;
+      this.#view(this.open, true);
       this.#lookAt(this.open);
     }
     this.#on.changed();
@@ -233,9 +240,21 @@ export class Chat {
     if (this.open === draft) this.select({ id: it.id });
   }
 
-  #hinted(ids) {
-    for (const id of ids) this.repair.need(id);
+  /** A hint at a head that is known already asks for nothing. */
+  #hinted({ conversationIds = [], headSeqs = [] }) {
+    conversationIds.forEach((id, at) => {
+      const headSeq = Number(headSeqs[at] ?? 0);
+      const has = this.conversations.get(id)?.sequence.cursor ?? 0;
+      if (headSeq === 0 || headSeq > has) this.repair.need(id);
+    });
     this.inbox.ask();
+  }
+
+  /** Of a large conversation events come one by one while it is looked at. */
+  #view(it, isActive) {
+    if (!it.isGroup || it.isFormer) return;
+    this.#link.tell('signal', { conversationId: it.id, viewing: { active: isActive } });
+    if (isActive) this.repair.need(it.id);
   }
 
   /** Loads what an open conversation shows. */

@@ -1,4 +1,4 @@
-import { isWithheld, mentionsUser } from './event.js';
+import { isWithheld, mentionsUser, isGroup } from './event.js';
 import { Sequence } from './sequence.js';
 import { Timeline } from './timeline.js';
 
@@ -115,7 +115,7 @@ export class Conversations {
   merge(entry, lastEvent) {
     const told = entry.conversation;
     const headSeq = Number(entry.headSeq ?? 0);
-    const identity = { isGroup: told.class === 'GROUP', participants: told.participants ?? [], me: this.#me };
+    const identity = { isGroup: isGroup(told.class), participants: told.participants ?? [], me: this.#me };
     const it = this.#byId.get(told.conversationId) ?? this.#make(told.conversationId, { ...identity, cursor: headSeq });
     if (!it.isKnown) it.identify(identity);
     const settings = entry.settings ?? {};

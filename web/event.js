@@ -2,6 +2,11 @@ const COUNTABLE = 1;
 const MEMBERSHIP = 2;
 const MENTIONS_ALL = 8;
 
+/** Whether conversations of the class have members who come and go. */
+export function isGroup(conversationClass) {
+  return conversationClass === 'GROUP' || conversationClass === 'LARGE';
+}
+
 /** An event of the contract's JSON as the page uses it: numbers for seqs and times, the body of whatever kind as `body`. */
 export function eventFromWire({ header = {}, body = {} }) {
   const flags = header.flags ?? 0;
@@ -13,7 +18,7 @@ export function eventFromWire({ header = {}, body = {} }) {
     clientId: header.clientId ?? '',
     timeMs: Number(header.timeMs ?? 0),
     kind: header.kind,
-    isGroup: header.class === 'GROUP',
+    isGroup: isGroup(header.class),
     isCountable: (flags & COUNTABLE) !== 0,
     changesMembers: (flags & MEMBERSHIP) !== 0,
     mentionsAll: (flags & MENTIONS_ALL) !== 0,

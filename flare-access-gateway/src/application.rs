@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod connections;
+pub mod large;
 pub mod ports;
 pub mod positions;
 pub mod registrar;

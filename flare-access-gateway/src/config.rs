@@ -69,6 +69,12 @@ flare_server_core::section! {
         pub max_positions: usize = 200_000,
         /// Connections that wait to be registered; more are refused UNAVAILABLE.
         pub registration_queue: usize = 4_096,
+        /// Pairs of a connected user and a large conversation that he is in; who would need more is closed with GOING_AWAY.
+        pub max_large_places: usize = 1_000_000,
+        /// Conversations that one connection says it shows; more are refused LIMIT_EXCEEDED.
+        pub max_viewed: usize = 16,
+        /// Who does not view a large conversation is told where its head stands no more often than this.
+        pub head_hint_ms: u64 = 5_000,
         /// What is under way at shutdown is waited for no longer than this.
         pub drain_ms: u64 = 5_000,
         /// At shutdown, clients are told to reconnect at moments spread over this time.
@@ -86,6 +92,8 @@ flare_server_core::section! {
             ("signal_queue", config.signal_queue),
             ("max_positions", config.max_positions),
             ("registration_queue", config.registration_queue),
+            ("max_large_places", config.max_large_places),
+            ("max_viewed", config.max_viewed),
         ] {
             at.require(value > 0, key, "must be above 0");
         }
@@ -127,6 +135,7 @@ flare_server_core::section! {
         );
         at.require(config.max_reply_bytes >= 4_096, "max_reply_bytes", "must be at least 4096");
         at.require((10..=10_000).contains(&config.positions_ms), "positions_ms", "must be 10 to 10000");
+        at.require((10..=600_000).contains(&config.head_hint_ms), "head_hint_ms", "must be 10 to 600000");
         let heartbeats = [100, config.min_heartbeat_ms, config.default_heartbeat_ms, config.max_heartbeat_ms, 3_600_000];
         at.require(
             heartbeats.is_sorted(),

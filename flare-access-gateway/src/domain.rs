@@ -3,6 +3,7 @@
 pub mod broken_lanes;
 pub mod dispatch;
 pub mod in_flight;
+pub mod large;
 pub mod positions;
 
 /// Who stands at the other end of a connection, as his token says.

@@ -2,4 +2,5 @@
 
 pub mod grpc;
 pub mod link;
+mod member_change;
 pub mod websocket;

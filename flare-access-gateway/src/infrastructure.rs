@@ -1,8 +1,10 @@
 //! The other services, by gRPC.
 
+pub mod grpc_memberships;
 pub mod grpc_orchestrator;
 pub mod grpc_position_store;
 pub mod grpc_presence;
+pub mod grpc_routers;
 pub mod grpc_services;
 pub mod grpc_signals;
 

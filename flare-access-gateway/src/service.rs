@@ -18,16 +18,19 @@ use tonic::service::Routes;
 use crate::{
     application::{
         connections::Connections,
+        large::LargeConversations,
         positions::PositionGatherer,
         registrar::Registrar,
         signals::signals,
         submitter::{Bounds, Submitter},
     },
     config::AccessGatewayConfig,
+    domain::large,
     handler::{grpc::Grpc, link::Link, websocket},
     infrastructure::{
-        grpc_orchestrator::GrpcOrchestrator, grpc_position_store::GrpcPositionStore,
-        grpc_presence::GrpcPresence, grpc_services::GrpcServices, grpc_signals::GrpcSignals,
+        grpc_memberships::GrpcMemberships, grpc_orchestrator::GrpcOrchestrator,
+        grpc_position_store::GrpcPositionStore, grpc_presence::GrpcPresence,
+        grpc_routers::GrpcRouters, grpc_services::GrpcServices, grpc_signals::GrpcSignals,
     },
 };
 
@@ -57,6 +60,12 @@ pub async fn build(
     let connections = Arc::new(Connections::new(incarnation.clone()));
     let closed = CancellationToken::new();
 
+    let bounds = large::Bounds {
+        places: config.max_large_places,
+        views: config.max_viewed,
+        hint_ms: config.head_hint_ms,
+    };
+    let large = Arc::new(LargeConversations::new(bounds, Arc::clone(&connections)));
     let presence = Arc::new(GrpcPresence::new(
         channels,
         &incarnation,
@@ -65,6 +74,7 @@ pub async fn build(
     let (registrar, registering) = Registrar::new(
         presence,
         Arc::clone(&connections),
+        Arc::clone(&large),
         config.registration_queue,
     );
     let (submitter, submitting) = Submitter::new(
@@ -92,6 +102,7 @@ pub async fn build(
     let link = Arc::new(Link {
         config: config.clone(),
         connections: Arc::clone(&connections),
+        large: Arc::clone(&large),
         registrar,
         submitter,
         positions: Arc::clone(&positions),
@@ -108,7 +119,18 @@ pub async fn build(
         shutdown: platform.shutdown.clone(),
     });
 
-    let grpc = Grpc::new(connections, platform.spans.clone(), closed.clone());
+    let memberships = Arc::new(GrpcMemberships::new(channels));
+    let routers = Arc::new(GrpcRouters::new(
+        channels,
+        &incarnation,
+        platform.endpoint(),
+    ));
+    let grpc = Grpc::new(
+        connections,
+        Arc::clone(&large),
+        platform.spans.clone(),
+        closed.clone(),
+    );
     let tasks = vec![
         Task::new(
             "access-gateway.registrar",
@@ -126,6 +148,24 @@ pub async fn build(
             }),
         ),
         Task::new("access-gateway.signals", ending(passing_on)),
+        Task::new(
+            "access-gateway.memberships",
+            ending({
+                let (large, closed) = (Arc::clone(&large), closed.clone());
+                async move { large.run_asking(memberships, closed).await }
+            }),
+        ),
+        Task::new(
+            "access-gateway.hints",
+            ending({
+                let (large, closed) = (Arc::clone(&large), closed.clone());
+                async move { large.run_hinting(closed).await }
+            }),
+        ),
+        Task::new(
+            "access-gateway.interest",
+            ending(large.run_announcing(routers, closed.clone())),
+        ),
     ];
     // The tasks end after the edge, or with it if it never begins.
     let edge = Task::new(

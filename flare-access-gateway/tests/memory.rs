@@ -8,6 +8,9 @@ mod harness;
 #[path = "gateway/online.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod online;
+#[path = "gateway/router.rs"]
+#[expect(dead_code, reason = "shared with the other tests")]
+mod router;
 #[path = "gateway/services.rs"]
 mod services;
 #[path = "gateway/wire.rs"]

@@ -258,7 +258,7 @@ fn signal(it: &ClientSignal) -> Result<(), Refusal> {
     if it.signal.is_none() {
         return Err(Refusal::invalid(
             "signal",
-            "a signal that is known here is needed: typing",
+            "a signal that is known here is needed: typing or viewing",
         ));
     }
     Ok(())

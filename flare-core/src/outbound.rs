@@ -33,6 +33,13 @@ pub enum Outbound {
     /// A signal whose loss leaves the client's inbox behind (a read mark, settings). Cleared on overflow, and the hint then names none: the client
     /// asks for its inbox.
     Inbox(Payload),
+    /// A hint to sync one conversation. Cleared on overflow, and then told again with all else that was.
+    Hint {
+        /// Which.
+        conversation_id: Arc<str>,
+        /// The frame.
+        payload: Payload,
+    },
     /// An answer, or anything else that cannot be had again. Never cleared.
     Answer(Payload),
 }
@@ -126,9 +133,10 @@ impl OutboundQueue {
         };
         self.bytes -= bytes;
         let first = match item {
-            Outbound::Transient(payload) | Outbound::Inbox(payload) | Outbound::Answer(payload) => {
-                return Some(payload);
-            }
+            Outbound::Transient(payload)
+            | Outbound::Inbox(payload)
+            | Outbound::Hint { payload, .. }
+            | Outbound::Answer(payload) => return Some(payload),
             Outbound::Deliver(event) => event,
         };
         let mut frame = DeliverBuilder::new(self.codec);
@@ -165,9 +173,10 @@ impl OutboundQueue {
     fn cost(&self, item: &Outbound) -> usize {
         match item {
             Outbound::Deliver(event) => event.frame_len(self.codec),
-            Outbound::Transient(payload) | Outbound::Inbox(payload) | Outbound::Answer(payload) => {
-                payload.bytes.len()
-            }
+            Outbound::Transient(payload)
+            | Outbound::Inbox(payload)
+            | Outbound::Hint { payload, .. }
+            | Outbound::Answer(payload) => payload.bytes.len(),
         }
     }
 
@@ -192,6 +201,9 @@ impl OutboundQueue {
         let hint = self.hint.get_or_insert_with(|| Hint(Some(BTreeSet::new())));
         match dropped {
             Outbound::Deliver(event) => hint.add(event.view().conversation_id),
+            Outbound::Hint {
+                conversation_id, ..
+            } => hint.add(conversation_id),
             Outbound::Inbox(_) => hint.0 = None,
             Outbound::Transient(_) | Outbound::Answer(_) => {}
         }
@@ -199,7 +211,10 @@ impl OutboundQueue {
 
     fn encode(&self, hint: Hint) -> Payload {
         let conversation_ids = hint.0.into_iter().flatten().collect();
-        let frame = ServerFrame::SyncHint(SyncHint { conversation_ids });
+        let frame = ServerFrame::SyncHint(SyncHint {
+            conversation_ids,
+            head_seqs: Vec::new(),
+        });
         encode_server(self.codec, &frame)
             .unwrap_or_else(|error| unreachable!("a SyncHint holds strings only: {error}"))
     }

@@ -1,6 +1,6 @@
 //! What is limited, and what happens beyond: the page doc/limits.md.
 
-use std::fmt::Write;
+mod page;
 
 use flare_access_gateway::domain::positions::MAX_OF_A_DEVICE;
 use flare_core::{
@@ -14,10 +14,9 @@ use flare_core_gateway::{
     handler::body::{LONGEST_AT_ONCE, MAX_FIELDS},
 };
 use flare_proto::{common::ErrorCode, ids};
-use flare_server_core::config::Section;
-use flare_session::application::ports::KEPT_DEVICES;
+use flare_session::{application::ports::KEPT_DEVICES, domain::conversation::MAX_JOINING};
 
-use crate::config::Config;
+pub use self::page::page;
 
 /// Where a limit stands.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +131,10 @@ const EDGES: &[Sign] = &[LINK_REFUSALS[0], API_REQUESTS[0]];
 const ORCHESTRATOR_REFUSALS: &[Sign] = &[Sign::Metric("flare_orchestrator_refusals_total{code}")];
 const ORCHESTRATOR_RATES: &[Sign] = &[Sign::Metric("flare_orchestrator_rate_limited_total{limit}")];
 const SESSION_LIMITS: &[Sign] = &[Sign::Metric("flare_session_limit_reached_total{limit}")];
+const GROWN_LARGE: &[Sign] = &[Sign::Metric("flare_session_grown_large_total")];
+const LARGE_PLACES: &[Sign] = &[Sign::Metric(
+    "flare_access_gateway_large_places_refused_total",
+)];
 const SESSION_POSITIONS: &[Sign] = &[Sign::Metric(
     "flare_session_positions_dropped_total{reason}",
 )];
@@ -177,6 +180,7 @@ pub const GROUPS: &[Group] = &[
             fixed("Positions in one Ack", check::MAX_ACK_POSITIONS as u64, "refused").code(ErrorCode::InvalidArgument).shown_by(LINK_REFUSALS),
             fixed("Acknowledged positions of one device that wait in a gateway", MAX_OF_A_DEVICE as u64, "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Signals a second", "access_gateway.signals_per_s", "refused").code(ErrorCode::RateLimited).shown_by(LINK_REFUSALS),
+            key("Conversations that one connection views", "access_gateway.max_viewed", "refused").code(ErrorCode::LimitExceeded).shown_by(LINK_REFUSALS),
         ],
     },
     Group {
@@ -201,7 +205,9 @@ pub const GROUPS: &[Group] = &[
     Group {
         heading: "Conversations and reading",
         limits: &[
-            key("Members of a group", "session.max_group_members", "refused").code(ErrorCode::LimitExceeded).shown_by(SESSION_LIMITS),
+            key("Members of a group", "session.max_group_members", "with more it becomes a large conversation, if `session.max_large_members` is higher").shown_by(GROWN_LARGE),
+            key("Members of a large conversation", "session.max_large_members", "refused").code(ErrorCode::LimitExceeded).shown_by(SESSION_LIMITS),
+            fixed("Users who join a conversation by one change", MAX_JOINING as u64, "refused: add them in several").code(ErrorCode::LimitExceeded).shown_by(SESSION_LIMITS),
             key("Groups of one user", "session.max_conversations_per_user", "refused").code(ErrorCode::LimitExceeded).shown_by(SESSION_LIMITS),
             key("Characters of a title", "session.max_title_chars", "refused").code(ErrorCode::InvalidArgument).shown_by(SESSION_LIMITS),
             fixed("Items of a page", 200, "refused, and so is 0; absent: 50").code(ErrorCode::InvalidArgument).shown_by(EDGES),
@@ -243,6 +249,7 @@ pub const GROUPS: &[Group] = &[
             key("Free bytes of the disk", "log.min_free_bytes", "commands are refused until twice as much is free; reads go on").code(ErrorCode::ResourceExhausted).shown_by(ORCHESTRATOR_REFUSALS),
             key("Acknowledged positions that wait in a gateway", "access_gateway.max_positions", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Positions that wait to be written in a session, read ones and delivered ones each", "session.max_waiting_positions", "refused; of delivered ones, what is above a tenth for one user waits in his gateway").code(ErrorCode::ResourceExhausted).shown_by(SESSION_LIMITS),
+            key("Pairs of a user who is connected to a gateway and a large conversation of his", "access_gateway.max_large_places", "his connections are closed with `GOING_AWAY`").shown_by(LARGE_PLACES),
             key("Signals on their way in a gateway", "access_gateway.signal_queue", "refused").code(ErrorCode::ResourceExhausted).shown_by(LINK_REFUSALS),
             key("Signals of a session that wait to be handed to push-server", "session.max_waiting_signals", "lost: a read mark comes with the next one").shown_by(SESSION_SIGNALS),
             key("Signals on their way in push-server", "push_server.signal_queue", "lost: typing is told again, another user's read mark comes with the next one, devices that miss what their own user did are told to sync").shown_by(PUSH_SIGNALS),
@@ -344,6 +351,10 @@ pub const BOUNDS: &[Bound] = &[
         "A cache: rosters that were not needed for longest are asked for again.",
     ),
     bound(
+        "push_server.max_large_conversations",
+        "A cache: when the members of one last changed is asked for again at storage-reader.",
+    ),
+    bound(
         "push_server.gateway_queue_batches",
         "A stream between services: the next batch waits, see `push_server.gateway_deadline_ms`.",
     ),
@@ -353,82 +364,12 @@ pub const BOUNDS: &[Bound] = &[
     ),
 ];
 
-const BOUNDS_HEAD: &str = "\
-## Bounds within the server
-
-Caches, sizes, and calls between services. What happens at them shows nowhere outside, or takes a part of the server that fails: so no test on a running server reaches them.
-
-| key | default | what happens at it |
-|---|---|---|
-";
-
-const HEAD: &str = "\
-# Limits
-
-<!-- Made by `cargo run -p flare-im -- config limits > doc/limits.md`; a test compares. -->
-
-Every queue, frame, page, cache and retry has a limit. Beyond it a request is refused with a reason, before it is acknowledged; nothing is dropped in silence.
-What the codes mean is in [errors.md](errors.md), what the keys are in [configuration.md](configuration.md). `Connected` tells a client those that concern it.
-`cargo test -p flare-im --test limits` reaches each of them, but for those of the last table, on a running server, and sees what the last column names.
-
-";
-
-/// The whole page.
-pub fn page() -> String {
-    let keys = Config::describe();
-    let default = |key: &str| {
-        let described = keys.iter().find(|it| it.key == key);
-        described
-            .and_then(|it| it.default.clone())
-            .unwrap_or_default()
-    };
-    let mut page = HEAD.to_owned();
-    for Group { heading, limits } in GROUPS {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            page,
-            "## {heading}\n\n| limit | key | default | beyond it | code | seen by |\n|---|---|---|---|---|---|"
-        );
-        for limit in *limits {
-            let (key, number) = match limit.source {
-                Source::Fixed(number) => ("fixed".to_owned(), number.to_string()),
-                Source::Key(key) => (format!("`{key}`"), default(key)),
-            };
-            let ticked = |it: &str| format!("`{it}`");
-            let code = limit
-                .code
-                .map(|it| ticked(it.as_str_name()))
-                .unwrap_or_default();
-            let signs: Vec<_> = limit
-                .signs
-                .iter()
-                .map(|it| match it {
-                    Sign::Metric(metric) => ticked(metric),
-                    Sign::Line(words) | Sign::LastWords(words) => {
-                        format!("standard error: {}", ticked(words))
-                    }
-                })
-                .collect();
-            let _ = writeln!(
-                page,
-                "| {} | {key} | {number} | {} | {code} | {} |",
-                limit.what,
-                limit.beyond,
-                signs.join(", ")
-            );
-        }
-        page.push('\n');
-    }
-    page.push_str(BOUNDS_HEAD);
-    for Bound { key, why } in BOUNDS {
-        let _ = writeln!(page, "| `{key}` | {} | {why} |", default(key));
-    }
-    format!("{}\n", page.trim_end())
-}
-
 #[cfg(test)]
 mod tests {
+    use flare_server_core::config::Section;
+
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn every_key_is_one_of_the_configuration_and_has_a_number() {

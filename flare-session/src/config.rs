@@ -7,8 +7,10 @@ use crate::domain::conversation::Limits;
 flare_server_core::section! {
     /// Conversations, their members, and what each user has of them.
     pub struct SessionConfig {
-        /// Members of one group.
+        /// Members of one group; with more it becomes a large conversation, if `max_large_members` is above it.
         pub max_group_members: u32 = 500,
+        /// Members of a large conversation.
+        pub max_large_members: u32 = 100_000,
         /// Groups of one user that are not disbanded.
         pub max_conversations_per_user: u32 = 10_000,
         /// Characters of a group's title.
@@ -46,7 +48,8 @@ flare_server_core::section! {
 impl SessionConfig {
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
-            max_members: self.max_group_members as usize,
+            max_group_members: self.max_group_members as usize,
+            max_large_members: self.max_large_members as usize,
             max_conversations_per_user: self.max_conversations_per_user,
             max_title_chars: self.max_title_chars as usize,
         }

@@ -41,6 +41,9 @@ use crate::{
     },
 };
 
+/// Places in large conversations that one answer names, unless one user may have more.
+const LARGE_MEMBERSHIPS_AT_ONCE: usize = 20_000;
+
 /// The use cases, put together.
 pub struct Session {
     /// For `SessionService`.
@@ -103,6 +106,8 @@ impl Session {
             Arc::clone(&adapters.inboxes),
             Arc::clone(&heads),
             Arc::clone(&outbox),
+            // Whatever one user is in fits.
+            LARGE_MEMBERSHIPS_AT_ONCE.max(config.max_conversations_per_user as usize),
         ));
         let signals = Arc::new(Signals::new(
             adapters.signals,

@@ -61,7 +61,7 @@ fn of_table() -> BTreeSet<String> {
         };
         let Some(frame) = frame else { continue };
         for (name, fields) in frame.as_object().into_iter().flatten() {
-            let kinds = ["recall", "typing"];
+            let kinds = ["recall", "typing", "viewing"];
             let kind = kinds.into_iter().find(|it| fields.get(it).is_some());
             calls.insert(match kind {
                 Some(kind) => format!("frame {name}.{kind}"),

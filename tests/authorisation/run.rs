@@ -116,7 +116,8 @@ async fn ask_row(ground: &Ground, row: &Row) -> anyhow::Result<Shown> {
         }
     }
     if let Call::Frame(frame) = row.call {
-        let effects = unanswered::effects(ground, frame, &row.expects, &quiet, &busy).await?;
+        let effects =
+            unanswered::effects(ground, (frame, row.about), &row.expects, &quiet, &busy).await?;
         shown.wrong.extend(effects);
     }
     Ok(shown)

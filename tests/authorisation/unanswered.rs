@@ -34,14 +34,14 @@ const IN_TENANT: [Caller; 6] = [
 /// What is wrong with the effects of a row's frame, after its cells: those that are to be dropped on the one stage, the others on the other.
 pub(crate) async fn effects(
     ground: &Ground,
-    frame: &str,
+    (frame, about): (&str, &str),
     expects: &Expectations,
     quiet: &Stage,
     busy: &Stage,
 ) -> anyhow::Result<Vec<String>> {
-    match frame {
-        "ack" => acks(ground, expects, quiet, busy).await,
-        "signal" => signals(ground, expects, busy).await,
+    match (frame, about) {
+        ("ack", _) => acks(ground, expects, quiet, busy).await,
+        ("signal", "typing") => signals(ground, expects, busy).await,
         _ => Ok(Vec::new()),
     }
 }

@@ -13,7 +13,8 @@ Beside the options below, these end-to-end scenarios take:
                         not given. A cluster needs the feature server-tests, the servers of `cargo xtask infra
                         up` and the binaries of `cargo build --workspace --bins`
     --cycles N          How often the kill loop kills the server; 25 if not given
-    --clients N         How many come back at once; 200 if not given
+    --clients N         How many come back at once, or are online in the large group; 200 if not given
+    --members N         How many the large group has; 20000 if not given
     --minutes N         How long the soak lasts; half a minute if not given
     --binary PATH       The flare to run, such as a release build; the one built with the tests if not given
     --json FILE         Where the kill loop or the soak puts what it saw
@@ -21,6 +22,7 @@ Beside the options below, these end-to-end scenarios take:
 ";
 const DEFAULT_CYCLES: u32 = 25;
 const DEFAULT_CLIENTS: usize = 200;
+const DEFAULT_MEMBERS: usize = 20_000;
 /// Two servers with their clients keep two cores busy.
 const DEFAULT_THREADS: usize = 2;
 
@@ -28,8 +30,10 @@ const DEFAULT_THREADS: usize = 2;
 pub(crate) struct Arguments {
     pub(crate) deployment: Option<Kind>,
     pub(crate) cycles: u32,
-    /// How many come back at once.
+    /// How many come back at once, or are online.
     pub(crate) clients: usize,
+    /// How many the large group has.
+    pub(crate) members: usize,
     /// How long the soak lasts.
     pub(crate) minutes: Option<u32>,
     /// The binary under test.
@@ -44,7 +48,7 @@ impl Arguments {
     /// Reads the command line, the program's name first. For a mistake in our own words it says what is wrong; of libtest's it ends the process.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut deployment, mut cycles, mut keep_data) = (None, DEFAULT_CYCLES, false);
-        let mut clients = DEFAULT_CLIENTS;
+        let (mut clients, mut members) = (DEFAULT_CLIENTS, DEFAULT_MEMBERS);
         let (mut minutes, mut binary, mut json) = (None, None, None);
         let mut rest = Vec::new();
         let mut words = words.peekable();
@@ -73,6 +77,12 @@ impl Arguments {
                         .parse()
                         .map_err(|_| format!("--clients wants a number, not {text:?}"))?;
                 }
+                "--members" => {
+                    let text = value()?;
+                    members = text
+                        .parse()
+                        .map_err(|_| format!("--members wants a number, not {text:?}"))?;
+                }
                 "--minutes" => {
                     let text = value()?;
                     let number = text.parse().ok().filter(|it| *it > 0);
@@ -97,6 +107,7 @@ impl Arguments {
             deployment,
             cycles,
             clients,
+            members,
             minutes,
             binary,
             json,

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use flare_core_sdk::Trust;
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -75,6 +76,9 @@ pub(crate) enum Part {
     /// Whatever clients and backends connect to. Embedded, that is all of it.
     Edge,
 }
+
+/// Each is made by a process of its own.
+const TOKENS_AT_A_TIME: usize = 4;
 
 /// What every process is given beside what it needs.
 #[derive(Clone, Debug, Default)]
@@ -274,6 +278,20 @@ impl Deployment {
         let token = self.new_token(user, device).await?;
         tokens.insert(key, token.clone());
         Ok(token)
+    }
+
+    /// Makes tokens of many users, several at a time.
+    pub(crate) async fn make_tokens(&self, users: &[String]) -> anyhow::Result<()> {
+        let making = stream::iter(users.to_vec()).map(|user| async move {
+            let token = self.new_token(&user, None).await?;
+            anyhow::Ok(((user, None), token))
+        });
+        let made: Vec<_> = making
+            .buffer_unordered(TOKENS_AT_A_TIME)
+            .try_collect()
+            .await?;
+        self.tokens.lock().await.extend(made);
+        Ok(())
     }
 
     /// A token of a user, made now.

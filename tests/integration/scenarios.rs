@@ -11,6 +11,7 @@ mod half_open;
 mod identity;
 mod joining;
 mod kill_loop;
+mod large_group;
 mod load;
 mod never_reads;
 mod noisy;
@@ -117,6 +118,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         half_open::QUICK_HEARTBEAT
     ),
     scenario!(reconnects::all_come_back, ALL, 600),
+    scenario!(
+        large_group::large_group,
+        BOTH,
+        300,
+        large_group::CLOSE_HINTS
+    ),
     scenario!(clock_jumps::clock_jumps, BOTH, 120, clock_jumps::OWN_CLOCK),
     scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),

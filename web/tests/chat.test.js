@@ -8,16 +8,17 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 /** Alice's chat over a link whose other end is the test: `acks` answer what she sends, in order. */
 function chatOf() {
   const acks = [];
+  const told = [];
   const link = {
     isOpen: true,
     request: () => new Promise((resolve) => acks.push(resolve)),
     call: () => new Promise(() => {}),
-    tell: () => {},
+    tell: (kind, body) => told.push([kind, body]),
   };
   let minted = 0;
   const on = { changed: () => {}, news: () => {}, trouble: assert.fail };
   const mint = () => `minted-${(minted += 1)}`;
-  return { chat: new Chat({ me: 'alice', tenant: 'default', link, clock: { nowMs: () => 1 }, mint, on }), acks };
+  return { chat: new Chat({ me: 'alice', tenant: 'default', link, clock: { nowMs: () => 1 }, mint, on }), acks, told };
 }
 
 const delivered = (seq, senderId) => ({
@@ -52,4 +53,29 @@ test('an ack of what came already leaves nothing waiting', async () => {
   acks[0]({ conversationId: 'd_1', seq: '2', timeMs: '1', duplicate: true });
   await turn();
   assert.deepEqual(shown(chat), ['number 1', 'number 2']);
+});
+
+test('a group that is looked at is said to be, again on each connection, until another is', () => {
+  const { chat, told } = chatOf();
+  const group = (id) => ({ conversation: { conversationId: id, class: 'LARGE', title: id }, state: 'ACTIVE', role: 'MEMBER', headSeq: '1' });
+  const viewed = () => told.splice(0).filter(([, body]) => body.viewing).map(([, body]) => [body.conversationId, body.viewing.active]);
+  for (const id of ['hall', 'fair']) chat.conversations.merge(group(id), null);
+  chat.select({ id: 'hall' });
+  assert.deepEqual(viewed(), [['hall', true]]);
+  chat.resume({});
+  assert.deepEqual(viewed(), [['hall', true]]);
+  chat.select({ id: 'fair' });
+  assert.deepEqual(viewed(), [['hall', false], ['fair', true]]);
+});
+
+test('a hint at a head asks for what is missing and for nothing else', () => {
+  const { chat } = chatOf();
+  chat.receive('deliver', { events: [delivered(1, 'bob')] });
+  const needed = [];
+  chat.repair.need = (id) => needed.push(id);
+  chat.receive('syncHint', { conversationIds: ['d_1'], headSeqs: ['1'] });
+  assert.deepEqual(needed, []);
+  chat.receive('syncHint', { conversationIds: ['d_1'], headSeqs: ['2'] });
+  chat.receive('syncHint', { conversationIds: ['d_1'] });
+  assert.deepEqual(needed, ['d_1', 'd_1']);
 });

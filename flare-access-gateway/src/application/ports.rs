@@ -1,14 +1,19 @@
 //! What the gateway asks of other services.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flare_server_core::error::Refusal;
+use flare_storage_model::ConversationKey;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
-use crate::domain::{Identity, positions::Acknowledged};
+use crate::domain::{
+    Identity,
+    large::{Place, UserKey},
+    positions::Acknowledged,
+};
 
 /// What presence knows of a connection.
 #[derive(Clone, Debug)]
@@ -188,4 +193,51 @@ pub struct Typing {
 pub trait Signals: Send + Sync + 'static {
     /// Passes some on.
     async fn pass_on(&self, signals: Vec<Typing>) -> Result<(), Refusal>;
+}
+
+/// Where some users are.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// In large conversations.
+    pub places: Vec<Place>,
+    /// The users, by index, of whom more may be to tell in a moment.
+    pub incomplete: Vec<usize>,
+}
+
+/// Which large conversations users are in.
+///
+/// Obligation: of a user who joins one by an event that somebody has seen, or whose group becomes one by it, that is answered, or that his answer is
+/// incomplete.
+#[async_trait]
+pub trait Memberships: Send + Sync + 'static {
+    /// Where at most 500 users are.
+    async fn large(&self, users: &[Arc<UserKey>]) -> Result<Places, Refusal>;
+}
+
+/// What a gateway says of its interest in large conversations.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Members of these are connected.
+    pub begun: Vec<Arc<ConversationKey>>,
+    /// None are any more.
+    pub ended: Vec<Arc<ConversationKey>>,
+    /// The first statement is not at its end.
+    pub more: bool,
+}
+
+/// A way to tell an instance of flare-signaling-route, everything at first.
+pub struct InterestStream {
+    /// Takes statements; dropped, it is a farewell.
+    pub statements: mpsc::Sender<Statement>,
+    /// One for each that was taken in.
+    pub taken: BoxStream<'static, Result<(), Refusal>>,
+}
+
+/// The instances of flare-signaling-route.
+#[async_trait]
+pub trait Routers: Send + Sync + 'static {
+    /// Where they answer, as soon as it is something else than what is known. Cancel safe.
+    async fn instances(&self, known: &BTreeSet<String>) -> BTreeSet<String>;
+    /// Begins to tell one; empty: the one in this process.
+    async fn open(&self, endpoint: &str) -> Result<InterestStream, Refusal>;
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection::{Close, Connection},
     connections::Connections,
+    large::LargeConversations,
     ports::{Presence, Registration},
 };
 
@@ -81,6 +82,7 @@ impl RegistrarHandle {
 pub struct Registrar {
     presence: Arc<dyn Presence>,
     connections: Arc<Connections>,
+    large: Arc<LargeConversations>,
     queue: mpsc::Receiver<Wish>,
     /// Not yet forgotten by presence.
     leaving: Vec<Registration>,
@@ -94,12 +96,14 @@ impl Registrar {
     pub fn new(
         presence: Arc<dyn Presence>,
         connections: Arc<Connections>,
+        large: Arc<LargeConversations>,
         queue: usize,
     ) -> (RegistrarHandle, Self) {
         let (sender, receiver) = mpsc::channel(queue);
         let registrar = Self {
             presence,
             connections,
+            large,
             queue: receiver,
             leaving: Vec::new(),
             lease_id: 0,
@@ -248,6 +252,8 @@ impl Registrar {
             // registered, then synced.
             self.connections.hint(&standing);
         }
+        // Nor were they named to this gateway if they joined a large conversation.
+        self.large.doubt_all();
         Ok(())
     }
 }

@@ -23,8 +23,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::link::frames;
-use crate::application::{connection::Close, connections::Connections};
+use super::{link::frames, member_change::member_change};
+use crate::application::{
+    connection::Close,
+    connections::Connections,
+    large::{LargeConversations, MembersHere},
+};
 
 /// Outcomes that are not read yet; then no more batches are taken.
 const OUTCOMES_AHEAD: usize = 16;
@@ -32,15 +36,22 @@ const OUTCOMES_AHEAD: usize = 16;
 /// The service's gRPC side.
 pub struct Grpc {
     connections: Arc<Connections>,
+    large: Arc<LargeConversations>,
     spans: Spans,
     closed: CancellationToken,
 }
 
 impl Grpc {
     /// Puts out to these connections; streams end when `closed`.
-    pub fn new(connections: Arc<Connections>, spans: Spans, closed: CancellationToken) -> Self {
+    pub fn new(
+        connections: Arc<Connections>,
+        large: Arc<LargeConversations>,
+        spans: Spans,
+        closed: CancellationToken,
+    ) -> Self {
         Self {
             connections,
+            large,
             spans,
             closed,
         }
@@ -57,15 +68,17 @@ impl AccessGatewayService for Grpc {
     ) -> Result<Response<Self::DeliverStream>, Status> {
         // What was to go out before may be lost: on an earlier stream, or while there was none.
         self.connections.hint(&self.connections.all());
+        self.large.doubt_all();
         let mut batches = request.into_inner();
         let (outcomes, answered) = mpsc::channel(OUTCOMES_AHEAD);
         let connections = Arc::clone(&self.connections);
+        let large = Arc::clone(&self.large);
         let spans = self.spans.clone();
         let closed = self.closed.clone();
         tokio::spawn(closed.run_until_cancelled_owned(async move {
             loop {
                 let outcome = match batches.message().await {
-                    Ok(Some(batch)) => Ok(put_out(&connections, &spans, batch)),
+                    Ok(Some(batch)) => Ok(put_out(&connections, &large, &spans, batch)),
                     Ok(None) => return,
                     Err(status) => Err(status),
                 };
@@ -103,7 +116,12 @@ impl AccessGatewayService for Grpc {
     }
 }
 
-fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> DeliverOutcome {
+fn put_out(
+    connections: &Connections,
+    large: &LargeConversations,
+    spans: &Spans,
+    batch: DeliverBatch,
+) -> DeliverOutcome {
     let DeliverBatch {
         batch_id,
         incarnation,
@@ -117,6 +135,7 @@ fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> Del
         for delivery in deliveries {
             put_out_one(
                 connections,
+                large,
                 delivery,
                 now_ms,
                 &mut gone,
@@ -128,6 +147,7 @@ fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> Del
             metrics::counter!("flare_access_gateway_deliveries_total", "kind" => kind)
                 .increment(count);
         }
+        metrics::counter!("flare_access_gateway_large_events_total").increment(put.large);
         told.step("access_gateway.deliver", begun.elapsed(), None);
     } else {
         gone.extend(deliveries.into_iter().flat_map(|it| it.connection_ids));
@@ -145,10 +165,13 @@ fn put_out(connections: &Connections, spans: &Spans, batch: DeliverBatch) -> Del
 struct Put {
     events: u64,
     signals: u64,
+    /// Events of large conversations, each once.
+    large: u64,
 }
 
 fn put_out_one(
     connections: &Connections,
+    large: &LargeConversations,
     delivery: Delivery,
     now_ms: u64,
     gone: &mut Vec<u64>,
@@ -179,6 +202,16 @@ fn put_out_one(
         }
         None => return,
     };
+    if let (Some(members), Prepared::Event(event)) = (delivery.members, &prepared) {
+        let members = MembersHere {
+            change: member_change(&event.view()),
+            member_seq: members.member_seq,
+            named_all: members.named_all,
+        };
+        put.events += large.deliver(event, &delivery.connection_ids, &members, gone);
+        put.large += 1;
+        return;
+    }
     for id in delivery.connection_ids {
         let taken = connections
             .get(id)

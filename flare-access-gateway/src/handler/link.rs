@@ -22,8 +22,9 @@ use tokio::time::{Duration, timeout};
 
 use crate::{
     application::{
-        connection::Close, connections::Connections, ports::Services, positions::PositionGatherer,
-        registrar::RegistrarHandle, signals::SignalsHandle, submitter::SubmitterHandle,
+        connection::Close, connections::Connections, large::LargeConversations, ports::Services,
+        positions::PositionGatherer, registrar::RegistrarHandle, signals::SignalsHandle,
+        submitter::SubmitterHandle,
     },
     config::AccessGatewayConfig,
 };
@@ -51,6 +52,8 @@ pub struct Link {
     pub config: AccessGatewayConfig,
     /// Whom others find.
     pub connections: Arc<Connections>,
+    /// Who gets what of large conversations.
+    pub large: Arc<LargeConversations>,
     /// The way to presence.
     pub registrar: RegistrarHandle,
     /// The way to the orchestrator.

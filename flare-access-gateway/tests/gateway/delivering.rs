@@ -2,7 +2,7 @@
 
 use flare_core::codec::{ClientFrame, Codec, ServerFrame};
 use flare_proto::{
-    access::{DeliverBatch, DeliverOutcome, Delivery, delivery},
+    access::{Delivery, delivery},
     client::{
         Ack, ClientSignal, CloseReason, Position, Signal, SyncHint, Typing, client_signal, signal,
     },
@@ -10,67 +10,13 @@ use flare_proto::{
     message::Event,
 };
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 
 use crate::{
     harness::{Client, Gateway, Heard},
+    push::Push,
     services::until,
     wire::event,
 };
-
-struct Push<'a> {
-    gateway: &'a Gateway,
-    batches: mpsc::Sender<DeliverBatch>,
-    outcomes: Streaming<DeliverOutcome>,
-    /// That batches name in place of the gateway's own.
-    other_incarnation: Option<String>,
-}
-
-impl<'a> Push<'a> {
-    async fn open(gateway: &'a Gateway) -> Self {
-        let (batches, receiver) = mpsc::channel(4);
-        let outcomes = gateway
-            .inner()
-            .deliver(ReceiverStream::new(receiver))
-            .await
-            .expect("opens")
-            .into_inner();
-        Self {
-            gateway,
-            batches,
-            outcomes,
-            other_incarnation: None,
-        }
-    }
-
-    fn batch(&self, batch_id: u64, deliveries: Vec<Delivery>) -> DeliverBatch {
-        let other = self.other_incarnation.clone();
-        DeliverBatch {
-            batch_id,
-            incarnation: other.unwrap_or_else(|| self.gateway.incarnation()),
-            deliveries,
-        }
-    }
-
-    async fn put(&mut self, payload: delivery::Payload, connection_ids: Vec<u64>) -> Vec<u64> {
-        let deliveries = vec![Delivery {
-            payload: Some(payload),
-            connection_ids,
-        }];
-        let batch = self.batch(5, deliveries);
-        self.batches.send(batch).await.expect("sends");
-        let outcome = self
-            .outcomes
-            .message()
-            .await
-            .expect("answers")
-            .expect("an outcome");
-        assert_eq!(outcome.batch_id, 5);
-        outcome.gone_connection_ids
-    }
-}
 
 fn seqs(events: &[bytes::Bytes]) -> Vec<u64> {
     let header = |it: &bytes::Bytes| {
@@ -225,6 +171,7 @@ async fn a_reader_that_is_slow_for_a_moment_is_told_what_to_sync_and_stays() {
     // More than may wait, in one batch, which no reader is quick enough for.
     let deliveries = (1..=7).map(|seq| Delivery {
         payload: Some(delivery::Payload::Event(event("room", seq, 60_000))),
+        members: None,
         connection_ids: vec![client.connection_id],
     });
     let batch = push.batch(1, deliveries.collect());

@@ -4,9 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use flare_access_gateway::{
     application::{
-        connection::Connection, connections::Connections, ports::Registration, registrar::Registrar,
+        connection::Connection, connections::Connections, large::LargeConversations,
+        ports::Registration, registrar::Registrar,
     },
-    domain::Identity,
+    domain::{Identity, large::Bounds},
     infrastructure::grpc_presence::GrpcPresence,
 };
 use flare_core::codec::{ClientFrame, Codec, ServerFrame};
@@ -98,7 +99,14 @@ async fn what_has_left_the_table_is_not_registered_any_more() {
     };
     let connection = Connection::new(&registration, 2_000, Codec::Proto, 1_000);
     let presence = GrpcPresence::new(&gateway.platform.channels, "another", "");
-    let (registrar, registering) = Registrar::new(Arc::new(presence), Arc::clone(&connections), 10);
+    let bounds = Bounds {
+        places: 10,
+        views: 1,
+        hint_ms: 1_000,
+    };
+    let large = Arc::new(LargeConversations::new(bounds, Arc::clone(&connections)));
+    let (registrar, registering) =
+        Registrar::new(Arc::new(presence), Arc::clone(&connections), large, 10);
     let closed = CancellationToken::new();
     let running = tokio::spawn(registering.run(closed.clone()));
 

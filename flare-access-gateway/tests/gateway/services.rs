@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{online::Online, wire::Raw};
+use crate::{online::Online, router::RouterPlayed, wire::Raw};
 use axum::{Router, routing::any};
 use bytes::Bytes;
 use flare_proto::{
@@ -22,6 +22,7 @@ use flare_proto::{
         receipt,
     },
     push, session,
+    signaling::router_service_server::RouterServiceServer,
 };
 use flare_server_core::{error::Refusal, registry::service};
 use prost::Message;
@@ -41,6 +42,15 @@ pub(crate) struct World {
     pub(crate) positions: Mutex<Vec<session::DeliveredPosition>>,
     pub(crate) signals: Mutex<Vec<push::SignalItem>>,
     pub(crate) session_is_away: AtomicBool,
+    pub(crate) router: Arc<crate::router::Router>,
+    /// By user: his large conversations, since when he is in each, and as of when.
+    pub(crate) large: Mutex<HashMap<String, Vec<(String, u64, u64)>>>,
+    /// Questions for them.
+    pub(crate) large_questions: AtomicUsize,
+    /// They wait until this is false.
+    pub(crate) holds_large: watch::Sender<bool>,
+    /// Users whose next answer is not complete.
+    pub(crate) incomplete: Mutex<HashSet<String>>,
 }
 
 /// Places commands as they come, unless told otherwise; keeps lanes and duplicates as the real one does.
@@ -214,6 +224,9 @@ impl World {
                     .extend(request.positions);
                 Ok(Bytes::new())
             }
+            ("flare.session.v1.SessionService", "LargeConversations") => {
+                self.large_conversations(request).await
+            }
             ("flare.push.v1.PushSchedulerService", "Signal") => {
                 let request = push::SignalRequest::decode(request).expect("decodes");
                 self.signals.lock().expect("locks").extend(request.items);
@@ -238,12 +251,48 @@ impl World {
     }
 }
 
+impl World {
+    async fn large_conversations(&self, request: Bytes) -> Result<Bytes, Status> {
+        self.large_questions.fetch_add(1, Ordering::SeqCst);
+        let request = session::LargeConversationsRequest::decode(request).expect("decodes");
+        if self.session_is_away.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("session is away"));
+        }
+        // As they are when it is asked.
+        let known = self.large.lock().expect("locks").clone();
+        let mut holds = self.holds_large.subscribe();
+        if holds.wait_for(|it| !*it).await.is_err() {
+            return Err(Status::cancelled("the test ends"));
+        }
+        let mut answer = session::LargeConversationsResponse::default();
+        for (index, user) in (0..).zip(&request.users) {
+            if self.incomplete.lock().expect("locks").remove(&user.user_id) {
+                answer.incomplete.push(index);
+                continue;
+            }
+            for (conversation, joined_seq, as_of) in known.get(&user.user_id).into_iter().flatten()
+            {
+                answer.memberships.push(session::LargeMembership {
+                    user_index: index,
+                    conversation_id: conversation.clone(),
+                    joined_seq: *joined_seq,
+                    as_of: *as_of,
+                });
+            }
+        }
+        Ok(answer.encode_to_vec().into())
+    }
+}
+
 /// Everything that the gateway calls.
 pub(crate) fn routes(world: &Arc<World>) -> Routes {
     let mut router = Routes::new(MessageOrchestratorServiceServer::new(OrchestratorService(
         Arc::clone(&world.orchestrator),
         0,
     )))
+    .add_service(RouterServiceServer::new(RouterPlayed(Arc::clone(
+        &world.router,
+    ))))
     .into_axum_router();
     for service in [
         "flare.signaling.v1.SignalingService",
@@ -274,6 +323,7 @@ pub(crate) fn names() -> Vec<&'static str> {
         service::STORAGE_READER,
         service::SESSION,
         service::PUSH_SERVER,
+        service::ROUTE,
     ]
 }
 

@@ -232,6 +232,18 @@ impl Client {
         let _ = self.shared.orders.try_send(Order::Signal(signal));
     }
 
+    /// Says that the device shows a conversation, or no longer. Of a large conversation it gets each event as it comes while it shows it, on this
+    /// connection and those that follow; else it syncs it now and then, when the server tells that there is more. At most [`MAX_VIEWED`](crate::MAX_VIEWED) are
+    /// shown at a time: one more, and the one that was shown for longest counts as shown no longer.
+    pub async fn view(&self, conversation_id: impl Into<String>, active: bool) {
+        let order = Order::View {
+            conversation_id: conversation_id.into(),
+            active,
+        };
+        // Without the client's driver there is no connection that could show anything.
+        let _ = self.shared.orders.send(order).await;
+    }
+
     /// Brings a new token, for this connection and those that follow. Without a connection it returns at once.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use flare_core::{
     codec::{self, ClientFrame, Codec, Payload},
     heartbeat::{HeartbeatRange, PingSchedule},
 };
-use flare_proto::client::{self, ClientSignal, Connected};
+use flare_proto::client::{self, ClientSignal, Connected, Viewing, client_signal};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -29,6 +29,8 @@ mod commands;
 
 /// Most frames that wait to be written: what is beyond is decided when it can leave.
 const MAX_OUTGOING: usize = 64;
+/// Most conversations that a device shows at a time.
+pub const MAX_VIEWED: usize = 16;
 /// Taken by the `Connect`.
 pub(crate) const CONNECT_ID: u32 = 1;
 /// The pause before a question that was not answered is asked again, in milliseconds.
@@ -50,6 +52,8 @@ pub(crate) struct Core {
     outgoing: VecDeque<Payload>,
     /// Why there is no connection.
     trouble: Option<String>,
+    /// What the device shows, the latest last.
+    viewed: VecDeque<String>,
 }
 
 /// What is so while a connection is up.
@@ -85,6 +89,7 @@ impl Core {
             online: None,
             outgoing: VecDeque::new(),
             trouble: None,
+            viewed: VecDeque::new(),
         }
     }
 
@@ -129,6 +134,10 @@ impl Core {
             has_spoken: false,
             connected,
         });
+        // Before anything is asked for: what comes after the answers comes by itself.
+        for conversation_id in self.viewed.clone() {
+            self.say_viewing(conversation_id, true);
+        }
     }
 
     /// The connection is gone. Tells whether it was of any use, and when the server said to come again.
@@ -171,6 +180,42 @@ impl Core {
     pub(crate) fn signal(&mut self, signal: ClientSignal) {
         if self.online.is_some() && self.outgoing.len() < MAX_OUTGOING {
             // A signal of the caller's making can always be written.
+            let _ = self.put(&ClientFrame::Signal(signal));
+        }
+    }
+
+    /// The device shows a conversation, or no longer.
+    pub(crate) fn view(&mut self, conversation_id: String, active: bool) {
+        let before = self.viewed.len();
+        self.viewed.retain(|it| *it != conversation_id);
+        let was_viewed = self.viewed.len() < before;
+        if !active {
+            if was_viewed {
+                self.say_viewing(conversation_id, false);
+            }
+            return;
+        }
+        self.viewed.push_back(conversation_id.clone());
+        if was_viewed {
+            return;
+        }
+        if self.viewed.len() > MAX_VIEWED
+            && let Some(longest) = self.viewed.pop_front()
+        {
+            self.say_viewing(longest, false);
+        }
+        self.say_viewing(conversation_id.clone(), true);
+        self.reading.look_at(&conversation_id);
+    }
+
+    fn say_viewing(&mut self, conversation_id: String, active: bool) {
+        if self.online.is_some() {
+            let viewing = client_signal::Signal::Viewing(Viewing { active });
+            let signal = ClientSignal {
+                conversation_id,
+                signal: Some(viewing),
+            };
+            // There are few of them, and they can always be written.
             let _ = self.put(&ClientFrame::Signal(signal));
         }
     }

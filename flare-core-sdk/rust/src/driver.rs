@@ -41,6 +41,10 @@ const MAX_FRAMES_A_TURN: usize = 64;
 pub(crate) enum Order {
     Call(PendingCall),
     Signal(ClientSignal),
+    View {
+        conversation_id: String,
+        active: bool,
+    },
     Refresh {
         token: String,
         answer: oneshot::Sender<Result<(), CallError>>,
@@ -196,6 +200,10 @@ impl Driver {
         match order {
             Order::Call(call) => self.core.call(call),
             Order::Signal(signal) => self.core.signal(signal),
+            Order::View {
+                conversation_id,
+                active,
+            } => self.core.view(conversation_id, active),
             Order::Refresh { token, answer } => {
                 self.token = Some(token.clone());
                 // The attempt on its way bears the old one.
@@ -364,7 +372,7 @@ impl Driver {
                         let why = why.clone();
                         let _ = answer.send(Err(CallError::Ended { method, why }));
                     }
-                    Order::Signal(_) | Order::GiveUp(_) | Order::Close => {}
+                    Order::Signal(_) | Order::View { .. } | Order::GiveUp(_) | Order::Close => {}
                 }
             }
             self.core.end(&why);

@@ -24,6 +24,7 @@ mod requests;
 mod timeline;
 mod token;
 
+pub use self::core::MAX_VIEWED;
 pub use client::{Client, Identity, Sending};
 pub use cursors::{Cursor, Cursors};
 pub use draft::{Draft, Sent, Target};

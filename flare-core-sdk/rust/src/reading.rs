@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use flare_proto::client::SyncHint;
+
 use crate::{
     cursors::Cursors,
     event::{ConversationEvent, Event},
@@ -137,17 +139,31 @@ impl Reading {
         self.enqueue(&conversation_id);
     }
 
-    pub(crate) fn hinted(&mut self, conversation_ids: &[String]) {
-        if conversation_ids.is_empty() {
+    pub(crate) fn hinted(&mut self, hint: &SyncHint) {
+        if hint.conversation_ids.is_empty() {
             self.observer.sync_hint(None);
             self.want_inbox();
             return;
         }
-        for conversation_id in conversation_ids {
+        let heads = hint.head_seqs.iter().copied().chain(std::iter::repeat(0));
+        for (conversation_id, head_seq) in hint.conversation_ids.iter().zip(heads) {
             self.observer.sync_hint(Some(conversation_id));
-            self.timeline(conversation_id).hint();
+            let timeline = self.timeline(conversation_id);
+            match head_seq {
+                0 => timeline.hint(),
+                head_seq => timeline.name_head(head_seq),
+            }
             self.enqueue(conversation_id);
         }
+    }
+
+    /// The device shows it from now on: what came before is asked for.
+    pub(crate) fn look_at(&mut self, conversation_id: &str) {
+        if !self.queue.has_reader() {
+            return;
+        }
+        self.timeline(conversation_id).hint();
+        self.enqueue(conversation_id);
     }
 
     pub(crate) fn want_inbox(&mut self) {

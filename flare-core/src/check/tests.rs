@@ -1,5 +1,5 @@
 use flare_proto::{
-    client::{Ping, Position, Recall, SyncRange, Typing, client_signal},
+    client::{Ping, Position, Recall, SyncRange, Typing, Viewing, client_signal},
     message::{
         Audio, Card, Content, Custom, Encrypted, File, Forward, ForwardedMessage, Image, Location,
         Mention, Notice, Quote, Sticker, Text, Video, content::Kind,
@@ -437,6 +437,8 @@ fn a_signal_is_of_a_known_kind() {
     assert_eq!(checked(signal(None)), invalid("signal"));
     let typing = Some(client_signal::Signal::Typing(Typing { active: true }));
     assert_eq!(checked(signal(typing)), Ok(()));
+    let viewing = Some(client_signal::Signal::Viewing(Viewing { active: true }));
+    assert_eq!(checked(signal(viewing)), Ok(()));
 }
 
 #[test]

@@ -103,8 +103,13 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
                 events: vec![event(seq, text(&said))],
             })
         }),
-        proptest::collection::vec(name, 0..4)
-            .prop_map(|conversation_ids| { ServerFrame::SyncHint(SyncHint { conversation_ids }) }),
+        proptest::collection::vec((name, 0_u64..1 << 53), 0..4).prop_map(|named| {
+            let (conversation_ids, head_seqs) = named.into_iter().unzip();
+            ServerFrame::SyncHint(SyncHint {
+                conversation_ids,
+                head_seqs,
+            })
+        }),
         (any::<u32>(), ".*").prop_map(|(id, message)| {
             let error = flare_proto::common::Error {
                 code: ErrorCode::RateLimited.into(),
@@ -292,6 +297,7 @@ fn what_a_newer_server_says_is_passed_over_and_an_unknown_kind_is_named() {
         Bytes::from_static(br#"{"syncHint":{"conversationIds":["team"],"why":"slow"},"n":1}"#);
     let hint = SyncHint {
         conversation_ids: vec!["team".to_owned()],
+        ..SyncHint::default()
     };
     assert_eq!(
         decode_server(Codec::Json, newer, MAX),

@@ -219,3 +219,21 @@ fn an_idle_queue_holds_no_memory() {
     while queue.pop(MAX_FRAME).is_some() {}
     assert!(queue.waiting.capacity() <= KEPT_PLACES);
 }
+
+#[test]
+fn a_hint_at_a_conversation_is_told_as_it_is_and_with_what_was_cleared_after_an_overflow() {
+    let hint = |conversation_id: &str| Outbound::Hint {
+        conversation_id: conversation_id.into(),
+        payload: payload(60),
+    };
+    let mut queue = queue(100);
+    assert_eq!(queue.push(hint("team"), 0), Pushed::Queued);
+    assert_eq!(queue.pop(MAX_FRAME), Some(payload(60)));
+    assert_eq!(queue.push(hint("team"), 0), Pushed::Queued);
+    assert_eq!(queue.push(hint("club"), 0), Pushed::Overflowed);
+    assert_eq!(
+        hinted(queue.pop(MAX_FRAME).expect("a hint")),
+        ["club", "team"]
+    );
+    assert!(queue.is_empty());
+}

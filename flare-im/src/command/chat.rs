@@ -33,6 +33,10 @@ pub async fn run(args: &cli::Chat) -> anyhow::Result<()> {
         on_their_way: FuturesUnordered::new(),
         is_ready: false,
     };
+    if let Some(id) = &chat.conversation_id {
+        // Of a large one, what comes is shown as it comes.
+        chat.client.view(id, true).await;
+    }
     let mut lines = typed_lines();
     let mut is_open = true;
     loop {

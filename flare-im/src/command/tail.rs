@@ -16,6 +16,9 @@ pub async fn run(args: &cli::Tail) -> anyhow::Result<()> {
     // Only to know where "from now on" begins.
     options.first_sight = FirstSight::Snapshot(1);
     let (client, mut events) = Client::connect(options);
+    if let Some(id) = &args.conversation {
+        client.view(id, true).await;
+    }
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut is_ready = false;
     while left > 0 && !output::is_closed() {

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::Context;
 use flare_proto::{
     common::{Actor, ActorKind, RequestContext, TenantContext},
-    message::HistoryVisibility,
+    message::{ConversationClass, HistoryVisibility},
     session::{CreateConversationRequest, session_service_client::SessionServiceClient},
 };
 use flare_server_core::{
@@ -116,6 +116,7 @@ async fn make_demo_group(platform: &Platform) -> anyhow::Result<()> {
             .collect(),
         history_visibility: HistoryVisibility::All.into(),
         owner_id: DEMO_USERS[0].to_owned(),
+        class: ConversationClass::Unspecified.into(),
     };
     session
         .create_conversation(request)

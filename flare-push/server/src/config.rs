@@ -5,6 +5,8 @@ flare_server_core::section! {
     pub struct PushServerConfig {
         /// Members of all rosters that are kept in memory together.
         pub max_roster_members: u64 = 2_000_000,
+        /// Large conversations of which it is kept when their members last changed.
+        pub max_large_conversations: u64 = 100_000,
         /// Batches on their way to one gateway; the next waits.
         pub gateway_queue_batches: usize = 64,
         /// A gateway that takes no batch for so long loses its stream, and its connections are told to sync.

@@ -15,6 +15,7 @@ use tonic::service::Routes;
 use crate::{
     application::{
         deliver::Deliver,
+        large::LargeConversations,
         missed::Missed,
         ports::{Gateways, Presence},
         rosters::Rosters,
@@ -23,7 +24,7 @@ use crate::{
     config::PushServerConfig,
     handler::{events::Events, grpc::Grpc},
     infrastructure::{
-        grpc_gateways::GrpcGateways, grpc_presence::GrpcPresence,
+        grpc_gateways::GrpcGateways, grpc_interest::GrpcInterest, grpc_presence::GrpcPresence,
         grpc_roster_source::GrpcRosterSource,
     },
 };
@@ -50,11 +51,13 @@ pub async fn build(config: &PushServerConfig, platform: &Platform) -> Result<Par
     ));
     let gateways: Arc<dyn Gateways> = Arc::clone(&streams) as _;
     let source = Arc::new(GrpcRosterSource::new(&platform.channels));
-    let rosters = Rosters::new(source, config.max_roster_members);
+    let rosters = Rosters::new(Arc::clone(&source) as _, config.max_roster_members);
     let deliver = Deliver {
         presence: Arc::clone(&presence),
+        interest: Arc::new(GrpcInterest::new(&platform.channels)),
         gateways: Arc::clone(&gateways),
         rosters: rosters.clone(),
+        large: LargeConversations::new(source, config.max_large_conversations),
         spans: platform.spans.clone(),
     };
     let pass_on = Arc::new(PassOn {

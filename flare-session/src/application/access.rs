@@ -1,6 +1,6 @@
 //! Who stands where: answers for the services that check sends and reads, and for this service's own use cases.
 
-use std::sync::Arc;
+use std::{collections::HashSet, ops::Bound, sync::Arc};
 
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
@@ -8,12 +8,12 @@ use flare_storage_model::ConversationKey;
 use super::{
     heads::Heads,
     outbox::Outbox,
-    ports::{DirectConversation, InboxStore, RosterStore, StreamEffects},
+    ports::{DirectConversation, InboxStore, LargeMemberships, RosterStore, StreamEffects},
 };
 use crate::domain::{
-    caller::{Actor, Caller},
+    caller::{Actor, Caller, UserKey},
     ids::is_direct,
-    membership::{Membership, Roster, Standing},
+    membership::{Belonging, Membership, Roster, RosterMember, Standing},
     rule::Rule,
 };
 
@@ -23,6 +23,8 @@ pub struct Access {
     inboxes: Arc<dyn InboxStore>,
     heads: Arc<Heads>,
     outbox: Arc<Outbox>,
+    /// Places in large conversations that one answer names.
+    max_large: usize,
 }
 
 /// Where a user asks to stand.
@@ -35,18 +37,20 @@ pub struct Question {
 }
 
 impl Access {
-    /// Answers from these.
+    /// Answers from these, of at most `max_large` places in large conversations at once.
     pub fn new(
         rosters: Arc<dyn RosterStore>,
         inboxes: Arc<dyn InboxStore>,
         heads: Arc<Heads>,
         outbox: Arc<Outbox>,
+        max_large: usize,
     ) -> Self {
         Self {
             rosters,
             inboxes,
             heads,
             outbox,
+            max_large,
         }
     }
 
@@ -69,11 +73,73 @@ impl Access {
         let Some(roster) = self.roster(key).await? else {
             return Ok(Membership::UNKNOWN);
         };
-        let former = match roster.members.contains_key(user) {
-            true => None,
-            false => self.rosters.former(key, user).await?,
+        let belonging = self.belonging_to(&roster, key, user).await?;
+        Ok(Membership::of(&roster, belonging))
+    }
+
+    /// What the user is or was to a conversation with this roster.
+    pub async fn belonging_to(
+        &self,
+        roster: &Roster,
+        key: &ConversationKey,
+        user: &str,
+    ) -> Result<Option<Belonging>, Refusal> {
+        let held = roster.members.as_ref().and_then(|it| it.get(user));
+        if let Some(member) = held {
+            return Ok(Some(Belonging::Active(*member)));
+        }
+        let user = Arc::from(user);
+        let mut found = self
+            .rosters
+            .belonging(key, std::slice::from_ref(&user))
+            .await?;
+        Ok(found.remove(&user))
+    }
+
+    /// Which of the users are in the conversation.
+    pub async fn active_among(
+        &self,
+        key: &ConversationKey,
+        users: &[Arc<str>],
+    ) -> Result<HashSet<Arc<str>>, Refusal> {
+        let Some(roster) = self.roster(key).await? else {
+            return Ok(HashSet::new());
         };
-        Ok(Membership::of(&roster, user, former))
+        if let Some(members) = &roster.members {
+            let active = users.iter().filter(|it| members.contains_key(*it));
+            return Ok(active.cloned().collect());
+        }
+        let found = self.rosters.belonging(key, users).await?;
+        let active = found
+            .into_iter()
+            .filter(|(_, it)| matches!(it, Belonging::Active(_)));
+        Ok(active.map(|(user, _)| user).collect())
+    }
+
+    /// A page of the members of a conversation with this roster, by user id.
+    pub async fn members_after(
+        &self,
+        roster: &Roster,
+        key: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Arc<str>, RosterMember)>, Refusal> {
+        let Some(members) = &roster.members else {
+            return Ok(self.rosters.members_after(key, after, limit).await?);
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = members
+            .range::<str, _>((from, Bound::Unbounded))
+            .take(limit);
+        Ok(page
+            .map(|(user, member)| (Arc::clone(user), *member))
+            .collect())
+    }
+
+    /// In which large conversations some users are.
+    pub async fn large_memberships(&self, users: &[UserKey]) -> Result<LargeMemberships, Refusal> {
+        let found = self.rosters.large_memberships(users, self.max_large);
+        Ok(found.await?)
     }
 
     /// The conversation's roster; None: there is no such conversation.
@@ -126,17 +192,15 @@ impl Access {
         let Actor::User { id, .. } = &caller.actor else {
             return Ok(roster);
         };
-        if roster.members.contains_key(id) {
-            return Ok(roster);
-        }
-        Err(match self.rosters.former(key, id).await? {
-            Some(_) => Rule::NotAMember {
+        match self.belonging_to(&roster, key, id).await? {
+            Some(Belonging::Active(_)) => Ok(roster),
+            Some(Belonging::Former(_)) => Err(Rule::NotAMember {
                 user: Arc::clone(id),
                 conversation: Arc::clone(&key.conversation),
             }
-            .into(),
-            None => not_found(),
-        })
+            .into()),
+            None => Err(not_found()),
+        }
     }
 
     /// The membership of a user who is or was in the conversation; others learn nothing.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     caller::Caller,
+    change::Change,
     command::Command,
     conversation::{Conversation, Limits},
     ids::{check_client_id, group_id, is_direct},
@@ -160,7 +161,9 @@ impl Commands {
             let not_found = || Rule::NotFound {
                 conversation: Arc::clone(&key.conversation),
             };
-            let conversation = self.store.conversation(key).await?.ok_or_else(not_found)?;
+            let about = command.about(&caller.actor);
+            let found = self.store.conversation(key, &about).await?;
+            let conversation = found.ok_or_else(not_found)?;
             let change = conversation.decide(&caller.actor, command, &self.limits)?;
             (change, conversation.as_of)
         };
@@ -194,6 +197,13 @@ impl Commands {
         }
         match self.outbox.submit(turn, &line).await {
             Ok(placed) => {
+                if let Change::MembersAdded {
+                    becomes_large: true,
+                    ..
+                } = line.change
+                {
+                    metrics::counter!("flare_session_grown_large_total").increment(1);
+                }
                 expected.settled();
                 Ok(placed.seq)
             }

@@ -1,7 +1,7 @@
 //! What devices have received: gathered, judged and written apart from all else, so that nobody waits for what they make up.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -206,11 +206,12 @@ impl Delivered {
             let Some(first) = of_one.first() else {
                 continue;
             };
-            match self.access.roster(&first.key).await {
-                Ok(roster) => {
+            let users: HashSet<_> = of_one.iter().map(|it| Arc::clone(&it.user)).collect();
+            let users: Vec<_> = users.into_iter().collect();
+            match self.access.active_among(&first.key, &users).await {
+                Ok(members) => {
                     for it in of_one {
-                        let members = roster.as_ref().map(|it| &it.members);
-                        if members.is_some_and(|members| members.contains_key(&it.user)) {
+                        if members.contains(&it.user) {
                             of_members.push(it.clone());
                         } else {
                             of_others.push(it.clone());

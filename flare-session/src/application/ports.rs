@@ -14,7 +14,7 @@ use crate::domain::{
     conversation::Conversation,
     head::Head,
     inbox::{InboxRow, ReadPosition, Settings, SettingsPatch},
-    membership::{FormerMember, Roster},
+    membership::{Belonging, Roster, RosterMember},
 };
 
 /// Why a store did not do it.
@@ -94,9 +94,12 @@ pub struct Placed {
 ///   the group waits, and none was settled after what it was decided on.
 #[async_trait]
 pub trait ConversationStore: Send + Sync + 'static {
-    /// The group as far as its events are settled.
-    async fn conversation(&self, key: &ConversationKey)
-    -> Result<Option<Conversation>, StoreError>;
+    /// The group as far as its events are settled, with its owner and those of its members whom `about` names.
+    async fn conversation(
+        &self,
+        key: &ConversationKey,
+        about: &[Arc<str>],
+    ) -> Result<Option<Conversation>, StoreError>;
     /// Whether the id is taken, by a settled conversation or by a line that waits.
     async fn exists(&self, key: &ConversationKey) -> Result<bool, StoreError>;
     /// The command that the sender sent under this client id.
@@ -133,20 +136,58 @@ pub trait ConversationStore: Send + Sync + 'static {
     async fn pending_conversations(&self) -> Result<Vec<ConversationKey>, StoreError>;
 }
 
+/// In which large conversations users are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LargeMemberships {
+    /// Of active members, in conversations that are not disbanded.
+    pub memberships: Vec<LargeMembership>,
+    /// By index, the users of whom more may be to tell: there was no room, or a line of a conversation of theirs waits for its place.
+    pub incomplete: Vec<usize>,
+}
+
+/// A user's place in a large conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeMembership {
+    /// The user's index.
+    pub user: usize,
+    /// The conversation.
+    pub conversation: Arc<str>,
+    /// The seq of the event by which he last joined.
+    pub joined_seq: u64,
+    /// The seq of the conversation's last member event that this includes.
+    pub as_of: u64,
+}
+
 /// Rosters, to read.
 ///
-/// Obligation: an answer includes every change for which [`forget`](Self::forget) was called before the question was asked, also from
-/// a cache.
+/// Obligations:
+/// - An answer includes every change for which [`forget`](Self::forget) was called before the question was asked, also from a cache.
+/// - What is answered of members by name or in pages is at least as new as a roster that was answered before.
+/// - **No event without its member.** Of a user who joins a large conversation, or whose group becomes one, by an event that somebody has seen,
+///   [`large_memberships`](Self::large_memberships) answers either that, or that his answer is incomplete.
 #[async_trait]
 pub trait RosterStore: Send + Sync + 'static {
     /// The conversation with its active members; None: there is none that counts.
     async fn roster(&self, key: &ConversationKey) -> Result<Option<Arc<Roster>>, StoreError>;
-    /// The past of a user who is no active member; None: he has none.
-    async fn former(
+    /// Those of the users who are or were in the conversation, whatever its class.
+    async fn belonging(
         &self,
         key: &ConversationKey,
-        user: &str,
-    ) -> Result<Option<FormerMember>, StoreError>;
+        users: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Belonging>, StoreError>;
+    /// Active members by user id, after `after`, at most `limit`.
+    async fn members_after(
+        &self,
+        key: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Arc<str>, RosterMember)>, StoreError>;
+    /// In which large conversations the users are. One answer has room for `max` of them, which is not less than one user may be in.
+    async fn large_memberships(
+        &self,
+        users: &[UserKey],
+        max: usize,
+    ) -> Result<LargeMemberships, StoreError>;
     /// Conversations in which the user is active, at least as new as the version `memberships` that [`InboxStore::version`] answered.
     async fn conversations_of(
         &self,

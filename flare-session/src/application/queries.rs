@@ -1,6 +1,6 @@
 //! Plain reads: a conversation, its members, their positions.
 
-use std::{collections::HashMap, ops::Bound, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     caller::Caller,
-    membership::{Roster, RosterMember},
+    membership::{Belonging, Roster, RosterMember},
     role::Role,
     token::{decode_page, encode_page},
 };
@@ -59,11 +59,14 @@ impl Queries {
         key: &ConversationKey,
     ) -> Result<(Arc<Roster>, Option<Role>), Refusal> {
         let roster = self.access.visible(caller, key).await?;
-        let role = caller
-            .actor
-            .user()
-            .and_then(|user| roster.members.get(user))
-            .map(|it| it.role);
+        let belonging = match caller.actor.user() {
+            Some(user) => self.access.belonging_to(&roster, key, user).await?,
+            None => None,
+        };
+        let role = match belonging {
+            Some(Belonging::Active(member)) => Some(member.role),
+            Some(Belonging::Former(_)) | None => None,
+        };
         Ok((roster, role))
     }
 
@@ -76,7 +79,7 @@ impl Queries {
         token: &str,
     ) -> Result<Page<(Arc<str>, RosterMember)>, Refusal> {
         let roster = self.access.visible(caller, key).await?;
-        page_of(&roster, key, page_size, token)
+        self.page_of(&roster, key, page_size, token).await
     }
 
     /// A page of a roster, for services. None: there is no such conversation.
@@ -99,7 +102,7 @@ impl Queries {
                 items: Vec::new(),
                 next: String::new(),
             },
-            false => page_of(&roster, key, page_size, token)?,
+            false => self.page_of(&roster, key, page_size, token).await?,
         };
         Ok(Some(RosterPage {
             version,
@@ -119,11 +122,12 @@ impl Queries {
         let roster = self.access.visible(caller, key).await?;
         let after = after(POSITIONS, key, token)?;
         // Waiting positions are read before the rows: what is written in between shows in those.
-        let from = after.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        let waiting: HashMap<_, _> = roster
-            .members
-            .range::<Arc<str>, _>((from, Bound::Unbounded))
-            .take(page_size)
+        let members = self
+            .access
+            .members_after(&roster, key, after.as_deref(), page_size);
+        let waiting: HashMap<_, _> = members
+            .await?
+            .iter()
             .map(|(user, _)| {
                 let read = self.positions.shown_in(key, user);
                 let delivered = self.delivered.waiting_of(key, user);
@@ -159,28 +163,27 @@ impl Queries {
         };
         Ok(Page { items, next })
     }
-}
 
-fn page_of(
-    roster: &Roster,
-    key: &ConversationKey,
-    page_size: usize,
-    token: &str,
-) -> Result<Page<(Arc<str>, RosterMember)>, Refusal> {
-    let from = after(MEMBERS, key, token)?.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut rest = roster
-        .members
-        .range::<Arc<str>, _>((from, Bound::Unbounded));
-    let items: Vec<_> = rest
-        .by_ref()
-        .take(page_size)
-        .map(|(user, member)| (Arc::clone(user), *member))
-        .collect();
-    let next = match (items.last(), rest.next()) {
-        (Some((last, _)), Some(_)) => encode_page(MEMBERS, &key.tenant, &key.conversation, last),
-        _ => String::new(),
-    };
-    Ok(Page { items, next })
+    async fn page_of(
+        &self,
+        roster: &Roster,
+        key: &ConversationKey,
+        page_size: usize,
+        token: &str,
+    ) -> Result<Page<(Arc<str>, RosterMember)>, Refusal> {
+        let after = after(MEMBERS, key, token)?;
+        let members = self
+            .access
+            .members_after(roster, key, after.as_deref(), page_size + 1);
+        let mut items = members.await?;
+        let more = items.len() > page_size;
+        items.truncate(page_size);
+        let next = match items.last().filter(|_| more) {
+            Some((last, _)) => encode_page(MEMBERS, &key.tenant, &key.conversation, last),
+            None => String::new(),
+        };
+        Ok(Page { items, next })
+    }
 }
 
 fn after(list: &str, key: &ConversationKey, token: &str) -> Result<Option<Arc<str>>, Refusal> {

@@ -146,6 +146,8 @@ impl Reads {
         match class {
             Class::Direct => self.signals.at_once(signal(Audience::Participants)),
             Class::Group => self.signals.read_in_group(key, user, seq),
+            // On demand.
+            Class::Large => {}
         }
     }
 }

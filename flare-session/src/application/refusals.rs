@@ -23,6 +23,10 @@ impl From<Rule> for Refusal {
                 limit_reached("members");
                 refusal(ErrorCode::LimitExceeded)
             }
+            Rule::TooManyAtOnce { field, .. } => {
+                limit_reached("members_at_once");
+                refusal(ErrorCode::LimitExceeded).with_field(field)
+            }
             Rule::TooManyConversations { .. } => {
                 limit_reached("conversations");
                 refusal(ErrorCode::LimitExceeded)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::role::{History, Role};
+use super::role::{Class, History, Role};
 
 /// A user and his role, as an event names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Change {
         members: Vec<NamedMember>,
         /// Fixed for the conversation's life.
         history: History,
+        /// A group, or a large one.
+        class: Class,
     },
     /// It has another title.
     Renamed {
@@ -34,6 +36,8 @@ pub enum Change {
     MembersAdded {
         /// Who.
         members: Vec<NamedMember>,
+        /// With them the group becomes a large one.
+        becomes_large: bool,
     },
     /// A member was put out.
     MemberRemoved {
@@ -72,7 +76,7 @@ impl Change {
     /// Who becomes a member by it.
     pub fn joining(&self) -> &[NamedMember] {
         match self {
-            Self::Created { members, .. } | Self::MembersAdded { members } => members,
+            Self::Created { members, .. } | Self::MembersAdded { members, .. } => members,
             _ => &[],
         }
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::role::{History, Role};
+use super::{
+    caller::Actor,
+    role::{Class, History, Role},
+};
 
 /// A wish to change a conversation. Ids are checked by whoever took them from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub enum Command {
         members: Vec<Arc<str>>,
         /// What later members see of the past.
         history: History,
+        /// A group, or a large one.
+        class: Class,
     },
     /// Give it another title.
     Rename {
@@ -71,6 +76,18 @@ impl Command {
         }
     }
 
+    /// Whom a decision on it is about: who acts, and whom it names.
+    pub fn about(&self, actor: &Actor) -> Vec<Arc<str>> {
+        let named: &[Arc<str>] = match self {
+            Self::AddMembers { users } => users,
+            Self::RemoveMember { user }
+            | Self::SetRole { user, .. }
+            | Self::TransferOwnership { to: user } => std::slice::from_ref(user),
+            Self::Create { .. } | Self::Rename { .. } | Self::Leave | Self::Disband => &[],
+        };
+        named.iter().chain(actor.user()).cloned().collect()
+    }
+
     /// The first 16 bytes of SHA-256 over the length-prefixed parts of the command.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
@@ -85,6 +102,7 @@ impl Command {
                 owner,
                 members,
                 history,
+                class,
             } => {
                 part(title.as_bytes());
                 part(owner.as_bytes());
@@ -93,6 +111,10 @@ impl Command {
                     History::SinceJoin => b"since_join",
                 });
                 members.iter().for_each(|it| part(it.as_bytes()));
+                // As it was before there were large ones: a retry may come from then.
+                if *class == Class::Large {
+                    part(b"large");
+                }
             }
             Self::Rename { title } => part(title.as_bytes()),
             Self::AddMembers { users } => users.iter().for_each(|it| part(it.as_bytes())),
@@ -117,7 +139,16 @@ mod tests {
 
     #[test]
     fn commands_that_say_different_things_have_different_fingerprints() {
+        let create = |class| Command::Create {
+            title: String::new(),
+            owner: "olga".into(),
+            members: vec!["mia".into()],
+            history: History::All,
+            class,
+        };
         let commands = [
+            create(Class::Group),
+            create(Class::Large),
             Command::Rename { title: "ab".into() },
             Command::Rename { title: "a".into() },
             Command::AddMembers {

@@ -1,6 +1,9 @@
 //! The aggregate: a group, as far as its events have been placed. It decides; nothing changes before the decided event has its seq.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     caller::Actor,
@@ -8,26 +11,33 @@ use super::{
     command::Command,
     ids::check_title,
     permission::Action,
-    role::{History, Role},
+    role::{Class, History, Role},
     rule::Rule,
 };
+
+/// Who may join by one change: an event names them all.
+pub const MAX_JOINING: usize = 1_000;
 
 /// How much a group and a user may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Members of one group.
-    pub max_members: usize,
+    /// Members of a group; with more it is a large conversation.
+    pub max_group_members: usize,
+    /// Members of a large conversation.
+    pub max_large_members: usize,
     /// Groups of one user.
     pub max_conversations_per_user: u32,
     /// Characters of a title.
     pub max_title_chars: usize,
 }
 
-/// A group with its active members.
+/// A group, and those of its active members whom a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
     /// The group's id.
     pub id: Arc<str>,
+    /// A group, or a large one.
+    pub class: Class,
     /// For people.
     pub title: String,
     /// What later members see of the past.
@@ -36,7 +46,9 @@ pub struct Conversation {
     pub disbanded: bool,
     /// The seq of the last change that it includes.
     pub as_of: u64,
-    /// Who is in it; exactly one is the owner.
+    /// How many are in it.
+    pub member_count: usize,
+    /// Of who is in it: the owner, of whom there is exactly one, and whoever acts and is named by the command that is decided ([`Command::about`]).
     pub members: BTreeMap<Arc<str>, Role>,
 }
 
@@ -48,6 +60,7 @@ impl Conversation {
             owner,
             members,
             history,
+            class,
         } = command
         else {
             return Err(Rule::NotFound {
@@ -59,17 +72,16 @@ impl Conversation {
             user: Arc::clone(owner),
             role: Role::Owner,
         }];
-        for user in members {
-            if named.iter().all(|it| it.user != *user) {
-                named.push(NamedMember {
-                    user: Arc::clone(user),
-                    role: Role::Member,
-                });
-            }
-            check_count(id, named.len(), limits)?;
-        }
+        let mut seen = HashSet::from([owner]);
+        let others = members.iter().filter(|it| seen.insert(it));
+        named.extend(others.map(|user| NamedMember {
+            user: Arc::clone(user),
+            role: Role::Member,
+        }));
+        check_joining("member_ids", named.len())?;
         Ok(Change::Created {
             title: title.clone(),
+            class: class_with(id, *class, named.len(), limits)?,
             members: named,
             history: *history,
         })
@@ -159,17 +171,23 @@ impl Conversation {
         if users.is_empty() {
             return Err(Rule::Nobody { field: "user_ids" });
         }
-        let mut members: Vec<NamedMember> = Vec::new();
-        for user in users {
-            if !self.members.contains_key(user) && members.iter().all(|it| it.user != *user) {
-                members.push(NamedMember {
-                    user: Arc::clone(user),
-                    role: Role::Member,
-                });
-                check_count(&self.id, self.members.len() + members.len(), limits)?;
-            }
-        }
-        Ok((!members.is_empty()).then_some(Change::MembersAdded { members }))
+        let mut seen = HashSet::new();
+        let new = users
+            .iter()
+            .filter(|it| !self.members.contains_key(*it) && seen.insert(*it));
+        let members: Vec<_> = new
+            .map(|user| NamedMember {
+                user: Arc::clone(user),
+                role: Role::Member,
+            })
+            .collect();
+        check_joining("user_ids", members.len())?;
+        let count = self.member_count + members.len();
+        let class = class_with(&self.id, self.class, count, limits)?;
+        Ok((!members.is_empty()).then_some(Change::MembersAdded {
+            members,
+            becomes_large: class != self.class,
+        }))
     }
 
     fn remove(
@@ -204,7 +222,7 @@ impl Conversation {
     fn leave(&self, actor: &Actor) -> Result<Option<Change>, Rule> {
         let user = actor.user().ok_or(Rule::NoUser)?;
         match self.members.get(user) {
-            Some(Role::Owner) if self.members.len() == 1 => Ok(Some(Change::Disbanded)),
+            Some(Role::Owner) if self.member_count == 1 => Ok(Some(Change::Disbanded)),
             Some(Role::Owner) => Err(self.must_transfer(user)),
             _ => Ok(Some(Change::MemberLeft {
                 user: Arc::clone(user),
@@ -252,15 +270,36 @@ impl Conversation {
     }
 }
 
-fn check_count(conversation: &Arc<str>, members: usize, limits: &Limits) -> Result<(), Rule> {
-    if members > limits.max_members {
-        return Err(Rule::TooManyMembers {
-            conversation: Arc::clone(conversation),
+fn check_joining(field: &'static str, members: usize) -> Result<(), Rule> {
+    if members > MAX_JOINING {
+        return Err(Rule::TooManyAtOnce {
+            field,
             members,
-            max_members: limits.max_members,
+            max_members: MAX_JOINING,
         });
     }
     Ok(())
+}
+
+/// The class of a conversation that has so many members: what has grown large stays so.
+fn class_with(
+    conversation: &Arc<str>,
+    class: Class,
+    members: usize,
+    limits: &Limits,
+) -> Result<Class, Rule> {
+    let max_members = limits.max_group_members.max(limits.max_large_members);
+    if members > max_members {
+        return Err(Rule::TooManyMembers {
+            conversation: Arc::clone(conversation),
+            members,
+            max_members,
+        });
+    }
+    match class {
+        Class::Group if members > limits.max_group_members => Ok(Class::Large),
+        class => Ok(class),
+    }
 }
 
 #[cfg(test)]

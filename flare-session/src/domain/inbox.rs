@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     head::Head,
     membership::Summary,
-    role::{Class, History, Role},
+    role::{History, Role},
 };
 
 /// Of a conversation's mentions of one user, so many are counted: who leaves more unread is told this number.
@@ -153,9 +153,7 @@ impl InboxRow {
     /// Whether the row of a member was read before a member event that the head has: he may have left by it, and have no right to what came
     /// then.
     pub fn is_outdated(&self, head: &Head) -> bool {
-        self.summary.class == Class::Group
-            && self.farewell.is_none()
-            && self.as_of < head.member_seq
+        self.summary.class.is_changed() && self.farewell.is_none() && self.as_of < head.member_seq
     }
 
     /// The entry of a member, or of one who left. `recalled`: messages between the read position and the newest that he may see that were
@@ -210,7 +208,10 @@ fn mentioned(seqs: &[u64], above: u64, up_to: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::head::{LastMessage, tests::message},
+        super::{
+            head::{LastMessage, tests::message},
+            role::Class,
+        },
         *,
     };
 

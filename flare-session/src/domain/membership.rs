@@ -15,8 +15,8 @@ pub struct Roster {
     pub as_of: u64,
     /// Whether it has ended.
     pub disbanded: bool,
-    /// Who is in it, by user id.
-    pub members: BTreeMap<Arc<str>, RosterMember>,
+    /// Who is in it, by user id. None: it is a large conversation, whose members are asked for by name or in pages.
+    pub members: Option<BTreeMap<Arc<str>, RosterMember>>,
 }
 
 /// An active member.
@@ -31,7 +31,7 @@ pub struct RosterMember {
 /// What anybody in a conversation is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Direct or group.
+    /// Direct, group or large.
     pub class: Class,
     /// Empty in direct conversations.
     pub title: String,
@@ -52,6 +52,15 @@ pub struct FormerMember {
     pub joined_seq: u64,
     /// The seq of the event by which he went: the last that he may read.
     pub left_seq: u64,
+}
+
+/// What a conversation's rows say of a user who is or was in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belonging {
+    /// He is in it.
+    Active(RosterMember),
+    /// He was.
+    Former(FormerMember),
 }
 
 /// Where a user stands.
@@ -95,16 +104,20 @@ impl Membership {
         visible_to: 0,
     };
 
-    /// Of a user whom the roster names, or who is told to be `former`, or neither.
-    pub fn of(roster: &Roster, user: &str, former: Option<FormerMember>) -> Self {
+    /// Of a user who belongs to the conversation, or belonged to it, or neither.
+    pub fn of(roster: &Roster, belonging: Option<Belonging>) -> Self {
         let from = |joined_seq| match roster.history {
             History::All => 1,
             History::SinceJoin => joined_seq,
         };
-        let (standing, visible_from, visible_to) = match (roster.members.get(user), former) {
-            (Some(member), _) => (Standing::Active(member.role), from(member.joined_seq), 0),
-            (None, Some(former)) => (Standing::Former, from(former.joined_seq), former.left_seq),
-            (None, None) => (Standing::Stranger, 0, 0),
+        let (standing, visible_from, visible_to) = match belonging {
+            Some(Belonging::Active(member)) => {
+                (Standing::Active(member.role), from(member.joined_seq), 0)
+            }
+            Some(Belonging::Former(former)) => {
+                (Standing::Former, from(former.joined_seq), former.left_seq)
+            }
+            None => (Standing::Stranger, 0, 0),
         };
         Self {
             standing,
@@ -142,25 +155,23 @@ mod tests {
             history,
             as_of: 9,
             disbanded: false,
-            members: [(
-                "olga".into(),
-                RosterMember {
-                    role: Role::Owner,
-                    joined_seq: 5,
-                },
-            )]
-            .into(),
+            members: None,
         }
     }
+
+    const OLGA: Belonging = Belonging::Active(RosterMember {
+        role: Role::Owner,
+        joined_seq: 5,
+    });
 
     #[test]
     fn history_since_join_begins_at_the_last_joining() {
         assert_eq!(
-            Membership::of(&roster(History::SinceJoin), "olga", None).visible_from,
+            Membership::of(&roster(History::SinceJoin), Some(OLGA)).visible_from,
             5
         );
         assert_eq!(
-            Membership::of(&roster(History::All), "olga", None).visible_from,
+            Membership::of(&roster(History::All), Some(OLGA)).visible_from,
             1
         );
     }
@@ -171,14 +182,15 @@ mod tests {
             joined_seq: 3,
             left_seq: 7,
         };
-        let membership = Membership::of(&roster(History::SinceJoin), "eve", Some(former));
+        let former = Belonging::Former(former);
+        let membership = Membership::of(&roster(History::SinceJoin), Some(former));
         assert_eq!((membership.visible_from, membership.visible_to), (3, 7));
         assert_eq!(membership.standing, Standing::Former);
     }
 
     #[test]
     fn a_stranger_sees_nothing_and_has_no_role() {
-        let membership = Membership::of(&roster(History::All), "eve", None);
+        let membership = Membership::of(&roster(History::All), None);
         assert_eq!(membership.standing, Standing::Stranger);
         assert_eq!((membership.visible_from, membership.role()), (0, None));
     }

@@ -25,13 +25,22 @@ impl Role {
     }
 }
 
-/// How a conversation is delivered and counted. Fixed when it is created.
+/// How a conversation is delivered and counted. Fixed when it is created, but that a group becomes large by growing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Two users, named by every event; it exists by being written to.
     Direct,
     /// Members with roles, changed by commands.
     Group,
+    /// A group with so many members that they are neither held together nor looked up for each event.
+    Large,
+}
+
+impl Class {
+    /// Whether it has members with roles, who come and go.
+    pub const fn is_changed(self) -> bool {
+        !matches!(self, Self::Direct)
+    }
 }
 
 /// What of the past a member who joins later may read.

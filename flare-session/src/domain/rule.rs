@@ -42,6 +42,16 @@ pub enum Rule {
         /// The limit.
         max_members: usize,
     },
+    /// One change would bring in too many users.
+    #[error("{members} members at once, at most {max_members} may join by one change")]
+    TooManyAtOnce {
+        /// The request's field.
+        field: &'static str,
+        /// How many would join.
+        members: usize,
+        /// The limit.
+        max_members: usize,
+    },
     /// The user is in too many conversations.
     #[error("user {user} is in {max} conversations already, which is the limit")]
     TooManyConversations {

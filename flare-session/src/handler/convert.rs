@@ -6,18 +6,24 @@ use bytes::Bytes;
 use flare_proto::{
     common::{ActorKind, ErrorCode, RequestContext},
     message::{self, ConversationClass, Event, EventMember, HistoryVisibility},
-    session::{self, Conversation, ConversationSettings, InboxEntry, MembershipState},
+    session::{
+        self, Conversation, ConversationSettings, InboxEntry, LargeConversationsResponse,
+        LargeMembership, MembershipState,
+    },
 };
 use flare_server_core::error::Refusal;
 use flare_storage_model::ConversationKey;
 use prost::Message;
 
-use crate::domain::{
-    caller::{Actor, Caller},
-    ids::check_id,
-    inbox::Entry,
-    membership::{Membership, Roster, RosterMember, Standing, Summary},
-    role::{Class, History, Role},
+use crate::{
+    application::ports::LargeMemberships,
+    domain::{
+        caller::{Actor, Caller},
+        ids::check_id,
+        inbox::Entry,
+        membership::{Membership, Roster, RosterMember, Standing, Summary},
+        role::{Class, History, Role},
+    },
 };
 
 const DEFAULT_PAGE: u32 = 50;
@@ -99,6 +105,21 @@ pub(super) fn history_in(history: i32) -> Result<History, Refusal> {
     }
 }
 
+pub(super) fn class_in(class: i32) -> Result<Class, Refusal> {
+    match ConversationClass::try_from(class) {
+        Ok(ConversationClass::Group | ConversationClass::Unspecified) => Ok(Class::Group),
+        Ok(ConversationClass::Large) => Ok(Class::Large),
+        Ok(ConversationClass::Direct) => Err(Refusal::invalid(
+            "class",
+            "a direct conversation is made by its first message: GROUP or LARGE",
+        )),
+        Err(_) => Err(Refusal::invalid(
+            "class",
+            format!("{class} is no class of conversations"),
+        )),
+    }
+}
+
 pub(super) fn role_in(role: message::Role) -> Result<Role, Refusal> {
     match role {
         message::Role::Admin => Ok(Role::Admin),
@@ -124,6 +145,7 @@ const fn class_out(class: Class) -> ConversationClass {
     match class {
         Class::Direct => ConversationClass::Direct,
         Class::Group => ConversationClass::Group,
+        Class::Large => ConversationClass::Large,
     }
 }
 
@@ -145,6 +167,21 @@ pub(super) fn membership_out(membership: &Membership) -> session::Membership {
         as_of: membership.as_of,
         visible_from_seq: membership.visible_from,
         visible_to_seq: membership.visible_to,
+    }
+}
+
+pub(super) fn large_memberships_out(found: LargeMemberships) -> LargeConversationsResponse {
+    // Of a bounded number of users.
+    let index = |user: usize| u32::try_from(user).unwrap_or(u32::MAX);
+    let named = found.memberships.into_iter().map(|it| LargeMembership {
+        user_index: index(it.user),
+        conversation_id: it.conversation.to_string(),
+        joined_seq: it.joined_seq,
+        as_of: it.as_of,
+    });
+    LargeConversationsResponse {
+        memberships: named.collect(),
+        incomplete: found.incomplete.into_iter().map(index).collect(),
     }
 }
 

@@ -123,6 +123,7 @@ fn from_view(event: &EventView<'_>, encoded: Bytes) -> StreamEvent {
         class: match event.class() {
             ConversationClass::Direct => Class::Direct,
             ConversationClass::Group | ConversationClass::Unspecified => Class::Group,
+            ConversationClass::Large => Class::Large,
         },
         recalls: (kind == EventKind::MessageRecalled && event.target_seq > 0)
             .then_some(event.target_seq),

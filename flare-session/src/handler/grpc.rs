@@ -8,12 +8,13 @@ use flare_proto::{
     session::{
         AddMembersRequest, AuthorizeRequest, AuthorizeResponse, ChangeResponse,
         ConversationResponse, ConversationSettings, CreateConversationRequest, DevicePosition,
-        DisbandConversationRequest, GetConversationRequest, LeaveConversationRequest,
-        ListMembersRequest, ListMembersResponse, ListPositionsRequest, ListPositionsResponse,
-        MarkReadRequest, MarkReadResponse, MemberPosition, MembersRequest, MembersResponse,
-        PutPositionsRequest, PutPositionsResponse, RemoveMemberRequest, RenameConversationRequest,
-        SetRoleRequest, SyncInboxRequest, SyncInboxResponse, TransferOwnershipRequest,
-        UpdateSettingsRequest, UpdateSettingsResponse, session_service_server::SessionService,
+        DisbandConversationRequest, GetConversationRequest, LargeConversationsRequest,
+        LargeConversationsResponse, LeaveConversationRequest, ListMembersRequest,
+        ListMembersResponse, ListPositionsRequest, ListPositionsResponse, MarkReadRequest,
+        MarkReadResponse, MemberPosition, MembersRequest, MembersResponse, PutPositionsRequest,
+        PutPositionsResponse, RemoveMemberRequest, RenameConversationRequest, SetRoleRequest,
+        SyncInboxRequest, SyncInboxResponse, TransferOwnershipRequest, UpdateSettingsRequest,
+        UpdateSettingsResponse, session_service_server::SessionService,
     },
 };
 use flare_server_core::error::Refusal;
@@ -21,8 +22,8 @@ use flare_storage_model::ConversationKey;
 use tonic::{Request, Response, Status};
 
 use super::convert::{
-    caller, entry_out, history_in, key, members_out, membership_out, page_size, role_in, role_out,
-    roster_out, user, users,
+    caller, class_in, entry_out, history_in, key, large_memberships_out, members_out,
+    membership_out, page_size, role_in, role_out, roster_out, user, users,
 };
 use crate::{
     application::{
@@ -36,7 +37,7 @@ use crate::{
         settings::{SettingsUpdates, Wish},
     },
     domain::{
-        caller::{Actor, Caller},
+        caller::{Actor, Caller, UserKey},
         command::Command,
         ids::check_group_id,
         rule::Rule,
@@ -45,6 +46,8 @@ use crate::{
 
 /// How many members a page of a roster has.
 const ROSTER_PAGE: usize = 1_000;
+/// Users of one question for large conversations.
+const MAX_USERS: usize = 500;
 
 /// Serves the contract from the use cases.
 #[derive(Clone)]
@@ -156,6 +159,26 @@ impl SessionService for SessionHandler {
         }))
     }
 
+    async fn large_conversations(
+        &self,
+        request: Request<LargeConversationsRequest>,
+    ) -> Result<Response<LargeConversationsResponse>, Status> {
+        let asked = request.into_inner().users;
+        if asked.len() > MAX_USERS {
+            let message = format!(
+                "{} users: at most {MAX_USERS} may be asked for",
+                asked.len()
+            );
+            return Err(Refusal::invalid("users", message).into());
+        }
+        let users: Vec<_> = asked
+            .into_iter()
+            .map(|it| UserKey::new(it.tenant_id, it.user_id))
+            .collect();
+        let found = self.access.large_memberships(&users).await?;
+        Ok(Response::new(large_memberships_out(found)))
+    }
+
     async fn create_conversation(
         &self,
         request: Request<CreateConversationRequest>,
@@ -173,6 +196,7 @@ impl SessionService for SessionHandler {
             owner: owner_of(&caller, &request.owner_id)?,
             members: users("member_ids", &request.member_ids)?,
             history: history_in(request.history_visibility)?,
+            class: class_in(request.class)?,
             title: request.title,
         };
         let key = self

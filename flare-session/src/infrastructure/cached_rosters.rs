@@ -1,6 +1,7 @@
 //! Rosters of active conversations, kept in memory.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -10,10 +11,10 @@ use flare_storage_model::ConversationKey;
 use moka::sync::Cache;
 
 use crate::{
-    application::ports::{RosterStore, StoreError},
+    application::ports::{LargeMemberships, RosterStore, StoreError},
     domain::{
         caller::UserKey,
-        membership::{FormerMember, Roster},
+        membership::{Belonging, Roster, RosterMember},
     },
 };
 
@@ -43,7 +44,9 @@ impl CachedRosters {
             store,
             rosters: Cache::builder()
                 .max_capacity(max_members)
-                .weigher(move |_, roster: &Arc<Roster>| weigh(roster.members.len()))
+                .weigher(move |_, roster: &Arc<Roster>| {
+                    weigh(roster.members.as_ref().map_or(0, BTreeMap::len))
+                })
                 .build(),
             lists: Cache::builder()
                 .max_capacity(max_members)
@@ -81,12 +84,29 @@ impl RosterStore for CachedRosters {
         Ok(roster)
     }
 
-    async fn former(
+    async fn belonging(
         &self,
         key: &ConversationKey,
-        user: &str,
-    ) -> Result<Option<FormerMember>, StoreError> {
-        self.store.former(key, user).await
+        users: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Belonging>, StoreError> {
+        self.store.belonging(key, users).await
+    }
+
+    async fn members_after(
+        &self,
+        key: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Arc<str>, RosterMember)>, StoreError> {
+        self.store.members_after(key, after, limit).await
+    }
+
+    async fn large_memberships(
+        &self,
+        users: &[UserKey],
+        max: usize,
+    ) -> Result<LargeMemberships, StoreError> {
+        self.store.large_memberships(users, max).await
     }
 
     async fn conversations_of(
@@ -157,16 +177,33 @@ mod tests {
                 history: History::All,
                 as_of,
                 disbanded: false,
-                members: Default::default(),
+                members: Some(Default::default()),
             })))
         }
 
-        async fn former(
+        async fn belonging(
             &self,
             _: &ConversationKey,
-            _: &str,
-        ) -> Result<Option<FormerMember>, StoreError> {
-            Ok(None)
+            _: &[Arc<str>],
+        ) -> Result<HashMap<Arc<str>, Belonging>, StoreError> {
+            Ok(HashMap::new())
+        }
+
+        async fn members_after(
+            &self,
+            _: &ConversationKey,
+            _: Option<&str>,
+            _: usize,
+        ) -> Result<Vec<(Arc<str>, RosterMember)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn large_memberships(
+            &self,
+            _: &[UserKey],
+            _: usize,
+        ) -> Result<LargeMemberships, StoreError> {
+            Ok(LargeMemberships::default())
         }
 
         async fn conversations_of(

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use flare_proto::message::{
-    self, ConversationCreated, ConversationDisbanded, ConversationRenamed, EventBody, EventKind,
-    EventMember, HistoryVisibility, MemberLeft, MemberRemoved, MembersAdded, OwnershipTransferred,
-    RoleChanged, event_body::Body,
+    self, ConversationClass, ConversationCreated, ConversationDisbanded, ConversationRenamed,
+    EventBody, EventKind, EventMember, HistoryVisibility, MemberLeft, MemberRemoved, MembersAdded,
+    OwnershipTransferred, RoleChanged, event_body::Body,
 };
 use prost::Message;
 
 use crate::domain::{
     change::{Change, NamedMember},
-    role::{History, Role},
+    role::{Class, History, Role},
 };
 
 /// The format of stored changes.
@@ -38,6 +38,7 @@ pub(super) fn encode_body(change: &Change) -> Vec<u8> {
             title,
             members,
             history,
+            class,
         } => Body::ConversationCreated(ConversationCreated {
             title: title.clone(),
             members: members.iter().map(named).collect(),
@@ -46,12 +47,17 @@ pub(super) fn encode_body(change: &Change) -> Vec<u8> {
                 History::SinceJoin => HistoryVisibility::SinceJoin,
             }
             .into(),
+            class: large_out(*class == Class::Large),
         }),
         Change::Renamed { title } => Body::ConversationRenamed(ConversationRenamed {
             title: title.clone(),
         }),
-        Change::MembersAdded { members } => Body::MembersAdded(MembersAdded {
+        Change::MembersAdded {
+            members,
+            becomes_large,
+        } => Body::MembersAdded(MembersAdded {
             members: members.iter().map(named).collect(),
+            class: large_out(*becomes_large),
         }),
         Change::MemberRemoved { user } => Body::MemberRemoved(MemberRemoved {
             user_id: user.to_string(),
@@ -97,11 +103,16 @@ pub(super) fn decode_row(row: &[u8]) -> Result<Change, String> {
                 HistoryVisibility::SinceJoin => History::SinceJoin,
                 HistoryVisibility::All | HistoryVisibility::Unspecified => History::All,
             },
+            class: match it.class() {
+                ConversationClass::Large => Class::Large,
+                _ => Class::Group,
+            },
             members: members(&it.members)?,
             title: it.title,
         },
         Body::ConversationRenamed(it) => Change::Renamed { title: it.title },
         Body::MembersAdded(it) => Change::MembersAdded {
+            becomes_large: it.class() == ConversationClass::Large,
             members: members(&it.members)?,
         },
         Body::MemberRemoved(it) => Change::MemberRemoved {
@@ -130,6 +141,23 @@ pub(super) fn decode_row(row: &[u8]) -> Result<Change, String> {
 pub fn judge_row(row: &[u8]) {
     if let Ok(change) = decode_row(row) {
         assert_eq!(decode_row(&encode_row(&change)), Ok(change));
+    }
+}
+
+/// A group's changes are as they were before there were large ones: a line that waits from then is submitted again as it was.
+fn large_out(is_large: bool) -> i32 {
+    match is_large {
+        true => ConversationClass::Large.into(),
+        false => ConversationClass::Unspecified.into(),
+    }
+}
+
+/// As the contract has it.
+pub(super) const fn class_out(class: Class) -> ConversationClass {
+    match class {
+        Class::Direct => ConversationClass::Direct,
+        Class::Group => ConversationClass::Group,
+        Class::Large => ConversationClass::Large,
     }
 }
 
@@ -191,14 +219,23 @@ mod tests {
                 title: "组".into(),
                 members: members.clone(),
                 history: History::SinceJoin,
+                class: Class::Group,
             },
             Change::Created {
                 title: String::new(),
                 members: members.clone(),
                 history: History::All,
+                class: Class::Large,
             },
             Change::Renamed { title: "t".into() },
-            Change::MembersAdded { members },
+            Change::MembersAdded {
+                members: members.clone(),
+                becomes_large: false,
+            },
+            Change::MembersAdded {
+                members,
+                becomes_large: true,
+            },
             Change::MemberRemoved { user: "mia".into() },
             Change::MemberLeft { user: "mia".into() },
             Change::RoleChanged {

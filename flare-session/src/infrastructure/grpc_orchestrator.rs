@@ -19,10 +19,10 @@ use flare_server_core::{
 };
 use flare_storage_model::partition_of;
 
-use super::change_codec::{encode_body, kind};
+use super::change_codec::{class_out, encode_body, kind};
 use crate::{
     application::ports::{MessageOrchestrator, OutboxLine, Placed, SubmitError},
-    domain::ids::SERVICE_PREFIX,
+    domain::{change::Change, ids::SERVICE_PREFIX},
 };
 
 /// Submits lines one by one, each to the owner of its conversation's partition: changes of conversations are rare.
@@ -111,6 +111,18 @@ fn judge(refusal: Refusal) -> SubmitError {
     }
 }
 
+/// The class from this event on; unspecified: the one that it has.
+const fn class(change: &Change) -> ConversationClass {
+    match change {
+        Change::Created { class, .. } => class_out(*class),
+        Change::MembersAdded {
+            becomes_large: true,
+            ..
+        } => ConversationClass::Large,
+        _ => ConversationClass::Unspecified,
+    }
+}
+
 fn item(line: &OutboxLine) -> SubmitItem {
     SubmitItem {
         correlation: 1,
@@ -128,7 +140,7 @@ fn item(line: &OutboxLine) -> SubmitItem {
             .unwrap_or_default(),
         command: Some(submit_item::Command::Change(ConversationChange {
             kind: kind(&line.change).into(),
-            class: ConversationClass::Group.into(),
+            class: class(&line.change).into(),
             body: encode_body(&line.change).into(),
         })),
         ..SubmitItem::default()
@@ -142,7 +154,6 @@ mod tests {
     use flare_storage_model::ConversationKey;
 
     use super::*;
-    use crate::domain::change::Change;
 
     #[test]
     fn a_line_is_submitted_in_the_name_of_its_sender_and_under_its_own_id() {

@@ -11,7 +11,10 @@ use super::{
     change_codec::{decode_row, encode_row},
     postgres::{PostgresSession, Users, is_taken, lock_conversation, lock_users, make_users},
     postgres_settlement::apply,
-    row_codec::{from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db},
+    row_codec::{
+        class_from_db, class_to_db, from_db, history_from_db, history_to_db, role_from_db,
+        role_to_db, to_db,
+    },
 };
 use crate::{
     application::ports::{Answered, CommandId, ConversationStore, OutboxLine, Placed, StoreError},
@@ -21,7 +24,8 @@ use crate::{
 /// Conversations with lines that wait, of which is told at once.
 const MAX_PENDING: i64 = 10_000;
 
-type GroupRow = (String, i64, bool, i64, Vec<String>, Vec<i64>);
+/// Class, title, history, disbanded, changed, members; users with their roles.
+type GroupRow = (i64, String, i64, bool, i64, i64, Vec<String>, Vec<i64>);
 type LineRow = (String, String, Vec<u8>, Option<Vec<u8>>);
 
 #[async_trait]
@@ -29,31 +33,36 @@ impl ConversationStore for PostgresSession {
     async fn conversation(
         &self,
         key: &ConversationKey,
+        about: &[Arc<str>],
     ) -> Result<Option<Conversation>, StoreError> {
+        let about: Vec<_> = about.iter().map(|it| &**it).collect();
         let row = sqlx::query_as(
-            "SELECT title, history, disbanded_seq > 0, changed_seq,
-                 ARRAY(SELECT user_id FROM member AS m
-                       WHERE m.tenant = c.tenant AND m.conversation = c.conversation AND joined_seq > 0 AND left_seq = 0
-                       ORDER BY user_id),
-                 ARRAY(SELECT role FROM member AS m
-                       WHERE m.tenant = c.tenant AND m.conversation = c.conversation AND joined_seq > 0 AND left_seq = 0
-                       ORDER BY user_id)
-             FROM conversation AS c WHERE tenant = $1 AND conversation = $2 AND class = 2 AND created_seq > 0",
+            "SELECT class, title, history, disbanded_seq > 0, changed_seq, member_count,
+                 coalesce(m.users, '{}'), coalesce(m.roles, '{}')
+             FROM conversation AS c CROSS JOIN LATERAL (
+                 SELECT array_agg(user_id ORDER BY user_id) AS users, array_agg(role ORDER BY user_id) AS roles
+                 FROM member WHERE member.tenant = c.tenant AND member.conversation = c.conversation
+                     AND user_id = ANY ($3 || c.owner) AND joined_seq > 0 AND left_seq = 0) AS m
+             WHERE c.tenant = $1 AND c.conversation = $2 AND class > 1 AND created_seq > 0",
         )
         .bind(&*key.tenant)
         .bind(&*key.conversation)
+        .bind(&about)
         .fetch_optional(self.database.pool());
         let row: Option<GroupRow> = self.database.within(row).await?;
-        let Some((title, history, disbanded, changed_seq, users, roles)) = row else {
+        let Some((class, title, history, disbanded, changed_seq, member_count, users, roles)) = row
+        else {
             return Ok(None);
         };
         let members = users.into_iter().zip(roles);
         Ok(Some(Conversation {
             id: Arc::clone(&key.conversation),
+            class: class_from_db(class)?,
             title,
             history: history_from_db(history)?,
             disbanded,
             as_of: from_db(changed_seq),
+            member_count: usize::try_from(member_count).unwrap_or_default(),
             members: members
                 .map(|(user, role)| Ok((user.into(), role_from_db(role)?)))
                 .collect::<Result<_, StoreError>>()?,
@@ -245,13 +254,14 @@ async fn claim(
         title,
         members,
         history,
+        class,
     } = &line.change
     {
         let owner = members.iter().find(|it| it.role == Role::Owner);
         let made = sqlx::query(
             "INSERT INTO conversation (tenant, conversation, class, title, owner, history, created_seq, created_ms, as_of,
                  changed_seq, disbanded_seq, member_count, active_ms, user_low, user_high)
-             VALUES ($1, $2, 2, $3, $4, $5, 0, 0, 0, 0, 0, 0, 0, '', '')
+             VALUES ($1, $2, $6, $3, $4, $5, 0, 0, 0, 0, 0, 0, 0, '', '')
              ON CONFLICT DO NOTHING",
         )
         .bind(&*key.tenant)
@@ -259,6 +269,7 @@ async fn claim(
         .bind(title)
         .bind(owner.map_or("", |it| &*it.user))
         .bind(history_to_db(*history))
+        .bind(class_to_db(*class))
         .execute(tx)
         .await?;
         return Ok(made.rows_affected() == 1);

@@ -1,6 +1,9 @@
 //! Rosters of PostgreSQL, kept in memory while several processes change them.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use flare_storage_model::ConversationKey;
@@ -8,10 +11,10 @@ use moka::sync::Cache;
 
 use super::{postgres::PostgresSession, postgres_rosters::Revision};
 use crate::{
-    application::ports::{RosterStore, StoreError},
+    application::ports::{LargeMemberships, RosterStore, StoreError},
     domain::{
         caller::UserKey,
-        membership::{FormerMember, Roster},
+        membership::{Belonging, Roster, RosterMember},
     },
 };
 
@@ -36,7 +39,9 @@ impl PostgresKeptRosters {
             store,
             rosters: Cache::builder()
                 .max_capacity(max_members)
-                .weigher(move |_, (_, roster): &Revision| weigh(roster.members.len()))
+                .weigher(move |_, (_, roster): &Revision| {
+                    weigh(roster.members.as_ref().map_or(0, BTreeMap::len))
+                })
                 .build(),
             lists: Cache::builder()
                 .max_capacity(max_members)
@@ -63,12 +68,29 @@ impl RosterStore for PostgresKeptRosters {
         Ok(Some(roster))
     }
 
-    async fn former(
+    async fn belonging(
         &self,
         key: &ConversationKey,
-        user: &str,
-    ) -> Result<Option<FormerMember>, StoreError> {
-        self.store.former(key, user).await
+        users: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Belonging>, StoreError> {
+        self.store.belonging(key, users).await
+    }
+
+    async fn members_after(
+        &self,
+        key: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Arc<str>, RosterMember)>, StoreError> {
+        self.store.members_after(key, after, limit).await
+    }
+
+    async fn large_memberships(
+        &self,
+        users: &[UserKey],
+        max: usize,
+    ) -> Result<LargeMemberships, StoreError> {
+        self.store.large_memberships(users, max).await
     }
 
     async fn conversations_of(

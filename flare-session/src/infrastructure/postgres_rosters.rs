@@ -1,6 +1,6 @@
 //! Rosters in PostgreSQL.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use flare_storage_model::ConversationKey;
@@ -8,13 +8,17 @@ use sqlx::FromRow;
 
 use super::{
     postgres::PostgresSession,
-    row_codec::{from_db, history_from_db, role_from_db, summary},
+    row_codec::{
+        LargeRow, MemberRow, belonging, from_db, history_from_db, large_memberships, member,
+        summary, to_db,
+    },
 };
 use crate::{
-    application::ports::{RosterStore, StoreError},
+    application::ports::{LargeMemberships, RosterStore, StoreError},
     domain::{
         caller::UserKey,
-        membership::{FormerMember, Roster, RosterMember},
+        membership::{Belonging, Roster, RosterMember},
+        role::Class,
     },
 };
 
@@ -54,7 +58,7 @@ impl PostgresSession {
              FROM conversation AS c CROSS JOIN LATERAL (
                  SELECT array_agg(user_id ORDER BY user_id) AS users, array_agg(role ORDER BY user_id) AS roles,
                      array_agg(joined_seq ORDER BY user_id) AS joined
-                 FROM member WHERE c.changed_seq IS DISTINCT FROM $3 AND member.tenant = c.tenant
+                 FROM member WHERE c.changed_seq IS DISTINCT FROM $3 AND c.class < 3 AND member.tenant = c.tenant
                      AND member.conversation = c.conversation AND joined_seq > 0 AND left_seq = 0) AS m
              WHERE c.tenant = $1 AND c.conversation = $2 AND created_seq > 0",
         )
@@ -81,24 +85,85 @@ impl RosterStore for PostgresSession {
         Ok(roster.map(|it| it.1))
     }
 
-    async fn former(
+    async fn belonging(
         &self,
         key: &ConversationKey,
-        user: &str,
-    ) -> Result<Option<FormerMember>, StoreError> {
-        let row = sqlx::query_as(
-            "SELECT joined_seq, left_seq FROM member
-             WHERE tenant = $1 AND conversation = $2 AND user_id = $3 AND left_seq > 0",
+        users: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Belonging>, StoreError> {
+        let users: Vec<_> = users.iter().map(|it| &**it).collect();
+        let rows = sqlx::query_as(
+            "SELECT user_id, role, joined_seq, left_seq FROM member
+             WHERE tenant = $1 AND conversation = $2 AND user_id = ANY ($3) AND joined_seq > 0",
         )
         .bind(&*key.tenant)
         .bind(&*key.conversation)
-        .bind(user)
-        .fetch_optional(self.database.pool());
-        let row: Option<(i64, i64)> = self.database.within(row).await?;
-        Ok(row.map(|(joined_seq, left_seq)| FormerMember {
-            joined_seq: from_db(joined_seq),
-            left_seq: from_db(left_seq),
-        }))
+        .bind(&users)
+        .fetch_all(self.database.pool());
+        let rows: Vec<(String, i64, i64, i64)> = self.database.within(rows).await?;
+        let rows = rows.into_iter();
+        rows.map(|(user, role, joined_seq, left_seq)| {
+            Ok((user.into(), belonging(role, joined_seq, left_seq)?))
+        })
+        .collect()
+    }
+
+    async fn members_after(
+        &self,
+        key: &ConversationKey,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Arc<str>, RosterMember)>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT user_id, role, joined_seq FROM member
+             WHERE tenant = $1 AND conversation = $2 AND user_id > $3 AND joined_seq > 0 AND left_seq = 0
+             ORDER BY user_id LIMIT $4",
+        )
+        .bind(&*key.tenant)
+        .bind(&*key.conversation)
+        // Before every id.
+        .bind(after.unwrap_or_default())
+        .bind(to_db(limit as u64))
+        .fetch_all(self.database.pool());
+        let rows: Vec<MemberRow> = self.database.within(rows).await?;
+        rows.into_iter().map(member).collect()
+    }
+
+    async fn large_memberships(
+        &self,
+        users: &[UserKey],
+        max: usize,
+    ) -> Result<LargeMemberships, StoreError> {
+        let (tenants, ids): (Vec<_>, Vec<_>) =
+            users.iter().map(|it| (&*it.tenant, &*it.user)).unzip();
+        let read = async {
+            // Before the rows: a line that is settled in between shows in those.
+            let unsettled: Vec<i64> = sqlx::query_scalar(
+                "SELECT DISTINCT u.place - 1 FROM outbox AS o
+                     JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (tenant, user_id, place) ON u.tenant = o.tenant
+                     JOIN member AS m ON m.tenant = o.tenant AND m.conversation = o.conversation AND m.user_id = u.user_id
+                 WHERE o.seq IS NULL",
+            )
+            .bind(&tenants)
+            .bind(&ids)
+            .fetch_all(self.database.pool())
+            .await?;
+            let rows: Vec<LargeRow> = sqlx::query_as(
+                "SELECT u.place - 1, m.conversation, m.joined_seq, c.as_of
+                 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (tenant, user_id, place)
+                     JOIN member AS m ON m.tenant = u.tenant AND m.user_id = u.user_id
+                     JOIN conversation AS c ON c.tenant = m.tenant AND c.conversation = m.conversation
+                 WHERE m.large AND m.joined_seq > 0 AND m.left_seq = 0 AND c.disbanded_seq = 0
+                 ORDER BY u.place LIMIT $3",
+            )
+            .bind(&tenants)
+            .bind(&ids)
+            .bind(to_db(max as u64) + 1)
+            .fetch_all(self.database.pool())
+            .await?;
+            Ok::<_, sqlx::Error>((rows, unsettled))
+        };
+        let (rows, unsettled) = self.database.within(read).await?;
+        Ok(large_memberships(rows, max, users.len(), unsettled))
     }
 
     async fn conversations_of(
@@ -123,25 +188,23 @@ impl RosterStore for PostgresSession {
 
 impl Row {
     fn into_domain(self) -> Result<Roster, StoreError> {
-        let members = self.users.into_iter().zip(self.roles).zip(self.joined);
-        let members = members.map(|((user, role), joined_seq)| {
-            let member = RosterMember {
-                role: role_from_db(role)?,
-                joined_seq: from_db(joined_seq),
-            };
-            Ok((user.into(), member))
-        });
+        let summary = summary(
+            self.class,
+            self.title,
+            self.owner,
+            self.member_count,
+            self.created_ms,
+            self.user_low,
+            self.user_high,
+        )?;
+        let rows = self.users.into_iter().zip(self.roles).zip(self.joined);
+        let members = rows.map(|((user, role), joined_seq)| member((user, role, joined_seq)));
         Ok(Roster {
-            members: members.collect::<Result<_, StoreError>>()?,
-            summary: summary(
-                self.class,
-                self.title,
-                self.owner,
-                self.member_count,
-                self.created_ms,
-                self.user_low,
-                self.user_high,
-            )?,
+            members: match summary.class {
+                Class::Large => None,
+                Class::Direct | Class::Group => Some(members.collect::<Result<_, StoreError>>()?),
+            },
+            summary,
             history: history_from_db(self.history)?,
             as_of: from_db(self.as_of),
             disbanded: self.disbanded,

@@ -36,7 +36,13 @@ pub(super) async fn apply(
             .await?;
             join(tx, line, members, placed).await
         }
-        Change::MembersAdded { members } => {
+        Change::MembersAdded {
+            members,
+            becomes_large,
+        } => {
+            if *becomes_large {
+                grow_large(tx, line).await?;
+            }
             sqlx::query(
                 "UPDATE conversation SET member_count = member_count + $3 WHERE tenant = $1 AND conversation = $2",
             )
@@ -96,7 +102,8 @@ async fn join(
              WHERE tenant = $1 AND user_id = ANY ($3) RETURNING user_id, version)
          UPDATE member AS m SET role = j.role, joined_seq = $5, left_seq = 0, pending_line = NULL,
              read_ordinal = CASE WHEN m.read_seq < $5 THEN $6 ELSE m.read_ordinal END, read_seq = GREATEST(m.read_seq, $5),
-             hidden_at_seq = 0, version = b.version, left_message = NULL
+             hidden_at_seq = 0, version = b.version, left_message = NULL,
+             large = (SELECT class = 3 FROM conversation WHERE tenant = $1 AND conversation = $2)
          FROM bumped AS b JOIN unnest($3::text[], $4::bigint[]) AS j (user_id, role) ON j.user_id = b.user_id
          WHERE m.tenant = $1 AND m.conversation = $2 AND m.user_id = b.user_id",
     )
@@ -108,6 +115,31 @@ async fn join(
     .bind(to_db(placed.ordinal))
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// The group becomes a large conversation; its members' rows say so, those of former ones too. The conversation is locked. Who joins has his row
+/// already, so all are locked in one order.
+async fn grow_large(tx: &mut PgConnection, line: &OutboxLine) -> Result<(), StoreError> {
+    let (tenant, conversation) = (&*line.key.tenant, &*line.key.conversation);
+    let members: Vec<String> =
+        sqlx::query_scalar("SELECT user_id FROM member WHERE tenant = $1 AND conversation = $2")
+            .bind(tenant)
+            .bind(conversation)
+            .fetch_all(&mut *tx)
+            .await?;
+    let users: Users<'_> = members.iter().map(|it| (tenant, it.as_str())).collect();
+    lock_users(tx, &users).await?;
+    for statement in [
+        "UPDATE conversation SET class = 3 WHERE tenant = $1 AND conversation = $2",
+        "UPDATE member SET large = true WHERE tenant = $1 AND conversation = $2",
+    ] {
+        sqlx::query(statement)
+            .bind(tenant)
+            .bind(conversation)
+            .execute(&mut *tx)
+            .await?;
+    }
     Ok(())
 }
 

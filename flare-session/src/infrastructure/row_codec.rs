@@ -1,9 +1,11 @@
 //! How the values of rows stand in a database, whichever it is.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use crate::{
-    application::ports::StoreError,
+    application::ports::{LargeMembership, LargeMemberships, StoreError},
     domain::{
-        membership::Summary,
+        membership::{Belonging, FormerMember, RosterMember, Summary},
         role::{Class, History, Role},
     },
 };
@@ -34,10 +36,19 @@ pub(super) fn role_from_db(role: i64) -> Result<Role, StoreError> {
     }
 }
 
-fn class_from_db(class: i64) -> Result<Class, StoreError> {
+pub(super) const fn class_to_db(class: Class) -> i64 {
+    match class {
+        Class::Direct => 1,
+        Class::Group => 2,
+        Class::Large => 3,
+    }
+}
+
+pub(super) fn class_from_db(class: i64) -> Result<Class, StoreError> {
     match class {
         1 => Ok(Class::Direct),
         2 => Ok(Class::Group),
+        3 => Ok(Class::Large),
         _ => Err(StoreError::Failed(format!(
             "class {class} in a row is none"
         ))),
@@ -81,4 +92,69 @@ pub(super) fn summary(
             false => vec![low.into(), high.into()],
         },
     })
+}
+
+/// User, role, joined.
+pub(super) type MemberRow = (String, i64, i64);
+
+pub(super) fn member(
+    (user, role, joined_seq): MemberRow,
+) -> Result<(Arc<str>, RosterMember), StoreError> {
+    let member = RosterMember {
+        role: role_from_db(role)?,
+        joined_seq: from_db(joined_seq),
+    };
+    Ok((user.into(), member))
+}
+
+pub(super) fn belonging(
+    role: i64,
+    joined_seq: i64,
+    left_seq: i64,
+) -> Result<Belonging, StoreError> {
+    let joined_seq = from_db(joined_seq);
+    Ok(match from_db(left_seq) {
+        0 => Belonging::Active(RosterMember {
+            role: role_from_db(role)?,
+            joined_seq,
+        }),
+        left_seq => Belonging::Former(FormerMember {
+            joined_seq,
+            left_seq,
+        }),
+    })
+}
+
+/// Index of the user, conversation, joined, as of.
+pub(super) type LargeRow = (i64, String, i64, i64);
+
+/// What rows in the order of the users say. One above `max`, which no user alone has, shows that some are missing: of the user at the cut, and of
+/// those after him.
+pub(super) fn large_memberships(
+    mut rows: Vec<LargeRow>,
+    max: usize,
+    users: usize,
+    unsettled: impl IntoIterator<Item = i64>,
+) -> LargeMemberships {
+    let index = |user: i64| usize::try_from(user).unwrap_or_default();
+    let mut incomplete: BTreeSet<usize> = unsettled.into_iter().map(index).collect();
+    if rows.len() > max
+        && let Some((cut, ..)) = rows.last()
+    {
+        let cut = *cut;
+        rows.retain(|it| it.0 != cut);
+        incomplete.extend(index(cut)..users);
+    }
+    let memberships = rows
+        .into_iter()
+        .map(|(user, conversation, joined_seq, as_of)| LargeMembership {
+            user: index(user),
+            conversation: conversation.into(),
+            joined_seq: from_db(joined_seq),
+            as_of: from_db(as_of),
+        });
+    LargeMemberships {
+        memberships: memberships.collect(),
+        incomplete: incomplete.into_iter().collect(),
+    }
 }

@@ -8,7 +8,8 @@ use sqlx::{
     sqlite::SqlitePoolOptions,
 };
 
-use crate::application::ports::StoreError;
+use super::row_codec::role_to_db;
+use crate::{application::ports::StoreError, domain::change::NamedMember};
 
 /// The database's name in the data folder.
 const FILE: &str = "session/session.sqlite";
@@ -141,9 +142,18 @@ pub(super) async fn bump(
 }
 
 /// A list of ids, for `json_each`.
-pub(super) fn json_list(ids: &[Arc<str>]) -> Result<String, StoreError> {
+pub(super) fn json_list(ids: &[impl AsRef<str>]) -> Result<String, StoreError> {
     serde_json::to_string(&ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
         .map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+/// A list of [user, role], for `json_each`.
+pub(super) fn json_members(members: &[NamedMember]) -> Result<String, StoreError> {
+    let rows: Vec<(&str, i64)> = members
+        .iter()
+        .map(|it| (&*it.user, role_to_db(it.role)))
+        .collect();
+    serde_json::to_string(&rows).map_err(|error| StoreError::Failed(error.to_string()))
 }
 
 #[cfg(test)]

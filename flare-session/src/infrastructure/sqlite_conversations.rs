@@ -9,19 +9,19 @@ use sqlx::SqliteConnection;
 
 use super::{
     change_codec::{decode_row, encode_row},
-    row_codec::{from_db, history_from_db, history_to_db, role_from_db, role_to_db, to_db},
-    sqlite::SqliteSession,
+    row_codec::{
+        class_from_db, class_to_db, from_db, history_from_db, history_to_db, role_from_db, to_db,
+    },
+    sqlite::{SqliteSession, json_list, json_members},
     sqlite_settlement::apply,
 };
 use crate::{
     application::ports::{Answered, CommandId, ConversationStore, OutboxLine, Placed, StoreError},
-    domain::{
-        change::{Change, NamedMember},
-        conversation::Conversation,
-        role::Role,
-    },
+    domain::{change::Change, conversation::Conversation, role::Role},
 };
 
+/// Class, title, history, disbanded, changed, members, owner.
+type GroupRow = (i64, String, i64, bool, i64, i64, String);
 type Line = (String, String, String, String, Vec<u8>, Option<Vec<u8>>);
 
 #[async_trait]
@@ -29,33 +29,40 @@ impl ConversationStore for SqliteSession {
     async fn conversation(
         &self,
         key: &ConversationKey,
+        about: &[Arc<str>],
     ) -> Result<Option<Conversation>, StoreError> {
+        let about = json_list(about)?;
         let mut tx = self.read().await?;
-        let row: Option<(String, i64, bool, i64)> = sqlx::query_as(
-            "SELECT title, history, disbanded_seq > 0, changed_seq FROM conversation
-             WHERE tenant = ? AND conversation = ? AND class = 2 AND created_seq > 0",
+        let row: Option<GroupRow> = sqlx::query_as(
+            "SELECT class, title, history, disbanded_seq > 0, changed_seq, member_count, owner FROM conversation
+             WHERE tenant = ? AND conversation = ? AND class > 1 AND created_seq > 0",
         )
         .bind(&*key.tenant)
         .bind(&*key.conversation)
         .fetch_optional(&mut *tx)
         .await?;
-        let Some((title, history, disbanded, changed_seq)) = row else {
+        let Some((class, title, history, disbanded, changed_seq, member_count, owner)) = row else {
             return Ok(None);
         };
         let members: Vec<(String, i64)> = sqlx::query_as(
             "SELECT user, role FROM member
-             WHERE tenant = ? AND conversation = ? AND joined_seq > 0 AND left_seq = 0",
+             WHERE tenant = ?1 AND conversation = ?2 AND joined_seq > 0 AND left_seq = 0
+                 AND user IN (SELECT value FROM json_each(?3) UNION SELECT ?4)",
         )
         .bind(&*key.tenant)
         .bind(&*key.conversation)
+        .bind(&about)
+        .bind(&owner)
         .fetch_all(&mut *tx)
         .await?;
         Ok(Some(Conversation {
             id: Arc::clone(&key.conversation),
+            class: class_from_db(class)?,
             title,
             history: history_from_db(history)?,
             disbanded,
             as_of: from_db(changed_seq),
+            member_count: usize::try_from(member_count).unwrap_or_default(),
             members: members
                 .into_iter()
                 .map(|(user, role)| Ok((user.into(), role_from_db(role)?)))
@@ -128,6 +135,7 @@ impl ConversationStore for SqliteSession {
             title,
             members,
             history,
+            class,
         } = &line.change
         {
             let owner = members
@@ -137,19 +145,18 @@ impl ConversationStore for SqliteSession {
             sqlx::query(
                 "INSERT INTO conversation (tenant, conversation, class, title, owner, history, created_seq, created_ms,
                      as_of, disbanded_seq, member_count, active_ms, user_low, user_high)
-                 VALUES (?, ?, 2, ?, ?, ?, 0, 0, 0, 0, 0, 0, '', '')",
+                 VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, '', '')",
             )
             .bind(&*line.key.tenant)
             .bind(&*line.key.conversation)
+            .bind(class_to_db(*class))
             .bind(title)
             .bind(owner)
             .bind(history_to_db(*history))
             .execute(&mut *tx)
             .await?;
         }
-        for member in line.change.joining() {
-            reserve(&mut tx, line, member, max_conversations).await?;
-        }
+        reserve(&mut tx, line, max_conversations).await?;
         Ok(tx.commit().await?)
     }
 
@@ -282,37 +289,50 @@ async fn insert_line(
     Ok(())
 }
 
-/// Writes the row of one who will join, and counts the group for him already: two commands at the same time cannot pass the limit.
+/// Writes rows of who will join, and counts the group for them already: two commands at the same time cannot pass the limit.
 async fn reserve(
     tx: &mut SqliteConnection,
     line: &OutboxLine,
-    member: &NamedMember,
     max_conversations: u32,
 ) -> Result<(), StoreError> {
-    let (conversations,): (i64,) = sqlx::query_as(
-        "INSERT INTO user_state (tenant, user, version, memberships, conversations) VALUES (?, ?, 0, 0, 1)
-         ON CONFLICT (tenant, user) DO UPDATE SET conversations = conversations + 1 RETURNING conversations",
+    let joining = line.change.joining();
+    if joining.is_empty() {
+        return Ok(());
+    }
+    let members = json_members(joining)?;
+    sqlx::query(
+        "INSERT INTO user_state (tenant, user, version, memberships, conversations)
+         SELECT ?1, value ->> 0, 0, 0, 1 FROM json_each(?2) WHERE true
+         ON CONFLICT (tenant, user) DO UPDATE SET conversations = conversations + 1",
     )
     .bind(&*line.key.tenant)
-    .bind(&*member.user)
-    .fetch_one(&mut *tx)
+    .bind(&members)
+    .execute(&mut *tx)
     .await?;
-    if conversations > i64::from(max_conversations) {
+    let beyond: Option<(String,)> = sqlx::query_as(
+        "SELECT s.user FROM json_each(?2) AS j CROSS JOIN user_state AS s ON s.tenant = ?1 AND s.user = j.value ->> 0
+         WHERE s.conversations > ?3 ORDER BY j.key LIMIT 1",
+    )
+    .bind(&*line.key.tenant)
+    .bind(&members)
+    .bind(i64::from(max_conversations))
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some((user,)) = beyond {
         return Err(StoreError::TooManyConversations {
-            user: Arc::clone(&member.user),
+            user: user.into(),
             max: max_conversations,
         });
     }
     sqlx::query(
         "INSERT INTO member (tenant, conversation, user, role, joined_seq, left_seq, pending_line, read_seq, read_ordinal,
              mute_until_ms, pinned, hidden_at_seq, version, left_ordinal, left_ms, left_title, left_owner, left_member_count)
-         VALUES (?, ?, ?, ?, 0, 0, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', '', 0)
+         SELECT ?1, ?2, value ->> 0, value ->> 1, 0, 0, ?4, 0, 0, 0, 0, 0, 0, 0, 0, '', '', 0 FROM json_each(?3) WHERE true
          ON CONFLICT (tenant, conversation, user) DO UPDATE SET pending_line = excluded.pending_line",
     )
     .bind(&*line.key.tenant)
     .bind(&*line.key.conversation)
-    .bind(&*member.user)
-    .bind(role_to_db(member.role))
+    .bind(&members)
     .bind(&line.line)
     .execute(tx)
     .await?;

@@ -1,10 +1,12 @@
 //! What a placed change does to the rows.
 
+use std::collections::BTreeMap;
+
 use sqlx::SqliteConnection;
 
 use super::{
     row_codec::{role_to_db, to_db},
-    sqlite::bump,
+    sqlite::{bump, json_list},
 };
 use crate::{
     application::ports::{OutboxLine, Placed, StoreError},
@@ -36,7 +38,13 @@ pub(super) async fn apply(
             .await?;
             join(tx, line, members, placed).await
         }
-        Change::MembersAdded { members } => {
+        Change::MembersAdded {
+            members,
+            becomes_large,
+        } => {
+            if *becomes_large {
+                grow_large(tx, line).await?;
+            }
             sqlx::query(
                 "UPDATE conversation SET member_count = member_count + ? WHERE tenant = ? AND conversation = ?",
             )
@@ -100,23 +108,54 @@ async fn join(
     members: &[NamedMember],
     placed: &Placed,
 ) -> Result<(), StoreError> {
+    let mut by_role: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
     for member in members {
-        let version = bump(tx, &line.key.tenant, &member.user, true).await?;
+        let users = by_role.entry(role_to_db(member.role)).or_default();
+        users.push(&member.user);
+    }
+    for (role, users) in by_role {
+        let users = json_list(&users)?;
+        sqlx::query(
+            "INSERT INTO user_state (tenant, user, version, memberships, conversations)
+             SELECT ?1, value, 1, 1, 0 FROM json_each(?2) WHERE true
+             ON CONFLICT (tenant, user) DO UPDATE SET version = version + 1, memberships = version + 1",
+        )
+        .bind(&*line.key.tenant)
+        .bind(&users)
+        .execute(&mut *tx)
+        .await?;
+        // Not by UPDATE FROM: for each member that there is, that reads the whole list.
         sqlx::query(
             "UPDATE member SET role = ?4, joined_seq = ?5, left_seq = 0, pending_line = NULL,
                  read_ordinal = iif(read_seq < ?5, ?6, read_ordinal), read_seq = max(read_seq, ?5),
-                 hidden_at_seq = 0, version = ?7, left_message = NULL
-             WHERE tenant = ?1 AND conversation = ?2 AND user = ?3",
+                 hidden_at_seq = 0, left_message = NULL,
+                 version = (SELECT s.version FROM user_state AS s WHERE s.tenant = member.tenant AND s.user = member.user),
+                 large = (SELECT class = 3 FROM conversation WHERE tenant = ?1 AND conversation = ?2)
+             WHERE tenant = ?1 AND conversation = ?2 AND user IN (SELECT value FROM json_each(?3))",
         )
         .bind(&*line.key.tenant)
         .bind(&*line.key.conversation)
-        .bind(&*member.user)
-        .bind(role_to_db(member.role))
+        .bind(&users)
+        .bind(role)
         .bind(to_db(placed.seq))
         .bind(to_db(placed.ordinal))
-        .bind(version)
         .execute(&mut *tx)
         .await?;
+    }
+    Ok(())
+}
+
+/// The group becomes a large conversation; its members' rows say so, those of former ones too.
+async fn grow_large(tx: &mut SqliteConnection, line: &OutboxLine) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE conversation SET class = 3 WHERE tenant = ? AND conversation = ?",
+        "UPDATE member SET large = 1 WHERE tenant = ? AND conversation = ?",
+    ] {
+        sqlx::query(statement)
+            .bind(&*line.key.tenant)
+            .bind(&*line.key.conversation)
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ async fn departed(
     seq: u64,
 ) -> Result<(), StoreError> {
     let users: Vec<(String,)> = sqlx::query_as(
-        "SELECT user FROM member WHERE tenant = ? AND conversation = ? AND left_seq = ?",
+        "SELECT user FROM member WHERE tenant = ? AND conversation = ? AND left_seq = ? AND left_seq > 0",
     )
     .bind(&*key.tenant)
     .bind(&*key.conversation)

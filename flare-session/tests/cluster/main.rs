@@ -8,6 +8,8 @@
 #[path = "../session/fake_log.rs"]
 mod fake_log;
 mod house;
+#[path = "../session/lanes.rs"]
+mod lanes;
 #[path = "../postgres/place.rs"]
 mod place;
 #[expect(dead_code, reason = "of an embedded process there is none here")]

@@ -21,8 +21,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     fake_log::FakeLog,
+    lanes::{LANES, frontier, lane_of, records},
     place::Place,
-    world::{LANES, World, frontier, lane_of, records},
+    world::World,
 };
 
 /// The stream, as Kafka would bring it: lanes go from member to member, and what a member has not flushed comes again when it is gone.

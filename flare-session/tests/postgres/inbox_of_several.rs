@@ -18,7 +18,8 @@ use crate::{
     fake_log::{Fault, TENANT},
     house::House,
     inbox_random::{Client, assert_agrees_with_log, assert_same},
-    world::{LANES, answer, id_of, user},
+    lanes::LANES,
+    world::{answer, id_of, user},
 };
 
 const USERS: [&str; 4] = ["olga", "ada", "mia", "max"];

@@ -24,6 +24,10 @@ mod inbox;
 mod inbox_of_several;
 #[path = "../session/inbox_random.rs"]
 mod inbox_random;
+#[path = "../session/lanes.rs"]
+mod lanes;
+#[path = "../session/large.rs"]
+mod large;
 mod outbox_of_several;
 mod place;
 #[path = "../session/positions.rs"]

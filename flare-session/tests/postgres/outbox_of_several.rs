@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 use crate::{
     fake_log::Fault,
     house::{House, Topic},
+    lanes::LANES,
     races::{counts_are_right, rows_are_as_the_logs_say},
-    world::{DEADLINE, LANES, World, until},
+    world::{DEADLINE, World, until},
 };
 
 const GROUPS: [&str; 3] = ["g0", "g1", "g2"];

@@ -17,7 +17,7 @@ use flare_session::{
         caller::UserKey,
         change::Change,
         inbox::{InboxRow, ReadPosition, SettingsPatch},
-        role::{History, Role},
+        role::{Class, History, Role},
     },
 };
 use flare_storage_model::ConversationKey;
@@ -72,14 +72,18 @@ impl Process {
     async fn change(&mut self, group: &str) -> Result<(), StoreError> {
         let key = key(group);
         let user = self.pick(&USERS[1..]);
-        let (change, decided_on) = match self.store.conversation(&key).await? {
+        let (change, decided_on) = match self.store.conversation(&key, &[user.into()]).await? {
             None => (created(), 0),
             Some(it) if it.members.contains_key(user) => {
                 (Change::MemberRemoved { user: user.into() }, it.as_of)
             }
             Some(it) => {
                 let members = vec![named(user, Role::Member)];
-                (Change::MembersAdded { members }, it.as_of)
+                let added = Change::MembersAdded {
+                    members,
+                    becomes_large: false,
+                };
+                (added, it.as_of)
             }
         };
         self.make(&key, change, decided_on).await
@@ -179,6 +183,7 @@ fn created() -> Change {
         title: String::new(),
         members: vec![named("olga", Role::Owner), named("mia", Role::Member)],
         history: History::All,
+        class: Class::Group,
     }
 }
 
@@ -295,7 +300,9 @@ pub(crate) async fn rows_are_as_the_logs_say(store: &Store, logs: &Changes) {
                 members.insert(Arc::clone(user), *role);
             }
         }
-        let group = store.conversation(key).await.expect("answers");
+        let users: Vec<_> = USERS.iter().map(|it| Arc::from(*it)).collect();
+        let group = store.conversation(key, &users).await;
+        let group = group.expect("answers");
         let group = group.expect("it is there");
         assert_eq!(group.members, members, "{key}");
         assert_eq!(Some(group.as_of), changes.last().map(|it| it.0), "{key}");

@@ -149,9 +149,12 @@ async fn a_roster_of_a_thousand_and_more_comes_in_pages() {
         ..flare_session::SessionConfig::default()
     };
     let w = World::with(config).await;
-    let names: Vec<_> = (0..1_100).map(|index| format!("user-{index:04}")).collect();
+    let names: Vec<_> = (0..999).map(|index| format!("user-{index:04}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     w.create("olga", "team", &names).await;
+    let others: Vec<_> = (0..101).map(|index| format!("visitor-{index}")).collect();
+    let others: Vec<_> = others.iter().map(String::as_str).collect();
+    w.add("olga", "c1", "team", &others).await.expect("adds");
     let first = members(&w, "team", 0).await.expect("a page");
     assert_eq!(first.members.len(), 1_000);
     let request = MembersRequest {

@@ -379,7 +379,8 @@ async fn limits_are_kept_and_counted() {
     let rendered = recorder.handle();
     let _here = metrics::set_default_local_recorder(&recorder);
     let config = SessionConfig {
-        max_group_members: 3,
+        max_group_members: 2,
+        max_large_members: 3,
         max_conversations_per_user: 2,
         max_title_chars: 20,
         ..SessionConfig::default()

@@ -13,6 +13,8 @@ mod fake_log;
 mod former;
 mod inbox;
 mod inbox_random;
+mod lanes;
+mod large;
 mod place;
 mod positions;
 mod process;

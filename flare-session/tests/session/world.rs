@@ -1,5 +1,4 @@
 //! The service with a log, a clock and devices that tests decide.
-// tidy: long because it is one world, and every test takes all of it
 
 use std::{
     sync::{
@@ -24,7 +23,7 @@ use flare_proto::{
 use flare_server_core::{
     clock::{IdSource, ManualClock},
     error::Refusal,
-    event_bus::{BatchHandler, BusRecord, Follower, Frontier, Handled},
+    event_bus::{BatchHandler, Follower, Handled},
     shutdown::Shutdown,
     telemetry::Spans,
 };
@@ -40,7 +39,8 @@ use flare_session::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    fake_log::{FakeLog, TENANT, encode},
+    fake_log::{FakeLog, TENANT},
+    lanes::{AlwaysCaughtUp, frontier, records},
     place::{Place, Store},
 };
 
@@ -222,7 +222,7 @@ impl World {
             title: format!("title of {id}"),
             member_ids: members.iter().map(ToString::to_string).collect(),
             history_visibility: history.into(),
-            owner_id: String::new(),
+            ..CreateConversationRequest::default()
         };
         answer(self.rpc().create_conversation(Request::new(request)).await)
     }
@@ -410,16 +410,6 @@ impl World {
     }
 }
 
-/// Events are handed to the stream by hand: nothing waits in it.
-pub(crate) struct AlwaysCaughtUp;
-
-#[async_trait]
-impl StreamProgress for AlwaysCaughtUp {
-    async fn caught_up(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
 /// What a start takes.
 struct Start<'a> {
     config: &'a SessionConfig,
@@ -450,40 +440,6 @@ impl Start<'_> {
         let session = Session::new(self.config, adapters).await;
         (session.expect("starts"), store)
     }
-}
-
-/// Lanes of the stream.
-pub(crate) const LANES: usize = 2;
-
-/// The lane of a conversation.
-pub(crate) fn lane_of(conversation: &str) -> usize {
-    usize::from(conversation.bytes().fold(0, u8::wrapping_add)) % LANES
-}
-
-/// Before it lie so many events of the log.
-pub(crate) fn frontier(log: &FakeLog, at: usize) -> Frontier {
-    let mut places = [0; LANES];
-    for event in log.events().iter().take(at) {
-        places[lane_of(&event.conversation_id)] += 1;
-    }
-    Frontier::of_lanes(places)
-}
-
-pub(crate) fn records(log: &FakeLog, from: usize, to: usize) -> Vec<BusRecord> {
-    let mut places = [0; LANES];
-    let events = log.events();
-    let records = events.iter().take(to).map(|event| {
-        let lane = lane_of(&event.conversation_id);
-        places[lane] += 1;
-        (lane as u64) << 48 | (places[lane] - 1)
-    });
-    let positions: Vec<u64> = records.collect();
-    let record = |index: usize| BusRecord {
-        key: Default::default(),
-        payload: encode(&events[index]),
-        position: positions[index],
-    };
-    (from..to).map(record).collect()
 }
 
 pub(crate) fn context(kind: ActorKind, who: &str, device: &str) -> Option<RequestContext> {

@@ -71,5 +71,13 @@ pub(super) fn rows() -> Vec<Row> {
             |it| json!({"signal": {"conversationId": it.stage.room, "typing": {"active": true}}}),
             in_room,
         ),
+        // Of one's own device, and nobody is told: what it brings is told to members alone.
+        row(
+            "signal",
+            "viewing",
+            Effect::None,
+            |it| json!({"signal": {"conversationId": it.stage.room, "viewing": {"active": true}}}),
+            [OK; 7],
+        ),
     ]
 }

@@ -12,7 +12,7 @@ use flare_proto::{
     client::{
         Ack, Call, ClientSignal, Connect, Connected, Deliver, ErrorFrame, Operate, Ping, Pong,
         Position, Recall, Refresh, Reply, Send, SendAck, Sync, SyncHint, SyncRange, Typing,
-        client_signal, operate,
+        Viewing, client_signal, operate,
     },
     common::{Error, ErrorCode},
     message::{Forward, ForwardedMessage, Text, content::Kind},
@@ -191,6 +191,10 @@ fn client_examples() -> Vec<ClientFrame> {
             conversation_id: "team".to_owned(),
             signal: Some(client_signal::Signal::Typing(Typing::default())),
         }),
+        ClientFrame::Signal(ClientSignal {
+            conversation_id: "team".to_owned(),
+            signal: Some(client_signal::Signal::Viewing(Viewing { active: true })),
+        }),
         ClientFrame::Refresh(Refresh {
             id: 8,
             token: "a.b.c".to_owned(),
@@ -231,6 +235,7 @@ fn server_examples() -> Vec<ServerFrame> {
         }),
         ServerFrame::SyncHint(SyncHint {
             conversation_ids: vec!["team".to_owned()],
+            head_seqs: vec![7],
         }),
         ServerFrame::Reply(Reply {
             id: 6,

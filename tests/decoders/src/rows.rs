@@ -52,6 +52,7 @@ pub fn changes_corpus() -> Vec<Vec<u8>> {
             user_id: "bob".to_owned(),
             role: Role::Member.into(),
         }],
+        ..MembersAdded::default()
     });
     let row = |body| {
         let body = EventBody { body: Some(body) };

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Asks for the inbox until the conversation's entry is as it should be.
-async fn inbox_shows(
+pub(super) async fn inbox_shows(
     person: &Person,
     conversation: &str,
     what: &str,

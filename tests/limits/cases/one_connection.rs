@@ -78,7 +78,24 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("Signals a second", |it| Box::pin(many_signals(it)))
             .set(&["access_gateway.signals_per_s=1"])
             .seen(LINK, "RATE_LIMITED"),
+        Case::new("Conversations that one connection views", |it| {
+            Box::pin(many_viewed(it))
+        })
+        .set(&["access_gateway.max_viewed=1"])
+        .seen(LINK, "LIMIT_EXCEEDED"),
     ]
+}
+
+async fn many_viewed(ground: &Ground) -> anyhow::Result<()> {
+    let mut link = Link::of(ground, "ann").await?;
+    for conversation in ["one", "two"] {
+        let viewing =
+            json!({"signal": {"conversationId": conversation, "viewing": {"active": true}}});
+        link.send(&viewing).await?;
+    }
+    let error = link.refused(0, ground.code()?).await?;
+    ensure!(error.field == "viewing", "{error:?}");
+    Ok(())
 }
 
 /// A call of the session.

@@ -1,7 +1,7 @@
 //! Conversations and reading.
 
 use anyhow::{Context, ensure};
-use flare_session::application::ports::KEPT_DEVICES;
+use flare_session::{application::ports::KEPT_DEVICES, domain::conversation::MAX_JOINING};
 use serde_json::{Value, json};
 
 use super::metric::{API, LINK, SESSION};
@@ -16,9 +16,18 @@ use crate::{
 pub(super) fn cases() -> Vec<Case> {
     vec![
         // The demo group has three.
-        Case::new("Members of a group", |it| Box::pin(many_members(it)))
+        Case::new("Members of a group", |it| Box::pin(grown_group(it)))
             .set(&["session.max_group_members=3"])
-            .seen(SESSION, "members"),
+            .seen("flare_session_grown_large_total", ""),
+        Case::new("Members of a large conversation", |it| {
+            Box::pin(many_members(it))
+        })
+        .set(&["session.max_group_members=3", "session.max_large_members=3"])
+        .seen(SESSION, "members"),
+        Case::new("Users who join a conversation by one change", |it| {
+            Box::pin(many_at_once(it))
+        })
+        .seen(SESSION, "members_at_once"),
         Case::new("Groups of one user", |it| Box::pin(many_groups(it)))
             .set(&["session.max_conversations_per_user=1"])
             .seen(SESSION, "conversations"),
@@ -56,6 +65,35 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn group(id: &str, title: &str, members: &[&str]) -> Value {
     json!({"clientId": format!("makes-{id}"), "conversationId": id, "title": title, "memberIds": members})
+}
+
+async fn grown_group(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let proof = Proof::Token(&token);
+    let team = group("team", "Team", &["bob", "carl"]);
+    let made = ground.post(proof, "/conversations", &team).await?.done()?;
+    ensure!(made["conversation"]["class"] == "GROUP", "{made}");
+    let more = json!({"clientId": "more", "userIds": ["dora"]});
+    let path = "/conversations/team/members";
+    ground.post(proof, path, &more).await?.done()?;
+    let grown = ground.get(proof, "/conversations/team").await?.done()?;
+    ensure!(grown["conversation"]["class"] == "LARGE", "{grown}");
+    Ok(())
+}
+
+async fn many_at_once(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let proof = Proof::Token(&token);
+    let names: Vec<String> = (0..=MAX_JOINING).map(|it| format!("user-{it}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let answer = ground
+        .post(proof, "/conversations", &group("team", "Team", &names))
+        .await?;
+    let error = answer.refusal(ground.code()?)?;
+    ensure!(error.field == "member_ids", "{error:?}");
+    let team = group("team", "Team", &names[1..MAX_JOINING]);
+    ground.post(proof, "/conversations", &team).await?.done()?;
+    Ok(())
 }
 
 async fn many_members(ground: &Ground) -> anyhow::Result<()> {

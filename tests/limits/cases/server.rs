@@ -16,7 +16,7 @@ use crate::{
     case::Case,
     ground::{Ground, Shape},
     http::Proof,
-    link::{Link, connect, text},
+    link::{Link, connect, ping, text},
     until::until,
 };
 
@@ -29,6 +29,12 @@ pub(super) fn cases() -> Vec<Case> {
         .on(Shape::SilentPresence)
         .set(&["access_gateway.registration_queue=1"])
         .seen(LINK, "UNAVAILABLE"),
+        Case::new(
+            "Pairs of a user who is connected to a gateway and a large conversation of his",
+            |it| Box::pin(many_large_places(it)),
+        )
+        .set(&["access_gateway.max_large_places=1"])
+        .seen("flare_access_gateway_large_places_refused_total", ""),
         Case::new("Commands in a gateway that wait to be submitted", |it| {
             Box::pin(full_queue(it))
         })
@@ -112,6 +118,20 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Presence is asked for one, and one waits; of four, others are refused.
+async fn many_large_places(ground: &Ground) -> anyhow::Result<()> {
+    let token = ground.token("ann")?;
+    let hall = json!({"clientId": "makes-hall", "conversationId": "hall", "class": "LARGE", "memberIds": ["bob"]});
+    ground
+        .post(Proof::Token(&token), "/conversations", &hall)
+        .await?
+        .done()?;
+    let mut ann = Link::of(ground, "ann").await?;
+    let bob = Link::of(ground, "bob").await?;
+    bob.closed(ground.close_reason()?).await?;
+    ann.send(&ping(2)).await?;
+    ann.pong(2).await
+}
+
 async fn many_unregistered(ground: &Ground) -> anyhow::Result<()> {
     let (code, reason) = (ground.code()?, ground.close_reason()?);
     let mut ends = FuturesUnordered::new();

@@ -163,6 +163,7 @@ impl Change {
                 EventKind::MembersAdded,
                 Body::MembersAdded(MembersAdded {
                     members: vec![member(user)],
+                    ..MembersAdded::default()
                 }),
             ),
             Self::Remove(user) => (

@@ -212,6 +212,7 @@ impl Registered {
     pub(super) async fn end(mut self) {
         self.has_ended = true;
         self.link.connections.remove(&self.connection);
+        self.link.large.ended(&self.connection);
         self.link
             .registrar
             .unregister(self.connection.registration())
@@ -225,6 +226,7 @@ impl Drop for Registered {
             return;
         }
         self.link.connections.remove(&self.connection);
+        self.link.large.ended(&self.connection);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (registrar, registration) =
                 (self.link.registrar.clone(), self.connection.registration());
@@ -260,6 +262,7 @@ async fn register(
         link.config.outbound_bytes,
     );
     link.connections.insert(&connection);
+    link.large.connects(&connection);
     let registered = Registered {
         link: Arc::clone(link),
         connection,
@@ -272,5 +275,6 @@ async fn register(
         let reason = close_of(&refusal);
         return Err(Ended::Refused(frames::error(connect.id, refusal), reason));
     }
+    link.large.registered(&registered.connection).await;
     Ok(registered)
 }

@@ -140,6 +140,15 @@ impl Session {
     }
 
     fn on_signal(&mut self, signal: &ClientSignal) {
+        if let Some(client_signal::Signal::Viewing(viewing)) = &signal.signal {
+            // Nobody else hears of it.
+            let large = &self.link().large;
+            let viewed = large.view(self.connection(), &signal.conversation_id, viewing.active);
+            if let Err(refusal) = viewed {
+                self.refuse(frames::error(0, refusal));
+            }
+            return;
+        }
         let per_s = self.link().config.signals_per_s;
         let pace = self
             .signal_pace

@@ -48,7 +48,7 @@ impl Core {
             ServerFrame::Deliver(deliver) => self.delivered(deliver),
             ServerFrame::Signal(signal) => self.signalled(signal),
             ServerFrame::Reply(reply) => self.replied(reply, now_ms),
-            ServerFrame::SyncHint(hint) => self.reading.hinted(&hint.conversation_ids),
+            ServerFrame::SyncHint(hint) => self.reading.hinted(&hint),
             ServerFrame::Error(error) => self.refused(error, now_ms),
             ServerFrame::Goaway(goaway) => {
                 if let Some(online) = &mut self.online {

@@ -238,6 +238,7 @@ async fn an_observer_is_told_everything_in_its_order() {
     soon(sending).await.unwrap();
     let hint = SyncHint {
         conversation_ids: vec!["g".to_owned()],
+        ..SyncHint::default()
     };
     peer.say(ServerFrame::SyncHint(hint)).await;
     let sync = loop {

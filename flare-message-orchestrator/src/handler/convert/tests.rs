@@ -50,7 +50,10 @@ fn added(kind: EventKind) -> submit_item::Command {
         role: 3,
     }];
     let body = EventBody {
-        body: Some(Body::MembersAdded(MembersAdded { members })),
+        body: Some(Body::MembersAdded(MembersAdded {
+            members,
+            ..MembersAdded::default()
+        })),
     };
     let class = ConversationClass::Group.into();
     submit_item::Command::Change(ConversationChange {

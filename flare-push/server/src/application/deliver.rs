@@ -1,81 +1,119 @@
 //! Events to devices.
 
 mod steps;
+mod ways;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use flare_server_core::telemetry::Spans;
 
-use self::steps::Steps;
+use self::{
+    steps::Steps,
+    ways::{Asked, Ways},
+};
 use super::{
-    ports::{Delivery, Gateways, Located, Payload, PortError, Presence},
+    large::LargeConversations,
+    ports::{Gateways, Interest, Interested, MembersHere, PortError, Presence},
     rosters::Rosters,
 };
-use crate::domain::event::Event;
+use crate::domain::event::{Conversation, Event};
 
 /// Delivers batches of the stream, in its order. One caller at a time.
 pub struct Deliver {
     /// Who is connected.
     pub presence: Arc<dyn Presence>,
+    /// Which gateways have members of large conversations.
+    pub interest: Arc<dyn Interest>,
     /// Where to.
     pub gateways: Arc<dyn Gateways>,
     /// Groups' members.
     pub rosters: Rosters,
+    /// What is known of large conversations.
+    pub large: LargeConversations,
     /// Of sampled traces.
     pub spans: Spans,
+}
+
+/// Whom an event goes to.
+struct Audience {
+    /// Whose connections are looked up.
+    users: Vec<String>,
+    /// Of a large conversation: beside these, its members at whichever gateways have any.
+    members: Option<MembersHere>,
 }
 
 impl Deliver {
     /// Delivers each event to every connected device of its audience but the one that it came from. Repeatable: devices drop what they have by its seq.
     pub async fn batch(&self, events: &[Event]) -> Result<(), PortError> {
         let mut steps = Steps::begin(&self.spans, events);
-        let mut users: Vec<(String, String)> = Vec::new();
-        let mut indexes: HashMap<(String, String), usize> = HashMap::new();
-        // Audiences by index into `users`, in the order of the events.
-        let mut audiences = Vec::with_capacity(events.len());
+        let mut asked = Asked::default();
+        let mut places = Vec::with_capacity(events.len());
         for event in events {
             let audience = self.audience(event).await;
-            let audience: Vec<usize> = steps
-                .or_failed("push_server.audience", audience)?
-                .into_iter()
-                .map(|user| {
-                    *indexes
-                        .entry((event.conversation.tenant.clone(), user))
-                        .or_insert_with_key(|key| {
-                            users.push(key.clone());
-                            users.len() - 1
-                        })
-                })
-                .collect();
-            audiences.push(audience);
+            let audience = steps.or_failed("push_server.audience", audience)?;
+            places.push(asked.add(event, audience));
         }
         steps.done("push_server.audience");
-        if users.is_empty() {
+        let Asked {
+            users,
+            conversations,
+            ..
+        } = asked;
+        if users.is_empty() && conversations.is_empty() {
             return Ok(());
         }
-        // After the events were read, so that whoever is not found registers later and syncs after that.
-        let located = self.presence.lookup(&users).await;
+        // After the events were read, so that whoever is not found registers later and syncs after that; likewise for who is interested.
+        let (located, interested) = futures::join!(
+            self.presence.lookup(&users, !conversations.is_empty()),
+            self.interested(&conversations)
+        );
         let located = steps.or_failed("push_server.presence", located)?;
         steps.done("push_server.presence");
-        let outgoing = by_gateway(events, &audiences, &users, &located);
+        let ways = Ways::new(located, interested, &users);
+        let outgoing = ways.by_gateway(events, &places);
         let sending = outgoing.into_iter().filter_map(|(gateway, deliveries)| {
-            located
-                .gateways
-                .get(gateway)
-                .map(|gateway| self.gateways.deliver(gateway, deliveries))
+            let gateway = ways.gateways.get(gateway)?;
+            Some(self.gateways.deliver(gateway, deliveries))
         });
         futures::future::join_all(sending).await;
         steps.done("push_server.hand_over");
         Ok(())
     }
 
-    async fn audience(&self, event: &Event) -> Result<Vec<String>, PortError> {
+    async fn audience(&self, event: &Event) -> Result<Audience, PortError> {
         if !event.participants.is_empty() {
-            return Ok(event.participants.clone());
+            return Ok(Audience {
+                users: event.participants.clone(),
+                members: None,
+            });
         }
+        let Some(large) = event.large else {
+            return Ok(Audience {
+                users: self.roster_of(event).await?,
+                members: None,
+            });
+        };
+        // Those of the others whom gateways do not know yet are named by the event by which it becomes large.
+        let users = match large.begins && event.seq > 1 {
+            true => self.roster_of(event).await?,
+            false => event.change.named().to_vec(),
+        };
+        let members = MembersHere {
+            member_seq: self.large.member_seq_before(event).await?,
+            named_all: large.begins,
+        };
+        if large.begins {
+            self.rosters.forget(&event.conversation).await;
+        }
+        self.large.passed(event).await;
+        Ok(Audience {
+            users,
+            members: Some(members),
+        })
+    }
+
+    /// Who of a group gets the event.
+    async fn roster_of(&self, event: &Event) -> Result<Vec<String>, PortError> {
         let Some(mut roster) = self.rosters.get(&event.conversation).await? else {
             return Ok(Vec::new());
         };
@@ -87,45 +125,19 @@ impl Deliver {
         }
         Ok(roster.audience(event))
     }
-}
 
-fn by_gateway(
-    events: &[Event],
-    audiences: &[Vec<usize>],
-    users: &[(String, String)],
-    located: &Located,
-) -> BTreeMap<usize, Vec<Delivery>> {
-    let mut outgoing: BTreeMap<usize, Vec<Delivery>> = BTreeMap::new();
-    let mut sent = 0u64;
-    for (event, audience) in events.iter().zip(audiences) {
-        let mut targets: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for index in audience {
-            let (Some((_, user)), Some(connections)) =
-                (users.get(*index), located.users.get(*index))
-            else {
-                continue;
-            };
-            let is_sender = *user == event.sender && !event.sender_device.is_empty();
-            for connection in connections {
-                // The origin device has its acknowledgement instead.
-                if !(is_sender && connection.device == event.sender_device) {
-                    targets
-                        .entry(connection.gateway)
-                        .or_default()
-                        .push(connection.id);
-                }
+    /// Whom the conversations interest. Where nobody can say, nobody has told anything: then it goes to every gateway.
+    async fn interested(&self, conversations: &[&Conversation]) -> Interested {
+        if conversations.is_empty() {
+            return Interested::default();
+        }
+        match self.interest.interested(conversations).await {
+            Ok(interested) => interested,
+            Err(error) => {
+                metrics::counter!("flare_push_interest_unknown_total").increment(1);
+                tracing::warn!(%error, "events of large conversations go to every gateway");
+                Interested::default()
             }
         }
-        for (gateway, connections) in targets {
-            sent += connections.len() as u64;
-            let payload = Payload::Event(event.bytes.clone());
-            outgoing.entry(gateway).or_default().push(Delivery {
-                payload,
-                connections,
-            });
-        }
     }
-    metrics::counter!("flare_push_deliveries_total").increment(sent);
-    metrics::counter!("flare_push_events_total").increment(events.len() as u64);
-    outgoing
 }

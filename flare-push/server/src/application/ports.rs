@@ -47,16 +47,51 @@ pub struct Located {
 /// Who is connected where.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
-    /// The connections of users (tenant, user), as of now: never from a cache.
-    async fn lookup(&self, users: &[(String, String)]) -> Result<Located, PortError>;
+    /// The connections of users (tenant, user), as of now: never from a cache. `all_gateways`: every gateway is named, whoever is connected to it.
+    async fn lookup(
+        &self,
+        users: &[(String, String)],
+        all_gateways: bool,
+    ) -> Result<Located, PortError>;
+}
+
+/// Which gateways have members of some large conversations, as far as gateways have told.
+#[derive(Clone, Debug, Default)]
+pub struct Interested {
+    /// Whoever is not among them may be interested in anything.
+    pub telling: Vec<Gateway>,
+    /// In the order of the conversations: indexes into `telling`.
+    pub conversations: Vec<Vec<usize>>,
+}
+
+/// What gateways are interested in.
+#[async_trait]
+pub trait Interest: Send + Sync + 'static {
+    /// Whom some conversations interest, as of now: never from a cache.
+    async fn interested(&self, conversations: &[&Conversation]) -> Result<Interested, PortError>;
+}
+
+/// What a source says of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Who is in it.
+    Members(Roster),
+    /// It is large. The seq of the last member event that is committed.
+    Large {
+        /// That seq.
+        member_seq: u64,
+    },
 }
 
 /// Rosters at their source.
 #[async_trait]
 pub trait RosterSource: Send + Sync + 'static {
     /// The roster, of a version not below the last member event that is committed. `None`: there is no such conversation, or it is direct and
-    /// has no event yet.
+    /// has no event yet. Of whatever class: of a large one it is long.
     async fn fetch(&self, conversation: &Conversation) -> Result<Option<Roster>, PortError>;
+
+    /// Likewise, but that a large conversation's members are not asked for.
+    async fn find(&self, conversation: &Conversation) -> Result<Option<Found>, PortError>;
 }
 
 /// What goes to some connections of one gateway.
@@ -66,6 +101,17 @@ pub struct Delivery {
     pub payload: Payload,
     /// To which connections.
     pub connections: Vec<u64>,
+    /// An event of a large conversation: also to its members at the gateway.
+    pub members: Option<MembersHere>,
+}
+
+/// What a gateway is told with an event of a large conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MembersHere {
+    /// The seq of the last member event before it. Where that is not known: of a later one.
+    pub member_seq: u64,
+    /// The connections are those of all members.
+    pub named_all: bool,
 }
 
 /// What a delivery carries, encoded once.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moka::future::Cache;
 
-use super::ports::{PortError, RosterSource};
+use super::ports::{Found, PortError, RosterSource};
 use crate::domain::{event::Conversation, roster::Roster};
 
 /// Rosters of conversations seen lately, bounded by their members together. What is in memory was put there by the stream's one reader, who
@@ -28,14 +28,17 @@ impl Rosters {
     }
 
     /// The roster for who only looks. One that was fetched is not kept: by the time it comes, the stream may have put a newer one, and even
-    /// have lost it again for want of room, and the changes between the two do not come a second time.
+    /// have lost it again for want of room, and the changes between the two do not come a second time. None also of a large conversation.
     pub async fn look(
         &self,
         conversation: &Conversation,
     ) -> Result<Option<Arc<Roster>>, PortError> {
         match self.kept.get(conversation).await {
             Some(roster) => Ok(Some(roster)),
-            None => Ok(self.source.fetch(conversation).await?.map(Arc::new)),
+            None => Ok(match self.source.find(conversation).await? {
+                Some(Found::Members(roster)) => Some(Arc::new(roster)),
+                Some(Found::Large { .. }) | None => None,
+            }),
         }
     }
 
@@ -56,6 +59,11 @@ impl Rosters {
     /// Puts a roster that a member event changed. Only the stream's one reader calls this.
     pub async fn put(&self, conversation: &Conversation, roster: Arc<Roster>) {
         self.kept.insert(conversation.clone(), roster).await;
+    }
+
+    /// The conversation is large from here on. Only the stream's one reader calls this.
+    pub async fn forget(&self, conversation: &Conversation) {
+        self.kept.invalidate(conversation).await;
     }
 
     /// Keeps none of them: other readers are given parts of the stream, or were. Only the stream's one reader calls this.

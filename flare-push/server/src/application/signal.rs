@@ -64,7 +64,7 @@ impl PassOn {
         }
     }
 
-    /// Passes one on. A signal of somebody who is not in the conversation goes nowhere.
+    /// Passes one on. A signal of somebody who is not in the conversation goes nowhere, nor does one to all of a large conversation.
     pub async fn signal(&self, signal: &Signal) -> Result<(), PortError> {
         let tenant = &signal.conversation.tenant;
         let (users, except): (Vec<_>, &str) = match &signal.audience {
@@ -101,7 +101,7 @@ impl PassOn {
         except_device: &str,
         payload: Payload,
     ) -> Result<(), PortError> {
-        let located = self.presence.lookup(users).await?;
+        let located = self.presence.lookup(users, false).await?;
         let mut targets: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for connection in located.users.iter().flatten() {
             if except_device.is_empty() || connection.device != except_device {
@@ -117,6 +117,7 @@ impl PassOn {
                 let delivery = Delivery {
                     payload,
                     connections,
+                    members: None,
                 };
                 self.gateways.deliver(gateway, vec![delivery]).await;
             }

@@ -22,6 +22,26 @@ pub enum MemberChange {
     Gone(String),
 }
 
+impl MemberChange {
+    /// Whom it names.
+    pub fn named(&self) -> &[String] {
+        match self {
+            Self::None => &[],
+            Self::Joined(users) => users,
+            Self::Gone(user) => std::slice::from_ref(user),
+        }
+    }
+}
+
+/// What an event is to its large conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Large {
+    /// The conversation is large from this event on: it is made so, or grows.
+    pub begins: bool,
+    /// It changes who is a member, or who may do what.
+    pub changes_members: bool,
+}
+
 /// An event on its way to devices.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -39,6 +59,8 @@ pub struct Event {
     pub participants: Vec<String>,
     /// What it does to the roster.
     pub change: MemberChange,
+    /// Of a large conversation: its members are not looked up one by one.
+    pub large: Option<Large>,
     /// The event as encoded.
     pub bytes: Bytes,
 }

@@ -36,12 +36,7 @@ impl Roster {
             .filter(|(_, joined)| **joined <= event.seq)
             .map(|(user, _)| user.clone())
             .collect();
-        let named: &[String] = match &event.change {
-            MemberChange::None => &[],
-            MemberChange::Joined(users) => users,
-            MemberChange::Gone(user) => std::slice::from_ref(user),
-        };
-        for user in named {
+        for user in event.change.named() {
             if self
                 .joined
                 .get(user)
@@ -56,6 +51,11 @@ impl Roster {
     /// Whether the event changes this roster; then `apply` it before asking for later events' audiences.
     pub fn is_changed_by(&self, event: &Event) -> bool {
         event.seq > self.version && event.change != MemberChange::None
+    }
+
+    /// The seq of the last change that it has.
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// The roster after the event.
@@ -117,6 +117,7 @@ mod tests {
             sender_device: String::new(),
             participants: Vec::new(),
             change,
+            large: None,
             bytes: Bytes::new(),
         }
     }

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flare_proto::{
     event_view::{EventView, NoEvent},
-    message::{self, EventBody, EventKind, event_body::Body},
+    message::{self, ConversationClass, EventBody, EventKind, event_body::Body},
 };
 use flare_server_core::event_bus::{BatchHandler, BusRecord, Handled};
 use prost::Message;
 
 use crate::{
     application::deliver::Deliver,
-    domain::event::{Conversation, Event, MemberChange},
+    domain::event::{Conversation, Event, Large, MemberChange},
 };
 
 /// Delivers what the stream brings.
@@ -48,12 +48,17 @@ impl BatchHandler for Events {
 
     async fn reassigned(&self) {
         self.deliver.rosters.forget_all();
+        self.deliver.large.forget_all();
     }
 }
 
 fn parse(payload: &Bytes) -> Result<Event, NoEvent> {
     let event = EventView::read(payload)?;
-    let change = change(event.kind(), event.body)?;
+    let (change, begins_large) = change(event.kind(), event.body)?;
+    let large = (event.class() == ConversationClass::Large).then_some(Large {
+        begins: begins_large,
+        changes_members: event.flags & MEMBERSHIP != 0,
+    });
     Ok(Event {
         conversation: Conversation {
             tenant: event.tenant_id.to_owned(),
@@ -69,12 +74,16 @@ fn parse(payload: &Bytes) -> Result<Event, NoEvent> {
             .map(|it| (*it).to_owned())
             .collect(),
         change,
+        large,
         bytes: payload.clone(),
     })
 }
 
-/// Bodies are read of member events alone.
-fn change(kind: EventKind, body: &[u8]) -> Result<MemberChange, prost::DecodeError> {
+/// The flag of a header that says that who may do what is another from this event on.
+const MEMBERSHIP: u32 = 2;
+
+/// What it changes, and whether the conversation is large from it on. Bodies are read of member events alone.
+fn change(kind: EventKind, body: &[u8]) -> Result<(MemberChange, bool), prost::DecodeError> {
     if !matches!(
         kind,
         EventKind::ConversationCreated
@@ -82,15 +91,21 @@ fn change(kind: EventKind, body: &[u8]) -> Result<MemberChange, prost::DecodeErr
             | EventKind::MemberRemoved
             | EventKind::MemberLeft
     ) {
-        return Ok(MemberChange::None);
+        return Ok((MemberChange::None, false));
     }
     let names =
         |members: Vec<message::EventMember>| members.into_iter().map(|it| it.user_id).collect();
     Ok(match EventBody::decode(body)?.body {
-        Some(Body::ConversationCreated(created)) => MemberChange::Joined(names(created.members)),
-        Some(Body::MembersAdded(added)) => MemberChange::Joined(names(added.members)),
-        Some(Body::MemberRemoved(removed)) => MemberChange::Gone(removed.user_id),
-        Some(Body::MemberLeft(left)) => MemberChange::Gone(left.user_id),
-        _ => MemberChange::None,
+        Some(Body::ConversationCreated(created)) => {
+            let is_large = created.class() == ConversationClass::Large;
+            (MemberChange::Joined(names(created.members)), is_large)
+        }
+        Some(Body::MembersAdded(added)) => {
+            let becomes_large = added.class() == ConversationClass::Large;
+            (MemberChange::Joined(names(added.members)), becomes_large)
+        }
+        Some(Body::MemberRemoved(removed)) => (MemberChange::Gone(removed.user_id), false),
+        Some(Body::MemberLeft(left)) => (MemberChange::Gone(left.user_id), false),
+        _ => (MemberChange::None, false),
     })
 }

@@ -214,6 +214,10 @@ fn encode(delivery: Delivery) -> Option<access::Delivery> {
     Some(access::Delivery {
         connection_ids: delivery.connections,
         payload: Some(payload),
+        members: delivery.members.map(|it| access::MembersHere {
+            member_seq: it.member_seq,
+            named_all: it.named_all,
+        }),
     })
 }
 

@@ -28,7 +28,11 @@ impl GrpcPresence {
 
 #[async_trait]
 impl Presence for GrpcPresence {
-    async fn lookup(&self, users: &[(String, String)]) -> Result<Located, PortError> {
+    async fn lookup(
+        &self,
+        users: &[(String, String)],
+        all_gateways: bool,
+    ) -> Result<Located, PortError> {
         let users = users
             .iter()
             .map(|(tenant, user)| UserKey {
@@ -46,6 +50,7 @@ impl Presence for GrpcPresence {
             client.lookup(LookupRequest {
                 context: None,
                 users,
+                all_gateways,
             }),
         )
         .await

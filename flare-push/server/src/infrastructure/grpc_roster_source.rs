@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flare_proto::{
     common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
+    message::ConversationClass,
     session::{MembersRequest, session_service_client::SessionServiceClient},
     storage::{HeadsRequest, storage_reader_service_client::StorageReaderServiceClient},
 };
@@ -16,7 +17,7 @@ use flare_server_core::{
 use tonic::Status;
 
 use crate::{
-    application::ports::{PortError, RosterSource},
+    application::ports::{Found, PortError, RosterSource},
     domain::{event::Conversation, roster::Roster},
 };
 
@@ -37,7 +38,22 @@ impl GrpcRosterSource {
         }
     }
 
-    async fn read(&self, conversation: &Conversation) -> Result<Option<Roster>, PortError> {
+    async fn find_in_time(
+        &self,
+        conversation: &Conversation,
+        whole: bool,
+    ) -> Result<Option<Found>, PortError> {
+        tokio::time::timeout(DEADLINE, self.read(conversation, whole))
+            .await
+            .unwrap_or_else(|_| Err(behind("no answer in time")))
+    }
+
+    /// `whole`: also the members of a large conversation.
+    async fn read(
+        &self,
+        conversation: &Conversation,
+        whole: bool,
+    ) -> Result<Option<Found>, PortError> {
         let context = Some(context(&conversation.tenant));
         let heads = HeadsRequest {
             context: context.clone(),
@@ -53,7 +69,10 @@ impl GrpcRosterSource {
             .into_inner()
             .heads
             .pop();
-        let member_seq = head.map_or(0, |it| it.member_seq);
+        let member_seq = head.as_ref().map_or(0, |it| it.member_seq);
+        if !whole && head.is_some_and(|it| it.class() == ConversationClass::Large) {
+            return Ok(Some(Found::Large { member_seq }));
+        }
 
         let mut version = 0;
         let mut members = Vec::new();
@@ -91,7 +110,7 @@ impl GrpcRosterSource {
             // flare-session has not yet written the seq of a change that is committed.
             return Err(behind("the roster is older than the committed head"));
         }
-        Ok(Some(Roster::new(version, members)))
+        Ok(Some(Found::Members(Roster::new(version, members))))
     }
 }
 
@@ -132,8 +151,13 @@ fn behind(why: &str) -> PortError {
 #[async_trait]
 impl RosterSource for GrpcRosterSource {
     async fn fetch(&self, conversation: &Conversation) -> Result<Option<Roster>, PortError> {
-        tokio::time::timeout(DEADLINE, self.read(conversation))
-            .await
-            .unwrap_or_else(|_| Err(behind("no answer in time")))
+        Ok(match self.find_in_time(conversation, true).await? {
+            Some(Found::Members(roster)) => Some(roster),
+            Some(Found::Large { .. }) | None => None,
+        })
+    }
+
+    async fn find(&self, conversation: &Conversation) -> Result<Option<Found>, PortError> {
+        self.find_in_time(conversation, false).await
     }
 }

@@ -160,6 +160,7 @@ fn here() -> Gateway {
 
 fn event(text: String) -> Vec<Delivery> {
     vec![Delivery {
+        members: None,
         payload: Payload::Event(Bytes::from(text)),
         connections: vec![1],
     }]

@@ -3,6 +3,7 @@
 
 mod deliver;
 mod gateways;
+mod large;
 mod outside;
 mod rosters;
 mod signals;

@@ -8,7 +8,7 @@ use flare_proto::message::{self, EventHeader, EventKind};
 use flare_push_server::{
     application::{
         deliver::Deliver,
-        ports::{PortError, RosterSource},
+        ports::{Found, PortError, RosterSource},
         rosters::Rosters,
         signal::{Audience, PassOn, Signal},
     },
@@ -108,6 +108,10 @@ impl RosterSource for Slow {
             go.await.unwrap();
         }
         Ok(Some(roster))
+    }
+
+    async fn find(&self, conversation: &Conversation) -> Result<Option<Found>, PortError> {
+        Ok(self.fetch(conversation).await?.map(Found::Members))
     }
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 
 const LIMITS: Limits = Limits {
-    max_members: 6,
+    max_group_members: 6,
+    max_large_members: 6,
     max_conversations_per_user: 10,
     max_title_chars: 10,
 };
@@ -16,10 +17,12 @@ fn group() -> Conversation {
     ];
     Conversation {
         id: "g".into(),
+        class: Class::Group,
         title: "old".into(),
         history: History::All,
         disbanded: false,
         as_of: 1,
+        member_count: 5,
         members: members.map(|(user, role)| (user.into(), role)).into(),
     }
 }
@@ -154,7 +157,7 @@ fn nobody_outside_decides_anything() {
 #[test]
 fn the_last_owner_who_leaves_ends_the_group() {
     let mut alone = group();
-    alone.members.retain(|_, role| *role == Role::Owner);
+    alone.member_count = 1;
     assert_eq!(
         alone.decide(&user("olga"), &Command::Leave, &LIMITS),
         Ok(Some(Change::Disbanded))
@@ -211,7 +214,10 @@ fn only_who_is_new_joins_and_each_once() {
     };
     assert_eq!(
         change,
-        Ok(Some(Change::MembersAdded { members: vec![new] }))
+        Ok(Some(Change::MembersAdded {
+            members: vec![new],
+            becomes_large: false
+        }))
     );
 }
 
@@ -234,6 +240,93 @@ fn a_group_takes_members_up_to_its_limit() {
         decide(&user("olga"), &add(&[])),
         Err(Rule::Nobody { field: "user_ids" })
     );
+}
+
+const ROOMY: Limits = Limits {
+    max_large_members: 2_000,
+    ..LIMITS
+};
+
+fn users(count: usize) -> Vec<Arc<str>> {
+    (0..count).map(|it| format!("n{it}").into()).collect()
+}
+
+#[test]
+fn a_group_becomes_large_by_the_members_that_are_too_many_for_it_and_stays_so() {
+    let owner = user("olga");
+    let add = |group: &Conversation, count| {
+        let command = Command::AddMembers {
+            users: users(count),
+        };
+        match group.decide(&owner, &command, &ROOMY) {
+            Ok(Some(Change::MembersAdded { becomes_large, .. })) => becomes_large,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!add(&group(), 1));
+    assert!(add(&group(), 2));
+    let mut large = group();
+    large.class = Class::Large;
+    large.member_count = 3;
+    assert!(!add(&large, 1));
+    large.member_count = 1_999;
+    let command = Command::AddMembers { users: users(2) };
+    assert!(matches!(
+        large.decide(&owner, &command, &ROOMY),
+        Err(Rule::TooManyMembers {
+            members: 2_001,
+            max_members: 2_000,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_thousand_join_by_one_change_and_no_more() {
+    let owner = user("olga");
+    let add = |count| {
+        let command = Command::AddMembers {
+            users: users(count),
+        };
+        group().decide(&owner, &command, &ROOMY)
+    };
+    assert!(matches!(add(1_000), Ok(Some(_))));
+    let refused = Rule::TooManyAtOnce {
+        field: "user_ids",
+        members: 1_001,
+        max_members: 1_000,
+    };
+    assert_eq!(add(1_001), Err(refused));
+}
+
+#[test]
+fn a_conversation_begins_large_where_it_is_asked_for_or_has_the_members() {
+    let id = Arc::from("g");
+    let create = |class, count| {
+        let command = Command::Create {
+            title: String::new(),
+            owner: "olga".into(),
+            members: users(count),
+            history: History::All,
+            class,
+        };
+        match Conversation::create(&id, &command, &ROOMY) {
+            Ok(Change::Created { class, .. }) => Ok(class),
+            Ok(other) => panic!("{other:?}"),
+            Err(rule) => Err(rule),
+        }
+    };
+    assert_eq!(create(Class::Group, 5), Ok(Class::Group));
+    assert_eq!(create(Class::Group, 6), Ok(Class::Large));
+    assert_eq!(create(Class::Large, 0), Ok(Class::Large));
+    assert!(matches!(
+        create(Class::Large, 1_000),
+        Err(Rule::TooManyAtOnce {
+            field: "member_ids",
+            members: 1_001,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -263,6 +356,7 @@ fn a_new_group_begins_with_its_owner_and_names_everybody_once() {
             owner: "olga".into(),
             members: members.iter().map(|it| Arc::from(*it)).collect(),
             history: History::SinceJoin,
+            class: Class::Group,
         };
         Conversation::create(&id, &command, &LIMITS)
     };

@@ -12,13 +12,14 @@ use flare_session::{
         caller::UserKey,
         change::{Change, NamedMember},
         inbox::ReadPosition,
-        role::{History, Role},
+        role::{Class, History, Role},
     },
 };
 use flare_storage_model::ConversationKey;
 
 use crate::place::{Place, Store};
 
+mod large;
 mod outbox;
 mod rows;
 
@@ -94,12 +95,14 @@ pub(crate) fn created() -> Change {
         title: "t".into(),
         members: vec![named("olga", Role::Owner), named("mia", Role::Member)],
         history: History::SinceJoin,
+        class: Class::Group,
     }
 }
 
 pub(crate) fn added(user: &str) -> Change {
     Change::MembersAdded {
         members: vec![named(user, Role::Member)],
+        becomes_large: false,
     }
 }
 
@@ -107,7 +110,7 @@ impl Stores {
     /// Commits and settles a change at its number.
     pub(crate) async fn change(&self, number: u64, change: Change) {
         let (line, command) = line(number, change);
-        let group = self.conversations.conversation(&line.key).await;
+        let group = self.conversations.conversation(&line.key, &[]).await;
         let decided_on = group.expect("answers").map_or(0, |it| it.as_of);
         self.conversations
             .commit(&line, &command, decided_on, 10)
@@ -156,7 +159,11 @@ impl Stores {
     pub(crate) async fn members(&self) -> Vec<String> {
         let roster = self.rosters.roster(&key()).await.expect("answers");
         roster
-            .map(|it| it.members.keys().map(ToString::to_string).collect())
+            .and_then(|it| {
+                it.members
+                    .as_ref()
+                    .map(|it| it.keys().map(ToString::to_string).collect())
+            })
             .unwrap_or_default()
     }
 }
@@ -190,6 +197,11 @@ mod of {
         rows positions_rise_whatever_order_they_come_in,
         rows of_a_member_s_devices_the_foremost_are_kept,
         rows the_stream_may_repeat,
+        large members_of_a_large_one_are_told_by_name_and_in_pages,
+        large a_decision_is_about_the_owner_and_whom_it_names,
+        large a_user_is_in_large_ones_while_he_is_a_member_and_they_are_not_disbanded,
+        large who_joins_or_grows_with_his_group_is_incomplete_until_the_change_is_settled,
+        large an_answer_without_room_says_whom_to_ask_for_again,
     }
     suite! { cached:
         outbox a_line_counts_when_it_is_settled,
@@ -199,6 +211,8 @@ mod of {
         rows who_left_keeps_what_was,
         rows a_user_s_version_rises_with_each_change_of_his_rows,
         rows the_stream_may_repeat,
+        large members_of_a_large_one_are_told_by_name_and_in_pages,
+        large a_user_is_in_large_ones_while_he_is_a_member_and_they_are_not_disbanded,
     }
 }
 
@@ -218,6 +232,6 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
         .await
         .expect("answers")
         .expect("there");
-    assert_eq!(roster.members.len(), 2);
+    assert_eq!(roster.members.as_ref().map(|it| it.len()), Some(2));
     assert_eq!(again.pending(&key()).await, Ok(vec![line]));
 }

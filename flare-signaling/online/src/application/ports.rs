@@ -28,6 +28,7 @@ pub struct PortError {
 /// - **Compare and delete.** Only the connection that stands is unregistered.
 /// - **Leases.** A gateway is held for as long after its last renewal or registration as that said, on a clock of the store's that only
 ///   goes forward; then neither the gateway nor its connections are found.
+/// - **All that are held.** `gateways` names every gateway of which a connection is found by a `lookup` at that moment.
 /// - **A lease for what stands on it.** Whenever the store begins to hold a gateway, by a renewal or a registration, it makes a lease id
 ///   that it never made before. So a gateway whose id is still the same has lost nothing.
 /// - **Tenants.** A user's connections are found under his tenant alone.
@@ -51,6 +52,8 @@ pub trait PresenceStore: Send + Sync + 'static {
     ) -> Result<Vec<DeviceKey>, PortError>;
     /// The connections of users (tenant, user), in their order.
     async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError>;
+    /// The gateways that are held.
+    async fn gateways(&self) -> Result<Vec<Gateway>, PortError>;
     /// The id of the lease that a gateway is held on; None: it is not held.
     async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError>;
     /// Forgets what stands on leases that have ended; returns the devices that went.

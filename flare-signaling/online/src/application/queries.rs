@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ports::{LastSeenStore, PortError, PresenceStore};
-use crate::domain::presence::Located;
+use crate::domain::presence::{Gateway, Located};
 
 /// A user's presence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ impl Queries {
     /// The connections of users (tenant, user), in their order.
     pub async fn lookup(&self, users: &[(String, String)]) -> Result<Vec<Vec<Located>>, PortError> {
         self.presence.lookup(users).await
+    }
+
+    /// The gateways that are held.
+    pub async fn gateways(&self) -> Result<Vec<Gateway>, PortError> {
+        self.presence.gateways().await
     }
 
     /// The presence of users of one tenant, in their order.

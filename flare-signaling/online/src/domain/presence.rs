@@ -222,6 +222,16 @@ impl PresenceTable {
             .collect()
     }
 
+    /// The gateways that are held.
+    pub fn gateways(&self) -> Vec<Gateway> {
+        let held = self.gateways.iter();
+        held.map(|(incarnation, held)| Gateway {
+            incarnation: incarnation.clone(),
+            endpoint: held.endpoint.clone(),
+        })
+        .collect()
+    }
+
     /// The id of the lease that a gateway is held on.
     pub fn lease(&self, incarnation: &str) -> Option<u64> {
         self.gateways.get(incarnation).map(|held| held.lease.id)

@@ -172,38 +172,40 @@ fn outcome(outcome: Outcome) -> RegisterOutcome {
 }
 
 /// Names each gateway once, and connections by its index.
-fn located(users: Vec<Vec<Located>>) -> LookupResponse {
+fn located(users: Vec<Vec<Located>>, others: Vec<Gateway>) -> LookupResponse {
     let mut gateways: Vec<signaling::Gateway> = Vec::new();
     let mut indexes: HashMap<String, u32> = HashMap::new();
+    let mut index = |it: Gateway| {
+        let Gateway {
+            incarnation,
+            endpoint,
+        } = it;
+        *indexes
+            .entry(incarnation)
+            .or_insert_with_key(|incarnation| {
+                gateways.push(signaling::Gateway {
+                    incarnation: incarnation.clone(),
+                    endpoint,
+                });
+                u32::try_from(gateways.len() - 1).unwrap_or(u32::MAX)
+            })
+    };
     let users = users
         .into_iter()
         .map(|connections| signaling::UserConnections {
             connections: connections
                 .into_iter()
-                .map(|it| {
-                    let Gateway {
-                        incarnation,
-                        endpoint,
-                    } = it.gateway;
-                    let gateway_index =
-                        *indexes
-                            .entry(incarnation)
-                            .or_insert_with_key(|incarnation| {
-                                gateways.push(signaling::Gateway {
-                                    incarnation: incarnation.clone(),
-                                    endpoint,
-                                });
-                                u32::try_from(gateways.len() - 1).unwrap_or(u32::MAX)
-                            });
-                    signaling::Located {
-                        gateway_index,
-                        connection_id: it.connection_id,
-                        device_id: it.device,
-                    }
+                .map(|it| signaling::Located {
+                    gateway_index: index(it.gateway),
+                    connection_id: it.connection_id,
+                    device_id: it.device,
                 })
                 .collect(),
         })
         .collect();
+    others.into_iter().for_each(|it| {
+        index(it);
+    });
     LookupResponse { users, gateways }
 }
 
@@ -274,15 +276,18 @@ impl SignalingService for Grpc {
     }
 
     async fn lookup(&self, request: Request<LookupRequest>) -> Answer<LookupResponse> {
+        let request = request.into_inner();
         let users: Vec<_> = request
-            .into_inner()
             .users
             .into_iter()
             .map(|it| (it.tenant_id, it.user_id))
             .collect();
-        Ok(Response::new(located(
-            self.queries.lookup(&users).await.map_err(unavailable)?,
-        )))
+        let found = self.queries.lookup(&users).await.map_err(unavailable)?;
+        let others = match request.all_gateways {
+            true => self.queries.gateways().await.map_err(unavailable)?,
+            false => Vec::new(),
+        };
+        Ok(Response::new(located(found, others)))
     }
 
     async fn revocations(

@@ -95,6 +95,10 @@ impl PresenceStore for MemoryPresenceStore {
             .collect())
     }
 
+    async fn gateways(&self) -> Result<Vec<Gateway>, PortError> {
+        Ok(self.table().gateways())
+    }
+
     async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError> {
         Ok(self.table().lease(incarnation))
     }

@@ -37,6 +37,7 @@ pub struct RedisPresenceStore {
     register: Script,
     unregister: Script,
     lookup: Script,
+    gateways: Script,
     lease: Script,
     expire: Script,
     next_expiry: Script,
@@ -63,6 +64,7 @@ impl RedisPresenceStore {
             register: holding(include_str!("redis_presence_store/register.lua")),
             unregister: reading(include_str!("redis_presence_store/unregister.lua")),
             lookup: reading(include_str!("redis_presence_store/lookup.lua")),
+            gateways: reading(include_str!("redis_presence_store/gateways.lua")),
             lease: reading(include_str!("redis_presence_store/lease.lua")),
             expire: reading(include_str!("redis_presence_store/expire.lua")),
             next_expiry: reading(include_str!("redis_presence_store/next_expiry.lua")),
@@ -246,6 +248,19 @@ impl PresenceStore for RedisPresenceStore {
             }
         }
         Ok(found)
+    }
+
+    async fn gateways(&self) -> Result<Vec<Gateway>, PortError> {
+        let answer: Vec<String> = self
+            .redis
+            .script(&self.call(&self.gateways))
+            .await
+            .map_err(unavailable)?;
+        let named = answer.chunks_exact(2).map(|it| Gateway {
+            incarnation: it[0].clone(),
+            endpoint: it[1].clone(),
+        });
+        Ok(named.collect())
     }
 
     async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError> {

@@ -57,6 +57,10 @@ impl PresenceStore for Stuck {
         Ok(Vec::new())
     }
 
+    async fn gateways(&self) -> Result<Vec<Gateway>, PortError> {
+        Ok(Vec::new())
+    }
+
     async fn lease(&self, _: &str) -> Result<Option<u64>, PortError> {
         Ok(Some(1))
     }

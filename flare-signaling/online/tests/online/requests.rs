@@ -3,8 +3,9 @@
 use flare_proto::{
     common::{Actor, ActorKind, ErrorCode, RequestContext, TenantContext},
     signaling::{
-        DeviceKey, GetPresenceRequest, KickRequest, ListDevicesRequest, RevokeRequest,
-        SignOutRequest, signaling_service_server::SignalingService,
+        self, DeviceKey, GetPresenceRequest, KickRequest, ListDevicesRequest, LookupRequest,
+        RenewLeaseRequest, RevokeRequest, SignOutRequest,
+        signaling_service_server::SignalingService,
     },
 };
 use flare_server_core::error::Refusal;
@@ -142,4 +143,32 @@ async fn whoever_acts_is_a_user() {
         let answer = service.sign_out(Request::new(request)).await;
         assert_invalid(answer, "context.actor.user_id", nobody);
     }
+}
+
+#[tokio::test]
+async fn a_look_up_names_all_gateways_if_they_are_asked_for() {
+    let (_folder, service) = service().await;
+    for name in ["g1", "g2"] {
+        let request = RenewLeaseRequest {
+            gateway: Some(signaling::Gateway {
+                incarnation: name.to_owned(),
+                endpoint: format!("http://{name}"),
+            }),
+            ..RenewLeaseRequest::default()
+        };
+        service.renew_lease(Request::new(request)).await.unwrap();
+    }
+    let named = async |all_gateways| {
+        let request = LookupRequest {
+            all_gateways,
+            ..LookupRequest::default()
+        };
+        let answer = service.lookup(Request::new(request)).await.unwrap();
+        let gateways = answer.into_inner().gateways.into_iter();
+        let mut endpoints: Vec<_> = gateways.map(|it| it.endpoint).collect();
+        endpoints.sort();
+        endpoints
+    };
+    assert!(named(false).await.is_empty());
+    assert_eq!(named(true).await, ["http://g1", "http://g2"]);
 }

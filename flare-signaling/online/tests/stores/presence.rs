@@ -30,6 +30,7 @@ enum Flaw {
     ForgetsNoLease,
     NamesLeasesAlike,
     MixesTenants,
+    HidesAGateway,
 }
 
 struct Flawed {
@@ -121,6 +122,14 @@ impl PresenceStore for Flawed {
         self.inner.lookup(&users).await
     }
 
+    async fn gateways(&self) -> Result<Vec<Gateway>, PortError> {
+        let mut all = self.inner.gateways().await?;
+        if self.flaw == Some(Flaw::HidesAGateway) {
+            all.pop();
+        }
+        Ok(all)
+    }
+
     async fn lease(&self, incarnation: &str) -> Result<Option<u64>, PortError> {
         let id = self.inner.lease(incarnation).await?;
         Ok(match self.flaw {
@@ -189,6 +198,7 @@ async fn a_store_that_breaks_one_obligation_fails_that_test_only() {
         Flaw::ForgetsNoLease,
         Flaw::NamesLeasesAlike,
         Flaw::MixesTenants,
+        Flaw::HidesAGateway,
     ];
     for (flaw, (name, _)) in flaws.into_iter().zip(OBLIGATIONS) {
         let mut violated = Vec::new();

@@ -35,7 +35,7 @@ pub(crate) type Obligation = (
     fn(Site) -> Pin<Box<dyn Future<Output = Outcome> + Send>>,
 );
 
-pub(crate) const OBLIGATIONS: [Obligation; 6] = [
+pub(crate) const OBLIGATIONS: [Obligation; 7] = [
     ("one_connection_a_device", |site| {
         Box::pin(one_connection_a_device(site))
     }),
@@ -50,6 +50,9 @@ pub(crate) const OBLIGATIONS: [Obligation; 6] = [
         Box::pin(a_lease_for_what_stands_on_it(site))
     }),
     ("tenants", |site| Box::pin(tenants(site))),
+    ("all_that_are_held", |site| {
+        Box::pin(all_that_are_held(site))
+    }),
 ];
 
 /// An error unless both are equal.
@@ -268,6 +271,26 @@ async fn leases(site: Site) -> Outcome {
     same("who went", gone, vec![phone("t")])?;
     same("when it has ended", held.found("t").await?, Vec::new())?;
     same("of its gateway", held.lease_of("a").await?, None)
+}
+
+async fn all_that_are_held(site: Site) -> Outcome {
+    let held = Held::open(site).await;
+    let named = async || {
+        let gateways = held.store.gateways().await;
+        let mut gateways = gateways.map_err(|it| it.to_string())?;
+        gateways.sort_by(|one, other| one.incarnation.cmp(&other.incarnation));
+        Ok::<_, String>(gateways)
+    };
+    same("nobody is held", named().await?, Vec::new())?;
+    held.renew("a").await?;
+    held.register("b", phone("t"), 1).await?;
+    same("both", named().await?, vec![gateway("a"), gateway("b")])?;
+    held.unregister("b", phone("t"), 1).await?;
+    same(
+        "without connections",
+        named().await?,
+        vec![gateway("a"), gateway("b")],
+    )
 }
 
 async fn a_lease_for_what_stands_on_it(site: Site) -> Outcome {

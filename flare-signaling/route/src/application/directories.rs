@@ -15,7 +15,7 @@ use crate::{
     config::RouteConfig,
     domain::{
         Refused,
-        interest::{Conversation, InterestDirectory},
+        interest::{Conversation, Gateway, InterestDirectory},
         owners::{OwnerDirectory, Ownership, View},
         services::ServiceDirectory,
     },
@@ -40,6 +40,24 @@ pub struct Visit {
     incarnation: String,
     number: u64,
     said_farewell: bool,
+}
+
+/// Gateways that conversations interest.
+#[derive(Clone, Debug)]
+pub struct Interested {
+    /// In the order of the question.
+    pub conversations: Vec<InterestedIn>,
+    /// Those that have told all that interests them, and still stand.
+    pub gateways: Vec<Gateway>,
+}
+
+/// Gateways that a conversation interests.
+#[derive(Clone, Debug)]
+pub struct InterestedIn {
+    /// Where they answer, those too that have broken off of late: sorted, each once.
+    pub endpoints: Vec<String>,
+    /// By index, of [`Interested::gateways`].
+    pub telling: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -125,22 +143,27 @@ impl Directories {
         self: &Arc<Self>,
         incarnation: String,
         endpoint: &str,
-        begun: Vec<Conversation>,
     ) -> Result<Visit, Refused> {
         let number = locked(&self.interest).begin(&incarnation, endpoint)?;
-        let visit = self.visit(Kind::Interest, incarnation, number);
-        visit.tell_interest(begun, Vec::new())?;
-        Ok(visit)
+        Ok(self.visit(Kind::Interest, incarnation, number))
     }
 
-    /// For each conversation, where the gateways answer that it interests.
-    pub fn interested(&self, conversations: &[Conversation]) -> Vec<Vec<String>> {
+    /// Which gateways some conversations interest.
+    pub fn interested(&self, conversations: &[Conversation]) -> Interested {
         let interest = locked(&self.interest);
-        let endpoints = |it: &Conversation| -> Vec<String> {
-            let endpoints = interest.interested(it);
-            endpoints.into_iter().map(str::to_owned).collect()
+        let gateways = interest.telling();
+        let one = |it: &Conversation| InterestedIn {
+            endpoints: interest
+                .interested(it)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            telling: interest.interested_of(&gateways, it),
         };
-        conversations.iter().map(endpoints).collect()
+        Interested {
+            conversations: conversations.iter().map(one).collect(),
+            gateways,
+        }
     }
 
     /// Whether whoever had told before this process began has had the time to tell again.
@@ -214,7 +237,7 @@ impl Visit {
             .change_owners(|it| it.tell(&self.incarnation, self.number, changes))
     }
 
-    /// What has changed of the conversations that interest the gateway.
+    /// What has changed of the conversations that interest the gateway. `is_all`: with it, all is told.
     ///
     /// # Errors
     /// As the directory refuses it.
@@ -222,9 +245,16 @@ impl Visit {
         &self,
         begun: Vec<Conversation>,
         ended: Vec<Conversation>,
+        is_all: bool,
     ) -> Result<(), Refused> {
-        self.directories
-            .change_interest(|it| it.tell(&self.incarnation, self.number, begun, ended))
+        let (incarnation, number) = (&self.incarnation, self.number);
+        self.directories.change_interest(|it| {
+            it.tell(incarnation, number, begun, ended)?;
+            if is_all {
+                it.is_whole(incarnation, number)?;
+            }
+            Ok(())
+        })
     }
 
     /// The process has nothing to tell any more.

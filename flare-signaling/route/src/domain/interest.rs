@@ -16,11 +16,28 @@ pub struct Conversation {
     pub conversation: String,
 }
 
+/// What a gateway has told.
+#[derive(Debug, Default)]
+struct Told {
+    conversations: HashSet<Arc<Conversation>>,
+    /// Its first statement has come to its end.
+    is_whole: bool,
+}
+
+/// Where a gateway answers that has told all that interests it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gateway {
+    /// Made at its start.
+    pub incarnation: String,
+    /// Empty: in process only.
+    pub endpoint: String,
+}
+
 /// Which conversations interest which gateways. `by_conversation` is always what the gateways have told, turned round.
 #[derive(Debug)]
 pub struct InterestDirectory {
     max: usize,
-    gateways: Tellers<HashSet<Arc<Conversation>>>,
+    gateways: Tellers<Told>,
     /// Incarnations.
     by_conversation: HashMap<Arc<Conversation>, BTreeSet<Arc<str>>>,
     /// Pairs of a gateway and a conversation.
@@ -44,7 +61,10 @@ impl InterestDirectory {
     /// There are too many gateways.
     pub fn begin(&mut self, incarnation: &str, endpoint: &str) -> Result<u64, Refused> {
         let (visit, before) = self.gateways.begin(incarnation, endpoint)?;
-        self.forget(incarnation, before.into_iter().flatten());
+        self.forget(
+            incarnation,
+            before.into_iter().flat_map(|it| it.conversations),
+        );
         Ok(visit)
     }
 
@@ -60,12 +80,15 @@ impl InterestDirectory {
         ended: Vec<Conversation>,
     ) -> Result<(), Refused> {
         let its = self.gateways.told(incarnation, visit)?;
-        let gone: Vec<_> = ended.iter().filter_map(|it| its.take(it)).collect();
+        let gone: Vec<_> = ended
+            .iter()
+            .filter_map(|it| its.conversations.take(it))
+            .collect();
         self.forget(incarnation, gone.into_iter());
         let gateway: Arc<str> = incarnation.into();
         for conversation in begun {
             let its = self.gateways.told(incarnation, visit)?;
-            if its.contains(&conversation) {
+            if its.conversations.contains(&conversation) {
                 continue;
             }
             if self.count >= self.max {
@@ -76,7 +99,7 @@ impl InterestDirectory {
             }
             let known = self.by_conversation.get_key_value(&conversation);
             let name = known.map_or_else(|| Arc::new(conversation), |(name, _)| Arc::clone(name));
-            its.insert(Arc::clone(&name));
+            its.conversations.insert(Arc::clone(&name));
             let gateways = self.by_conversation.entry(name).or_default();
             gateways.insert(Arc::clone(&gateway));
             self.count += 1;
@@ -84,10 +107,22 @@ impl InterestDirectory {
         Ok(())
     }
 
+    /// All that interests the gateway has been told; from here on, what changes.
+    ///
+    /// # Errors
+    /// A later visit has begun.
+    pub fn is_whole(&mut self, incarnation: &str, visit: u64) -> Result<(), Refused> {
+        self.gateways.told(incarnation, visit)?.is_whole = true;
+        Ok(())
+    }
+
     /// A visit ends with a farewell.
     pub fn leave(&mut self, incarnation: &str, visit: u64) {
         let told = self.gateways.leave(incarnation, visit);
-        self.forget(incarnation, told.into_iter().flatten());
+        self.forget(
+            incarnation,
+            told.into_iter().flat_map(|it| it.conversations),
+        );
     }
 
     /// A visit broke off.
@@ -103,7 +138,7 @@ impl InterestDirectory {
     /// Forgets whose visit broke off so long ago.
     pub fn expire(&mut self, now_ms: u64, grace_ms: u64) {
         for (incarnation, told) in self.gateways.expire(now_ms, grace_ms) {
-            self.forget(&incarnation, told.into_iter());
+            self.forget(&incarnation, told.conversations.into_iter());
         }
     }
 
@@ -112,6 +147,28 @@ impl InterestDirectory {
         let gateways = self.by_conversation.get(conversation).into_iter().flatten();
         gateways
             .filter_map(|it| self.gateways.endpoint(it))
+            .collect()
+    }
+
+    /// The gateways that have told all, and whose visits stand.
+    pub fn telling(&self) -> Vec<Gateway> {
+        let whole = self.gateways.standing().filter(|(_, it)| it.told.is_whole);
+        whole
+            .map(|(incarnation, it)| Gateway {
+                incarnation: incarnation.to_owned(),
+                endpoint: it.endpoint.clone(),
+            })
+            .collect()
+    }
+
+    /// Which of these gateways, by index and in their order, a conversation interests. They are sorted.
+    pub fn interested_of(&self, gateways: &[Gateway], conversation: &Conversation) -> Vec<usize> {
+        let interested = self.by_conversation.get(conversation).into_iter().flatten();
+        interested
+            .filter_map(|incarnation| {
+                let found = gateways.binary_search_by(|it| (*it.incarnation).cmp(incarnation));
+                found.ok()
+            })
             .collect()
     }
 
@@ -201,6 +258,33 @@ mod tests {
         all.break_off("a", second, 20_000);
         all.expire(20_001, 1);
         assert!(all.is_empty() && all.by_conversation.is_empty());
+    }
+
+    #[test]
+    fn a_gateway_counts_as_telling_from_the_end_of_its_statement_until_it_breaks_off() {
+        let telling = |all: &InterestDirectory| -> Vec<String> {
+            all.telling().into_iter().map(|it| it.incarnation).collect()
+        };
+        let mut all = InterestDirectory::new(10, 100);
+        let a = all.begin("a", "http://a").expect("room");
+        let b = all.begin("b", "http://b").expect("room");
+        all.tell("a", a, named(&["x"]), Vec::new()).expect("told");
+        all.tell("b", b, named(&["x"]), Vec::new()).expect("told");
+        assert!(telling(&all).is_empty());
+        all.is_whole("b", b).expect("stands");
+        assert_eq!(telling(&all), ["b"]);
+        let gateways = all.telling();
+        assert_eq!(all.interested_of(&gateways, &named(&["x"])[0]), [0]);
+        assert!(all.interested_of(&gateways, &named(&["y"])[0]).is_empty());
+        all.is_whole("a", a).expect("stands");
+        assert_eq!(all.interested_of(&all.telling(), &named(&["x"])[0]), [0, 1]);
+        all.break_off("b", b, 10);
+        assert_eq!(telling(&all), ["a"]);
+        let again = all.begin("b", "http://b").expect("room");
+        assert_eq!(telling(&all), ["a"], "it has to say all again");
+        all.is_whole("b", again).expect("stands");
+        assert_eq!(telling(&all), ["a", "b"]);
+        assert!(all.is_whole("b", b).is_err());
     }
 
     #[test]

@@ -109,6 +109,13 @@ impl<T: Default> Tellers<T> {
             .collect()
     }
 
+    /// Who is known and has not broken off, by incarnation.
+    pub fn standing(&self) -> impl Iterator<Item = (&str, &Teller<T>)> {
+        let all = self.by_incarnation.iter();
+        all.filter(|(_, it)| it.broken_ms.is_none())
+            .map(|(incarnation, it)| (incarnation.as_str(), it))
+    }
+
     /// Who is known, by incarnation.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Teller<T>)> {
         self.by_incarnation

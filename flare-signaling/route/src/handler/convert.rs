@@ -13,10 +13,13 @@ use flare_proto::{
 use flare_server_core::error::Refusal;
 use tonic::codegen::http::Uri;
 
-use crate::domain::{
-    Refused,
-    interest::Conversation,
-    owners::{self, Known},
+use crate::{
+    application::directories::Interested,
+    domain::{
+        Refused,
+        interest::Conversation,
+        owners::{self, Known},
+    },
 };
 
 /// The longest endpoint.
@@ -111,24 +114,32 @@ pub(super) fn conversations(given: Vec<ConversationName>) -> Result<Vec<Conversa
 }
 
 /// Names each endpoint once, and conversations' gateways by its index.
-pub(super) fn interested(found: Vec<Vec<String>>, settled: bool) -> InterestedResponse {
+pub(super) fn interested(found: Interested, settled: bool) -> InterestedResponse {
     let mut endpoints: Vec<String> = Vec::new();
     let mut indexes: HashMap<String, u32> = HashMap::new();
+    let to_u32 = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
     let mut index = |endpoint: String| {
         *indexes.entry(endpoint).or_insert_with_key(|endpoint| {
             endpoints.push(endpoint.clone());
-            u32::try_from(endpoints.len() - 1).unwrap_or(u32::MAX)
+            to_u32(endpoints.len() - 1)
         })
     };
     let conversations = found
+        .conversations
         .into_iter()
-        .map(|gateways| InterestedGateways {
-            endpoint_indexes: gateways.into_iter().map(&mut index).collect(),
+        .map(|it| InterestedGateways {
+            endpoint_indexes: it.endpoints.into_iter().map(&mut index).collect(),
+            gateway_indexes: it.telling.into_iter().map(to_u32).collect(),
         })
         .collect();
+    let gateways = found.gateways.into_iter().map(|it| Announcer {
+        incarnation: it.incarnation,
+        endpoint: it.endpoint,
+    });
     InterestedResponse {
         conversations,
         endpoints,
         settled,
+        gateways: gateways.collect(),
     }
 }

@@ -139,19 +139,18 @@ fn interest_announced(
     request: AnnounceInterestRequest,
 ) -> Result<AnnounceInterestResponse, Status> {
     let begun = convert::conversations(request.begun)?;
-    match visit {
-        Some(visit) => {
-            let ended = convert::conversations(request.ended)?;
-            visit.tell_interest(begun, ended).map_err(refused)?;
-        }
+    let ended = convert::conversations(request.ended)?;
+    let visit = match visit {
+        Some(visit) => visit,
         None => {
             let gateway = convert::announcer(request.gateway, "gateway")?;
-            let told = directories
-                .announce_interest(gateway.incarnation, &gateway.endpoint, begun)
-                .map_err(refused)?;
-            *visit = Some(told);
+            let begins = directories.announce_interest(gateway.incarnation, &gateway.endpoint);
+            visit.insert(begins.map_err(refused)?)
         }
-    }
+    };
+    visit
+        .tell_interest(begun, ended, !request.more)
+        .map_err(refused)?;
     Ok(AnnounceInterestResponse {})
 }
 

@@ -144,6 +144,11 @@ struct Gateway {
 
 impl Gateway {
     async fn start(instance: &Instance, name: &str, begun: &[&str]) -> Self {
+        Self::start_with(instance, name, begun, false).await
+    }
+
+    /// `more`: its statement goes on.
+    async fn start_with(instance: &Instance, name: &str, begun: &[&str], more: bool) -> Self {
         let (requests, receiver) = mpsc::channel(4);
         let first = AnnounceInterestRequest {
             gateway: Some(Announcer {
@@ -151,7 +156,8 @@ impl Gateway {
                 endpoint: format!("http://{name}"),
             }),
             begun: named(begun),
-            ended: Vec::new(),
+            more,
+            ..AnnounceInterestRequest::default()
         };
         requests.send(first).await.expect("room");
         let mut client = instance.client().await;
@@ -176,6 +182,7 @@ impl Gateway {
             gateway: None,
             begun: named(begun),
             ended: named(ended),
+            more: false,
         };
         self.requests.send(request).await.expect("read");
         self.heard().await;
@@ -225,6 +232,48 @@ async fn gateways_are_found_by_the_conversations_that_interest_them() {
     drop(g2);
     until("the grace has passed", async || {
         interested(&client, &["fair"]).await.0[0].is_empty()
+    })
+    .await;
+}
+
+/// Incarnations of gateways that tell, and of those that a conversation interests.
+async fn telling(client: &Client, name: &str) -> (Vec<String>, Vec<String>) {
+    let request = InterestedRequest {
+        conversations: named(&[name]),
+        ..InterestedRequest::default()
+    };
+    let answer = client.clone().interested(request).await.expect("answers");
+    let answer = answer.into_inner();
+    let all: Vec<_> = answer
+        .gateways
+        .into_iter()
+        .map(|it| it.incarnation)
+        .collect();
+    let indexes = answer.conversations[0].gateway_indexes.iter();
+    let interested = indexes.map(|it| all[*it as usize].clone()).collect();
+    (all, interested)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_known_by_what_interests_it_from_the_end_of_its_statement_while_its_stream_stands()
+ {
+    let instance = Instance::start().await;
+    let client = instance.client().await;
+    let g1 = Gateway::start(&instance, "g1", &["fair"]).await;
+    let g2 = Gateway::start_with(&instance, "g2", &["fair"], true).await;
+    assert_eq!(
+        telling(&client, "fair").await,
+        (vec!["g1".into()], vec!["g1".into()])
+    );
+    let mut g2 = g2;
+    g2.tell(&["news"], &[]).await;
+    let both = vec!["g1".to_owned(), "g2".to_owned()];
+    assert_eq!(telling(&client, "fair").await, (both.clone(), both.clone()));
+    assert_eq!(telling(&client, "news").await, (both, vec!["g2".into()]));
+    // Within the grace, what it told stands, but it may have more to tell.
+    drop(g1);
+    until("it has broken off", async || {
+        telling(&client, "fair").await.0 == ["g2"]
     })
     .await;
 }

@@ -121,8 +121,14 @@ impl Talk {
             ..EventMember::default()
         };
         let members = vec![member];
-        self.write(header, Body::MembersAdded(MembersAdded { members }))
-            .await;
+        self.write(
+            header,
+            Body::MembersAdded(MembersAdded {
+                members,
+                ..MembersAdded::default()
+            }),
+        )
+        .await;
     }
 
     /// An event that is no message.

@@ -73,6 +73,7 @@ fn a_hint_names_conversations_or_asks_for_the_inbox() {
     bench.hear(deliver("g", [1]));
     bench.hear(ServerFrame::SyncHint(SyncHint {
         conversation_ids: vec!["g".to_owned()],
+        ..SyncHint::default()
     }));
     let (id, asked) = bench.asked_sync();
     assert_eq!(asked, [("g".to_owned(), 1)]);
@@ -196,4 +197,67 @@ fn a_conversation_that_may_not_be_read_is_told_and_left() {
     ));
     bench.now_ms += 10_000;
     assert!(bench.says().iter().all(|it| matches!(it, Frame::Ping(_))));
+}
+
+#[test]
+fn a_hint_at_a_head_asks_for_what_is_missing_and_for_nothing_else() {
+    let mut bench = bench(|_| {});
+    bench.settle();
+    bench.hear(deliver("g", [1]));
+    let hint = |seq| {
+        ServerFrame::SyncHint(SyncHint {
+            conversation_ids: vec!["g".to_owned()],
+            head_seqs: vec![seq],
+        })
+    };
+    bench.hear(hint(1));
+    assert_eq!(bench.says(), []);
+    bench.hear(hint(3));
+    let (id, asked) = bench.asked_sync();
+    assert_eq!(asked, [("g".to_owned(), 1)]);
+    bench.answer_sync(id, "g", 2..=3, 3);
+    assert_eq!(bench.told("g").len(), 3);
+    // Of a head that is not known it is asked.
+    bench.hear(hint(0));
+    bench.asked_sync();
+}
+
+/// What the device says it shows, in the order in which it says so.
+fn viewing(frames: &[Frame]) -> Vec<(String, bool)> {
+    let viewing = |it: &Frame| match it {
+        Frame::Signal(signal) => match &signal.signal {
+            Some(client_signal::Signal::Viewing(viewing)) => {
+                Some((signal.conversation_id.clone(), viewing.active))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    frames.iter().filter_map(viewing).collect()
+}
+
+#[test]
+fn what_the_device_shows_is_said_once_and_again_on_each_connection_before_anything_is_asked() {
+    let mut bench = bench(|_| {});
+    bench.core.view("g".to_owned(), true);
+    bench.connect();
+    let said = bench.says();
+    assert!(matches!(said[0], Frame::Signal(_)), "{said:?}");
+    assert_eq!(viewing(&said), [("g".to_owned(), true)]);
+    bench.core.view("g".to_owned(), true);
+    bench.core.view("h".to_owned(), true);
+    bench.core.view("i".to_owned(), false);
+    let said = bench.says();
+    assert_eq!(viewing(&said), [("h".to_owned(), true)]);
+    bench.core.view("g".to_owned(), false);
+    assert_eq!(viewing(&bench.says()), [("g".to_owned(), false)]);
+    bench.core.disconnected(&DisconnectReason::Silent);
+    bench.connect();
+    assert_eq!(viewing(&bench.says()), [("h".to_owned(), true)]);
+    for number in 0..MAX_VIEWED {
+        bench.core.view(format!("more-{number}"), true);
+    }
+    let said = viewing(&bench.says());
+    assert_eq!(said.len(), MAX_VIEWED + 1);
+    assert!(said.contains(&("h".to_owned(), false)));
 }
