@@ -1,6 +1,6 @@
 //! The command line: a few words of our own, the rest is libtest's.
 
-use std::path::PathBuf;
+use std::{fs::OpenOptions, io::Write, path::PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -17,7 +17,8 @@ Beside the options below, these end-to-end scenarios take:
     --members N         How many the large group has; 20000 if not given
     --minutes N         How long the soak lasts; half a minute if not given
     --binary PATH       The flare to run, such as a release build; the one built with the tests if not given
-    --json FILE         Where the kill loop or the soak puts what it saw
+    --campaign          Also the faults of a cluster that take long
+    --json FILE         Where the kill loop or the soak puts what it saw; the faults add a line each
     --keep-data         Keep data, logs and histories also of what succeeds, and say where
 ";
 const DEFAULT_CYCLES: u32 = 25;
@@ -38,6 +39,8 @@ pub(crate) struct Arguments {
     pub(crate) minutes: Option<u32>,
     /// The binary under test.
     pub(crate) binary: Option<PathBuf>,
+    /// Also what takes long.
+    pub(crate) campaign: bool,
     /// Where a scenario puts what it saw.
     json: Option<PathBuf>,
     pub(crate) keep_data: bool,
@@ -47,7 +50,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Reads the command line, the program's name first. For a mistake in our own words it says what is wrong; of libtest's it ends the process.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut deployment, mut cycles, mut keep_data) = (None, DEFAULT_CYCLES, false);
+        let (mut deployment, mut cycles) = (None, DEFAULT_CYCLES);
+        let (mut campaign, mut keep_data) = (false, false);
         let (mut clients, mut members) = (DEFAULT_CLIENTS, DEFAULT_MEMBERS);
         let (mut minutes, mut binary, mut json) = (None, None, None);
         let mut rest = Vec::new();
@@ -94,6 +98,7 @@ impl Arguments {
                 // Scenarios run elsewhere.
                 "--binary" => binary = Some(absolute(&value()?)?),
                 "--json" => json = Some(absolute(&value()?)?),
+                "--campaign" => campaign = true,
                 "--keep-data" => keep_data = true,
                 _ => rest.push(word),
             }
@@ -110,6 +115,7 @@ impl Arguments {
             members,
             minutes,
             binary,
+            campaign,
             json,
             keep_data,
             harness,
@@ -122,6 +128,17 @@ impl Arguments {
             return Ok(());
         };
         std::fs::write(file, serde_json::to_vec_pretty(report)?)
+            .with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Adds a line to what scenarios saw, if that was asked for.
+    pub(crate) fn adds(&self, line: &impl Serialize) -> anyhow::Result<()> {
+        let Some(file) = &self.json else {
+            return Ok(());
+        };
+        let line = format!("{}\n", serde_json::to_string(line)?);
+        let open = OpenOptions::new().create(true).append(true).open(file);
+        open.and_then(|mut it| it.write_all(line.as_bytes()))
             .with_context(|| format!("writing {}", file.display()))
     }
 }

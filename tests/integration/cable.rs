@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -29,16 +30,36 @@ pub(crate) struct Cable {
 impl Cable {
     /// Lays one to the server at `url`; clients use [`Self::url`] instead.
     pub(crate) async fn lay(url: &str) -> anyhow::Result<Self> {
-        let far = url.split('/').nth(2).unwrap_or_default().to_owned();
-        let to: SocketAddr = far.parse()?;
+        Self::lay_to(&[url.to_owned()], false).await
+    }
+
+    /// Lays one to several servers: each connection goes to the first of these that answers.
+    pub(crate) async fn lay_in_order(urls: &[String]) -> anyhow::Result<Self> {
+        Self::lay_to(urls, false).await
+    }
+
+    /// Lays one to several servers: each connection goes to another one, or to the next that answers.
+    pub(crate) async fn lay_in_turn(urls: &[String]) -> anyhow::Result<Self> {
+        Self::lay_to(urls, true).await
+    }
+
+    async fn lay_to(urls: &[String], in_turn: bool) -> anyhow::Result<Self> {
+        let url = urls.first().context("a cable to nowhere")?;
+        let far = host(url).to_owned();
+        let parsed = urls.iter().map(|it| host(it).parse());
+        let to: Vec<SocketAddr> = parsed.collect::<Result<_, _>>()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let at = listener.local_addr()?;
         let present = watch::Sender::new(watch::Sender::new(State::Passes));
         let states = present.subscribe();
         tokio::spawn(async move {
+            let mut to = to;
             while let Ok((near, _)) = listener.accept().await {
                 let state = states.borrow().subscribe();
-                tokio::spawn(pass(near, to, state));
+                tokio::spawn(pass(near, to.clone(), state));
+                if in_turn {
+                    to.rotate_left(1);
+                }
             }
         });
         Ok(Self {
@@ -70,12 +91,18 @@ impl Cable {
     }
 }
 
+/// Host and port of a URL.
+fn host(url: &str) -> &str {
+    url.split('/').nth(2).unwrap_or_default()
+}
+
 async fn pass(
     near: TcpStream,
-    to: SocketAddr,
+    to: Vec<SocketAddr>,
     mut state: watch::Receiver<State>,
 ) -> anyhow::Result<()> {
-    let far = TcpStream::connect(to).await?;
+    // The first that answers.
+    let far = TcpStream::connect(to.as_slice()).await?;
     for end in [&near, &far] {
         end.set_nodelay(true)?;
     }

@@ -1,5 +1,7 @@
 //! A server as somebody would run it: the real binaries, in one process, split in two or as a cluster, reached through its public interfaces only.
 
+mod named;
+mod owners;
 mod plan;
 mod servers;
 
@@ -10,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -19,6 +22,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::Mutex,
+    time::timeout,
 };
 
 use crate::{
@@ -27,6 +31,7 @@ use crate::{
     tunnel,
 };
 
+pub(crate) use self::owners::Owned;
 use self::{plan::Plan, servers::Servers};
 
 /// How a deployment is cut into processes.
@@ -79,6 +84,8 @@ pub(crate) enum Part {
 
 /// Each is made by a process of its own.
 const TOKENS_AT_A_TIME: usize = 4;
+/// A process that says nothing of itself for as long stands still.
+const LOOKED_AT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What every process is given beside what it needs.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +101,19 @@ struct Slot {
     running: Option<Process>,
     /// Of the first start: it comes back where it was.
     addresses: Addresses,
+}
+
+impl Slot {
+    /// A metric of the process, summed over all series that have every one of `words`.
+    async fn metric(&self, words: &[&str]) -> anyhow::Result<f64> {
+        let ops = self.addresses.ops.context("no ops listener")?;
+        let text = timeout(LOOKED_AT_WITHIN, get(ops, "/metrics")).await;
+        let text = text.with_context(|| format!("{} stands still", self.plan.name))??;
+        text.lines()
+            .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)))
+            .map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?))
+            .sum()
+    }
 }
 
 /// A running server.
@@ -201,24 +221,30 @@ impl Deployment {
 
     /// Where clients connect.
     pub(crate) fn url(&self) -> anyhow::Result<String> {
-        let address = self.outside(|it| it.access_gateway)?;
+        Ok(self.url_at(self.outside(|it| it.access_gateway)?))
+    }
+
+    fn url_at(&self, address: SocketAddr) -> String {
         let scheme = if self.authority.is_some() {
             "wss"
         } else {
             "ws"
         };
-        Ok(format!("{scheme}://{address}/ws"))
+        format!("{scheme}://{address}/ws")
     }
 
     /// Where backends connect, by gRPC and HTTP.
     pub(crate) fn api(&self) -> anyhow::Result<String> {
-        let address = self.outside(|it| it.core_gateway)?;
+        Ok(self.api_at(self.outside(|it| it.core_gateway)?))
+    }
+
+    fn api_at(&self, address: SocketAddr) -> String {
         let scheme = if self.authority.is_some() {
             "https"
         } else {
             "http"
         };
-        Ok(format!("{scheme}://{address}"))
+        format!("{scheme}://{address}")
     }
 
     /// The certificate to believe, where connections are encrypted.
@@ -251,14 +277,7 @@ impl Deployment {
     pub(crate) async fn metric_of(&self, part: Part, words: &[&str]) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for slot in self.slots_of(part).filter(|it| it.running.is_some()) {
-            let ops = slot.addresses.ops.context("no ops listener")?;
-            let text = get(ops, "/metrics").await?;
-            let lines = text
-                .lines()
-                .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
-            for line in lines {
-                sum += line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?;
-            }
+            sum += slot.metric(words).await?;
         }
         Ok(sum)
     }

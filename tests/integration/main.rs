@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         }
     };
     process::choose(arguments.binary.as_deref());
+    let campaign = arguments.campaign;
     let trials = Kind::ALL
         .into_iter()
         .filter(|kind| match arguments.deployment {
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
             SCENARIOS
                 .iter()
                 .filter(move |it| it.kinds.contains(&kind))
+                .filter(move |it| campaign || !it.is_long)
                 .map(move |it| (kind, it))
         })
         .map(|(kind, scenario)| {
@@ -79,7 +81,10 @@ fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result
         return Ok(());
     }
     let folder = tempfile::Builder::new()
-        .prefix(&format!("flare-{kind}-{}-", scenario.name))
+        .prefix(&format!(
+            "flare-{kind}-{}-",
+            scenario.name.replace("::", "-")
+        ))
         .tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -13,7 +13,7 @@ use prost::Message;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    recorder::{self, Recorder},
+    recorder::{self, Recorder, Repeats},
     view::View,
 };
 
@@ -90,6 +90,11 @@ impl Person {
     /// Whose device it is.
     pub(crate) fn user(&self) -> &str {
         &self.device.user
+    }
+
+    /// What it had to send more than once.
+    pub(crate) fn repeats(&self) -> Repeats {
+        self.recorder.repeats()
     }
 
     /// The client.

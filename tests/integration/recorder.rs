@@ -30,6 +30,16 @@ struct State {
     /// The claims are made: what the client does from here on proves nothing.
     finished: bool,
     failed: Option<HistoryError>,
+    repeats: Repeats,
+}
+
+/// What the device had to do more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repeats {
+    /// Commands that left again, each time counted.
+    pub(crate) resent: u64,
+    /// Refusals after which a command may be tried again.
+    pub(crate) refused: u64,
 }
 
 impl Recorder {
@@ -44,6 +54,7 @@ impl Recorder {
             declared: false,
             finished: false,
             failed: None,
+            repeats: Repeats::default(),
         };
         Ok(Self {
             state: Mutex::new(state),
@@ -70,6 +81,11 @@ impl Recorder {
         let mut state = self.lock();
         state.finished = true;
         state.failed.take()
+    }
+
+    /// What was repeated so far.
+    pub(crate) fn repeats(&self) -> Repeats {
+        self.lock().repeats
     }
 
     /// The intent to send these bytes.
@@ -169,7 +185,9 @@ impl Observer for Recorder {
     }
 
     fn resent(&self, client_id: &str) {
-        self.write(ClientEvent::Resent {
+        let mut state = self.lock();
+        state.repeats.resent += 1;
+        state.write(ClientEvent::Resent {
             client_id: client_id.to_owned(),
         });
     }
@@ -185,7 +203,9 @@ impl Observer for Recorder {
     }
 
     fn refused(&self, client_id: &str, refusal: &sdk::Refusal) {
-        self.write(ClientEvent::Refused(Refused {
+        let mut state = self.lock();
+        state.repeats.refused += u64::from(refusal.is_retryable());
+        state.write(ClientEvent::Refused(Refused {
             client_id: client_id.to_owned(),
             code: refusal.code.as_str_name().to_owned(),
             retryable: refusal.is_retryable(),

@@ -6,6 +6,7 @@ mod chat;
 mod clock_jumps;
 mod courier;
 mod explaining;
+mod faults;
 mod groups;
 mod half_open;
 mod identity;
@@ -43,6 +44,8 @@ pub(crate) struct Scenario {
     /// Against which deployments it is played.
     pub(crate) kinds: &'static [Kind],
     pub(crate) needs: &'static Needs,
+    /// Only with `--campaign`.
+    pub(crate) is_long: bool,
     /// A play that takes longer has failed.
     pub(crate) within: Duration,
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
@@ -50,6 +53,7 @@ pub(crate) struct Scenario {
 
 const EMBEDDED: &[Kind] = &[Kind::Embedded];
 const SPLIT: &[Kind] = &[Kind::Split];
+const CLUSTER: &[Kind] = &[Kind::Cluster];
 const BOTH: &[Kind] = &Kind::SELF_CONTAINED;
 const NOT_SPLIT: &[Kind] = &[Kind::Embedded, Kind::Cluster];
 const ALL: &[Kind] = &Kind::ALL;
@@ -79,8 +83,29 @@ macro_rules! scenario {
             name: stringify!($name),
             kinds: $kinds,
             needs: $needs,
+            is_long: false,
             within: Duration::from_secs($seconds),
             play: |scene, arguments| Box::pin($module::$name(scene, arguments)),
+        }
+    };
+}
+
+/// A fault of a cluster.
+macro_rules! fault {
+    ($name:ident, $seconds:expr) => {
+        Scenario {
+            name: concat!("faults::", stringify!($name)),
+            ..scenario!(faults::$name, CLUSTER, $seconds)
+        }
+    };
+}
+
+/// One that takes long.
+macro_rules! long_fault {
+    ($name:ident, $seconds:expr) => {
+        Scenario {
+            is_long: true,
+            ..fault!($name, $seconds)
         }
     };
 }
@@ -128,6 +153,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, EMBEDDED, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
+    fault!(each_killed, 600),
+    fault!(owner_killed, 180),
+    fault!(owner_drained, 120),
     scenario!(chat::two_devices_chat, ALL, 60),
     scenario!(chat::offline_then_sync, NOT_SPLIT, 60),
     scenario!(retries::retry_after_a_lost_ack, NOT_SPLIT, 60),

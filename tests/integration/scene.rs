@@ -15,6 +15,7 @@ use flare_checker::{ClientEvent, Counts, Verdict};
 use flare_core_sdk::{Codec, TokenSource};
 
 use crate::{
+    cable::Cable,
     clock::Clock,
     collector::Collector,
     deployment::{self, Beside, Deployment, Kind, Part},
@@ -73,6 +74,10 @@ pub(crate) struct Scene {
     clock: Option<Clock>,
     folder: PathBuf,
     backend: Backend,
+    /// The backend's.
+    key: String,
+    /// Where devices connect, if it is not at a gateway itself.
+    entrance: Option<[Cable; 2]>,
     /// Of a server that traces.
     collector: Option<Collector>,
     /// What the harness itself does: restarts.
@@ -117,6 +122,8 @@ impl Scene {
             clock,
             folder: folder.to_owned(),
             backend,
+            key,
+            entrance: None,
             collector,
             harness,
             histories: Mutex::new(vec![path]),
@@ -127,6 +134,15 @@ impl Scene {
     /// The server, as a backend with an API key sees it.
     pub(crate) fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// Devices and the backend have one address each from here on, behind which a connection finds any gateway that answers.
+    pub(crate) async fn opens_entrance(&mut self) -> anyhow::Result<()> {
+        let clients = Cable::lay_in_turn(&self.server.urls()).await?;
+        let backends = Cable::lay_in_turn(&self.server.apis()).await?;
+        self.backend = Backend::new(backends.url(), self.server.authority(), &self.key)?;
+        self.entrance = Some([clients, backends]);
+        Ok(())
     }
 
     /// The disk that the data have for themselves.
@@ -191,8 +207,12 @@ impl Scene {
     /// How a user's device connects.
     pub(crate) async fn device(&self, user: &str, device: &str) -> anyhow::Result<Device> {
         let token = self.server.token(user, None).await?;
+        let url = match &self.entrance {
+            Some([clients, _]) => clients.url().to_owned(),
+            None => self.server.url()?,
+        };
         Ok(Device {
-            url: self.server.url()?,
+            url,
             trust: self.server.trust()?,
             user: user.to_owned(),
             device: device.to_owned(),
@@ -251,6 +271,12 @@ impl Scene {
     pub(crate) async fn comes_back(&mut self, part: Part) -> anyhow::Result<()> {
         self.harness.write(ClientEvent::Restart);
         self.server.start_again(part).await
+    }
+
+    /// Notes that one process of a cluster is started again, and does so.
+    pub(crate) async fn brings_back(&mut self, process: &str) -> anyhow::Result<()> {
+        self.harness.write(ClientEvent::Restart);
+        self.server.start_again_of(process).await
     }
 
     /// Waits until everybody has read all that the server keeps for him.

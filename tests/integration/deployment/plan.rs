@@ -27,7 +27,7 @@ const CORE_SERVICES: [&str; 6] = [
 /// How often each service runs in a cluster.
 const INSTANCES: usize = 2;
 const ANY_PORT: &str = "127.0.0.1:0";
-const PEER_SECRET: &str = "the-integration-tests-share-this-secret";
+pub(super) const PEER_SECRET: &str = "the-integration-tests-share-this-secret";
 
 /// Settings of every process: clients come back soon, and a slow reader is noticed after little.
 const SETTINGS: [&str; 2] = [

@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::process;
 
 /// Partitions of the log, and of the stream.
-const PARTITIONS: u32 = 8;
+pub(super) const PARTITIONS: u32 = 8;
 
 /// What a deployment is told of them.
 pub(super) struct Servers {
