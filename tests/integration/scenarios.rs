@@ -5,6 +5,7 @@ mod certificates;
 mod chat;
 mod clock_jumps;
 mod courier;
+mod crowd;
 mod explaining;
 mod faults;
 mod groups;
@@ -51,9 +52,11 @@ pub(crate) struct Scenario {
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
 }
 
-const EMBEDDED: &[Kind] = &[Kind::Embedded];
+/// The one whose connections are encrypted, so that it has certificates to change: those of a cluster are told apart by a secret here.
 const SPLIT: &[Kind] = &[Kind::Split];
 const CLUSTER: &[Kind] = &[Kind::Cluster];
+/// Those that keep data on a disk of their own, which can be full: the processes of a cluster keep theirs in the servers that it stands on.
+const WITH_DISK: &[Kind] = &Kind::SELF_CONTAINED;
 const BOTH: &[Kind] = &Kind::SELF_CONTAINED;
 const NOT_SPLIT: &[Kind] = &[Kind::Embedded, Kind::Cluster];
 const ALL: &[Kind] = &Kind::ALL;
@@ -112,33 +115,33 @@ macro_rules! long_fault {
 
 /// All of them, the longest first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(a_day::a_day, EMBEDDED, 240),
-    scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
-    scenario!(soak::soak, EMBEDDED, 36_000),
+    scenario!(a_day::a_day, NOT_SPLIT, 300),
+    scenario!(kill_loop::kill_loop, NOT_SPLIT, 3_600),
+    scenario!(soak::soak, NOT_SPLIT, 36_000),
     scenario!(restarts::restart_under_load, ALL, 120),
-    scenario!(standstill::stands_still, BOTH, 180),
-    scenario!(room::room_runs_out, BOTH, 120, room::SMALL_DISK),
+    scenario!(standstill::stands_still, ALL, 240),
+    scenario!(room::room_runs_out, WITH_DISK, 120, room::SMALL_DISK),
     scenario!(
         room::log_finds_no_room,
-        BOTH,
+        WITH_DISK,
         120,
         room::NO_ROOM_FOR_THE_LOG
     ),
     scenario!(
         room::store_finds_no_room,
-        BOTH,
+        WITH_DISK,
         120,
         room::NO_ROOM_FOR_THE_STORE
     ),
     scenario!(
         never_reads::sends_without_reading,
-        BOTH,
+        ALL,
         120,
         never_reads::SLOW_PACE
     ),
     scenario!(
         half_open::half_open_readers,
-        BOTH,
+        ALL,
         120,
         half_open::QUICK_HEARTBEAT
     ),
@@ -149,13 +152,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         300,
         large_group::CLOSE_HINTS
     ),
-    scenario!(clock_jumps::clock_jumps, BOTH, 120, clock_jumps::OWN_CLOCK),
+    scenario!(clock_jumps::clock_jumps, ALL, 180, clock_jumps::OWN_CLOCK),
     scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
-    scenario!(slow_reader::slow_reader, EMBEDDED, 120),
+    scenario!(slow_reader::slow_reader, NOT_SPLIT, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
     fault!(each_killed, 600),
+    long_fault!(each_stands_still, 900),
+    fault!(rolling_restart, 400),
+    fault!(contended_owners, 300),
+    fault!(zombie_owner, 300),
     fault!(owner_killed, 180),
-    fault!(owner_drained, 120),
+    fault!(gateway_lost, 300),
+    fault!(owner_drained, 180),
     scenario!(chat::two_devices_chat, ALL, 60),
     scenario!(chat::offline_then_sync, NOT_SPLIT, 60),
     scenario!(retries::retry_after_a_lost_ack, NOT_SPLIT, 60),
@@ -164,8 +172,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(reading::unread_and_read_across_devices, NOT_SPLIT, 60),
     scenario!(joining::late_joiner, NOT_SPLIT, 60),
     scenario!(explaining::where_a_message_went, ALL, 60),
-    scenario!(traces::every_stage_of_a_message, BOTH, 60, EVERY_TRACE),
-    scenario!(traces::only_what_failed_or_was_slow, BOTH, 60, NO_TRACE),
+    scenario!(traces::every_stage_of_a_message, ALL, 60, EVERY_TRACE),
+    scenario!(traces::only_what_failed_or_was_slow, ALL, 60, NO_TRACE),
     scenario!(identity::kick, NOT_SPLIT, 60),
     scenario!(identity::revoke, NOT_SPLIT, 60),
 ];

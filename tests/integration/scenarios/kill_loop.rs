@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     arguments::Arguments,
     crew::{Crew, Size},
-    deployment::Part,
+    deployment::{Kind, Part},
     judge::{self, Minimums},
     process,
     scene::Scene,
@@ -50,13 +50,15 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
     let root = scene.arrives("root", "console").await?;
     let mut crew = Crew::start(&scene, &root, SIZE, &mut rng).await?;
 
+    // The processes of a cluster keep none: they are in the servers that it stands on.
+    let keeps_files = scene.server.kind() != Kind::Cluster;
     for cycle in 1..=arguments.cycles {
         crew.goes_on(BETWEEN)
             .await
             .with_context(|| format!("before kill {cycle}"))?;
         // A moment that has nothing to do with what the server is at.
         sleep_until(Instant::now() + Duration::from_micros(rng.random_range(0..400_000))).await;
-        let ended = if cycle % WRITES_FAIL_EVERY == 0 {
+        let ended = if keeps_files && cycle % WRITES_FAIL_EVERY == 0 {
             scene.fail_writes(Part::Core).await
         } else {
             scene.crash(Part::Core).await
@@ -103,12 +105,19 @@ pub(crate) async fn kill_loop(mut scene: Scene, arguments: &Arguments) -> anyhow
     let counts = scene.ends_with(vec![root], minimums).await?;
     arguments.report(&Report {
         cycles: arguments.cycles,
-        writes_failed: arguments.cycles / WRITES_FAIL_EVERY,
+        writes_failed: if keeps_files {
+            arguments.cycles / WRITES_FAIL_EVERY
+        } else {
+            0
+        },
         counts: counts.named().into_iter().collect(),
         tally,
         kept: true,
     })?;
 
+    if !keeps_files {
+        return Ok(());
+    }
     // The same question to the stopped server's files.
     let mut words = vec![
         "verify".to_owned(),

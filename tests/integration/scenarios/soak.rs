@@ -11,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     arguments::Arguments,
     crew::{Crew, Size},
-    deployment::Part,
     judge::Minimums,
     process,
     scene::Scene,
@@ -42,10 +41,13 @@ const TASKS_MARGIN: f64 = 64.0;
 /// Likewise threads: the runtime's blocking ones come and go.
 const THREADS_MARGIN: f64 = 8.0;
 
+const TASKS: &str = "flare_runtime_tasks";
+const EVENTS: &str = "flare_orchestrator_group_events_sum";
+
 /// What is looked at, how it is read, and by which factor and by how much it may grow.
 struct Rule(&'static str, fn(&Look) -> f64, f64, f64);
 
-/// The server at a moment.
+/// The server at a moment, all its processes together.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Look {
     after_s: f64,
@@ -137,24 +139,31 @@ async fn fill(scene: &Scene) -> anyhow::Result<()> {
 }
 
 async fn look(scene: &Scene, begun: Instant) -> anyhow::Result<Look> {
-    let pid = scene.server.id(Part::Core)?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| -> anyhow::Result<f64> {
-        let line = status.lines().find_map(|it| it.strip_prefix(name));
-        let number = line.and_then(|it| it.split_whitespace().next());
-        Ok(number.with_context(|| format!("no {name}"))?.parse()?)
-    };
-    Ok(Look {
+    let mut look = Look {
         after_s: begun.elapsed().as_secs_f64(),
-        memory_bytes: field("VmRSS:")? * 1_024.0,
-        handles: fs::read_dir(format!("/proc/{pid}/fd"))?.count() as f64,
-        threads: field("Threads:")?,
-        tasks: scene.server.metric(&["flare_runtime_tasks"]).await?,
-        events: scene
-            .server
-            .metric(&["flare_orchestrator_group_events_sum"])
-            .await?,
-    })
+        memory_bytes: 0.0,
+        handles: 0.0,
+        threads: 0.0,
+        tasks: 0.0,
+        events: 0.0,
+    };
+    for part in scene.server.parts() {
+        for pid in scene.server.ids(*part)? {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            look.memory_bytes += field(&status, "VmRSS:")? * 1_024.0;
+            look.handles += fs::read_dir(format!("/proc/{pid}/fd"))?.count() as f64;
+            look.threads += field(&status, "Threads:")?;
+        }
+        look.tasks += scene.server.metric_of(*part, &[TASKS]).await?;
+        look.events += scene.server.metric_of(*part, &[EVENTS]).await?;
+    }
+    Ok(look)
+}
+
+fn field(status: &str, name: &str) -> anyhow::Result<f64> {
+    let line = status.lines().find_map(|it| it.strip_prefix(name));
+    let number = line.and_then(|it| it.split_whitespace().next());
+    Ok(number.with_context(|| format!("no {name}"))?.parse()?)
 }
 
 /// The middle of the last third lies no higher than the middle of the first, but for a margin; and for what the events between them leave in memory, unless that

@@ -12,22 +12,31 @@ use crate::scene::Scene;
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
-/// A metric of a service's process that grows when it does the work of both. None: a service whose processes keep nothing, and whose callers ask another one.
-fn work_of(service: &str) -> Option<&'static str> {
-    match service {
-        service::ORCHESTRATOR => Some("flare_orchestrator_takeovers_total"),
-        service::STORAGE_WRITER => Some("flare_storage_writer_partitions"),
-        service::SESSION | service::PUSH_SERVER => Some("flare_event_bus_lanes"),
-        service::ACCESS_GATEWAY => Some("flare_access_gateway_connections"),
-        service::CORE_GATEWAY => Some("flare_core_gateway_requests_total"),
-        _ => None,
-    }
+/// A metric of a service's process that grows when it does the work of both.
+#[derive(Clone, Copy, Debug)]
+struct Work {
+    metric: &'static str,
+    /// A lease says whose work it is: it is taken from one that stands still, too.
+    by_lease: bool,
+}
+
+/// None: a service whose processes keep nothing, and whose callers ask another one.
+fn work_of(service: &str) -> Option<Work> {
+    let (metric, by_lease) = match service {
+        service::ORCHESTRATOR => ("flare_orchestrator_takeovers_total", true),
+        service::STORAGE_WRITER => ("flare_storage_writer_partitions", true),
+        service::SESSION | service::PUSH_SERVER => ("flare_event_bus_lanes", true),
+        service::ACCESS_GATEWAY => ("flare_access_gateway_connections", false),
+        service::CORE_GATEWAY => ("flare_core_gateway_requests_total", false),
+        _ => return None,
+    };
+    Some(Work { metric, by_lease })
 }
 
 /// What the other process had to do before.
 pub(super) struct Evidence {
     other: String,
-    metric: Option<&'static str>,
+    work: Option<Work>,
     before: f64,
 }
 
@@ -35,22 +44,30 @@ impl Evidence {
     /// Before anything befalls the process.
     pub(super) async fn before(scene: &Scene, process: &str) -> anyhow::Result<Self> {
         let other = scene.server.partner_of(process)?;
-        let metric = work_of(scene.server.service_of(process)?);
-        let before = match metric {
-            Some(metric) => scene.server.metric_at(&other, &[metric]).await?,
+        let work = work_of(scene.server.service_of(process)?);
+        let before = match work {
+            Some(Work { metric, .. }) => scene.server.metric_at(&other, &[metric]).await?,
             None => 0.0,
         };
         Ok(Self {
             other,
-            metric,
+            work,
             before,
         })
+    }
+
+    /// Likewise, of a process that stands still: who is connected to a gateway that says nothing stays there for a while, and callers wait for an answer.
+    pub(super) async fn of_more_work_if_missed(&self, scene: &Scene) -> anyhow::Result<String> {
+        match self.work {
+            Some(Work { by_lease: true, .. }) => self.of_more_work(scene).await,
+            _ => Ok("it did not answer".to_owned()),
+        }
     }
 
     /// Waits until the other one does more than before; in words.
     pub(super) async fn of_more_work(&self, scene: &Scene) -> anyhow::Result<String> {
         let Self { other, before, .. } = self;
-        let Some(metric) = self.metric else {
+        let Some(Work { metric, .. }) = self.work else {
             return Ok("a newcomer was served by the other".to_owned());
         };
         let deadline = Instant::now() + TAKEN_WITHIN;
