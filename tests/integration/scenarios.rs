@@ -52,6 +52,7 @@ pub(crate) struct Scenario {
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
 }
 
+const EMBEDDED: &[Kind] = &[Kind::Embedded];
 /// The one whose connections are encrypted, so that it has certificates to change: those of a cluster are told apart by a secret here.
 const SPLIT: &[Kind] = &[Kind::Split];
 const CLUSTER: &[Kind] = &[Kind::Cluster];
@@ -93,6 +94,16 @@ macro_rules! scenario {
     };
 }
 
+/// One that takes long, and is played in a campaign.
+macro_rules! long {
+    ($module:ident :: $name:ident, $kinds:expr, $seconds:expr) => {
+        Scenario {
+            is_long: true,
+            ..scenario!($module::$name, $kinds, $seconds)
+        }
+    };
+}
+
 /// A fault of a cluster.
 macro_rules! fault {
     ($name:ident, $seconds:expr) => {
@@ -103,7 +114,7 @@ macro_rules! fault {
     };
 }
 
-/// One that takes long.
+/// Likewise, one that takes long.
 macro_rules! long_fault {
     ($name:ident, $seconds:expr) => {
         Scenario {
@@ -115,8 +126,11 @@ macro_rules! long_fault {
 
 /// All of them, the longest first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(a_day::a_day, NOT_SPLIT, 300),
-    scenario!(kill_loop::kill_loop, NOT_SPLIT, 3_600),
+    scenario!(a_day::a_day, EMBEDDED, 240),
+    scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
+    // Whenever a cluster is killed, its groups miss those who were in them for ten seconds.
+    long!(a_day::a_day, CLUSTER, 400),
+    long!(kill_loop::kill_loop, CLUSTER, 7_200),
     scenario!(soak::soak, NOT_SPLIT, 36_000),
     scenario!(restarts::restart_under_load, ALL, 120),
     scenario!(standstill::stands_still, ALL, 240),

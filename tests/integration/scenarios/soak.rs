@@ -80,6 +80,7 @@ pub(crate) async fn soak(scene: Scene, arguments: &Arguments) -> anyhow::Result<
     let root = scene.arrives("root", "console").await?;
     let mut crew = Crew::start(&scene, &root, SIZE, &mut rng).await?;
     crew.goes_on(1).await?;
+    let processes = scene.server.processes().len();
     let begun = Instant::now();
     let mut looks = Vec::new();
     let mut turns = interval(lasts / LOOKS);
@@ -114,7 +115,7 @@ pub(crate) async fn soak(scene: Scene, arguments: &Arguments) -> anyhow::Result<
         counts: counts.named().into_iter().collect(),
         tally,
     })?;
-    is_flat(&looks, arguments.minutes.is_some())
+    is_flat(&looks, processes, arguments.minutes.is_some())
 }
 
 /// What is kept in memory up to a bound is brought there first: recent events, client ids, rows that are not yet sorted into files.
@@ -166,9 +167,10 @@ fn field(status: &str, name: &str) -> anyhow::Result<f64> {
     Ok(number.with_context(|| format!("no {name}"))?.parse()?)
 }
 
-/// The middle of the last third lies no higher than the middle of the first, but for a margin; and for what the events between them leave in memory, unless that
+/// The middle of the last third lies no higher than the middle of the first, but for a margin, to which each further process adds; and for what the events between them leave in memory, unless that
 /// `is_full`.
-fn is_flat(looks: &[Look], is_full: bool) -> anyhow::Result<()> {
+fn is_flat(looks: &[Look], processes: usize, is_full: bool) -> anyhow::Result<()> {
+    let others = processes.saturating_sub(1) as f64;
     let third = looks.len() / 3;
     ensure!(third >= 3, "{} looks say nothing", looks.len());
     let middle = |of: &[Look], what: fn(&Look) -> f64| {
@@ -186,9 +188,14 @@ fn is_flat(looks: &[Look], is_full: bool) -> anyhow::Result<()> {
             MEMORY_FACTOR,
             MEMORY_MARGIN + kept,
         ),
-        Rule("file handles", |it| it.handles, 1.0, HANDLES_MARGIN),
-        Rule("threads", |it| it.threads, 1.0, THREADS_MARGIN),
-        Rule("tasks", |it| it.tasks, 1.0, TASKS_MARGIN),
+        Rule(
+            "file handles",
+            |it| it.handles,
+            1.0,
+            HANDLES_MARGIN + others,
+        ),
+        Rule("threads", |it| it.threads, 1.0, THREADS_MARGIN + others),
+        Rule("tasks", |it| it.tasks, 1.0, TASKS_MARGIN + 8.0 * others),
     ];
     for Rule(name, what, factor, margin) in rules {
         let (first, last) = (middle(thirds.0, what), middle(thirds.1, what));

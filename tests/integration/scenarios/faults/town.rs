@@ -15,9 +15,9 @@ use crate::{
 
 const TENANT: &str = "default";
 /// From one message of a writer to his next.
-const EVERY: Duration = Duration::from_millis(50);
+const EVERY: Duration = Duration::from_millis(100);
 /// Receipts of each writer that tell that all goes on: more than were under way.
-const ENOUGH: u64 = 25;
+const ENOUGH: u64 = 16;
 
 /// A chain of people: each writes to the next, and each of these conversations is in another partition. The first and the last write to a group of all.
 pub(super) struct Town {
