@@ -6,6 +6,8 @@ mod etcd;
 mod install;
 mod kafka;
 mod launch;
+mod named;
+mod pause;
 mod place;
 mod ports;
 mod postgres;
@@ -45,7 +47,13 @@ enum Action {
     /// Say what runs, what has died and how much memory it takes; ends with status 1 unless all is up
     Status,
     /// Stop servers and start them again with the same data and ports; what does not run is started
-    Restart(restart::Arguments),
+    Restart(stop::Arguments),
+    /// Stop servers and leave them down; `restart` starts them again with the same data and ports
+    Stop(stop::Arguments),
+    /// Let servers stand still, with their connections open, as on a machine that hangs
+    Pause(pause::Arguments),
+    /// Let servers go on that were paused
+    Resume(pause::Arguments),
 }
 
 /// Does what is asked. Fails if a server is not as it should be.
@@ -58,8 +66,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let _alone = place.lock()?;
     match &arguments.action {
         Action::Up(arguments) => up::run(&place, arguments),
-        Action::Down => stop::run(&place),
+        Action::Down => stop::down(&place),
         Action::Status => status::run(&place),
         Action::Restart(arguments) => restart::run(&place, arguments),
+        Action::Stop(arguments) => stop::run(&place, arguments),
+        Action::Pause(arguments) => pause::pause(&place, arguments),
+        Action::Resume(arguments) => pause::resume(&place, arguments),
     }
 }

@@ -56,6 +56,11 @@ impl Place {
         }
     }
 
+    /// Of the run.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn tools(&self) -> &Path {
         &self.tools
     }

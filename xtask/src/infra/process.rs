@@ -114,6 +114,20 @@ impl Family {
         Ok(Self(children))
     }
 
+    /// The descendants of a process, as far as they have not ended.
+    pub(super) fn descendants(&self, pid: i32) -> Vec<Identity> {
+        let children = self.0.get(&pid).map_or(&[][..], Vec::as_slice);
+        let own = children.iter().filter_map(|it| {
+            let start_time = Stat::of(*it)?.start_time;
+            Some(Identity {
+                pid: *it,
+                start_time,
+            })
+        });
+        let theirs = children.iter().flat_map(|it| self.descendants(*it));
+        own.chain(theirs).collect()
+    }
+
     /// Memory of a process and its descendants, in bytes; of what they share, each its part.
     pub(super) fn memory_bytes(&self, pid: i32) -> u64 {
         let children = self.0.get(&pid).map_or(&[][..], Vec::as_slice);

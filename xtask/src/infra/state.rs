@@ -172,9 +172,14 @@ impl Run {
             .collect()
     }
 
-    /// The variables by which tests find everything, for a shell. `tools`: where it is installed.
-    pub(super) fn variables(&self, tools: &Path) -> anyhow::Result<String> {
+    /// The variables by which tests find everything, for a shell: also this program, and the place, for those that stop servers and start
+    /// them again.
+    pub(super) fn variables(&self, place: &Place, program: &Path) -> anyhow::Result<String> {
         let mut lines = String::new();
+        for (variable, path) in [("TOOL", program), ("PLACE", place.folder())] {
+            let path = quoted(&text(path)?);
+            lines.push_str(&format!("export FLARE_TEST_INFRA_{variable}={path}\n"));
+        }
         for component in self.components() {
             let recipe = component.recipe();
             let value = match self.used.iter().find(|it| it.component == component) {
@@ -187,7 +192,7 @@ impl Run {
             };
             let variable = component.variable();
             lines.push_str(&format!("export {variable}={}\n", quoted(&value)));
-            if let Some(home) = recipe.home(tools) {
+            if let Some(home) = recipe.home(place.tools()) {
                 let home = quoted(&text(&home)?);
                 lines.push_str(&format!("export {variable}_HOME={home}\n"));
             }
@@ -326,20 +331,31 @@ mod tests {
 
     #[test]
     fn variables_are_of_what_there_is_and_safe_in_a_shell() {
-        let tools = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::of_test(folder.path());
         let expected = "\
             export FLARE_TEST_KAFKA=127.0.0.1:1,127.0.0.1:2\n\
             export FLARE_TEST_POSTGRES=postgres://postgres@127.0.0.1:3/postgres\n\
             export FLARE_TEST_REDIS='redis://:a'\\''b$c@cache:6379'\n";
-        assert_eq!(run().variables(tools.path()).unwrap(), expected);
+        let variables = run().variables(&place, Path::new("/a tool")).unwrap();
+        let (of_infra, others) = variables.split_at(variables.find(expected).unwrap());
+        assert_eq!(others, expected);
+        assert_eq!(
+            of_infra,
+            format!(
+                "export FLARE_TEST_INFRA_TOOL='/a tool'\nexport FLARE_TEST_INFRA_PLACE={}\n",
+                folder.path().display()
+            )
+        );
     }
 
     #[test]
     fn tests_are_told_where_the_programs_of_a_component_are() {
-        let tools = tempfile::tempdir().unwrap();
-        let library = tools.path().join("kafka-4.3.1");
-        fs::create_dir(&library).unwrap();
-        let told = run().variables(tools.path()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::of_test(folder.path());
+        let library = place.tools().join("kafka-4.3.1");
+        fs::create_dir_all(&library).unwrap();
+        let told = run().variables(&place, Path::new("/tool")).unwrap();
         let expected = format!("export FLARE_TEST_KAFKA_HOME={}\n", library.display());
         assert!(told.contains(&expected), "{told}");
     }

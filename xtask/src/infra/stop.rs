@@ -1,4 +1,4 @@
-//! `down`: ending what was started, and nothing else.
+//! `stop` and `down`: ending what was started, and nothing else.
 
 use std::{fmt, process::ExitCode, thread, time::Duration};
 
@@ -6,6 +6,7 @@ use anyhow::{bail, ensure};
 use rustix::process::Signal;
 
 use super::{
+    named, pause,
     place::{Place, remove},
     process::Identity,
     state::{Run, Server},
@@ -35,7 +36,36 @@ impl fmt::Display for End {
     }
 }
 
-pub(super) fn run(place: &Place) -> anyhow::Result<ExitCode> {
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Servers by the table's names, or components: `kafka` is all of its nodes
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// By SIGKILL, as a crash does
+    #[arg(long)]
+    kill: bool,
+}
+
+/// Ends servers that are to come back by `restart`.
+pub(super) fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    chosen(&named::ready(place)?, arguments)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stops those that are named.
+pub(super) fn chosen<'a>(run: &'a Run, arguments: &Arguments) -> anyhow::Result<Vec<&'a Server>> {
+    let wanted = named::select(run, &arguments.names)?;
+    let orderly = if arguments.kill {
+        Duration::ZERO
+    } else {
+        ORDERLY_WITHIN
+    };
+    stop(&wanted, orderly)?;
+    Ok(wanted)
+}
+
+/// Ends all, for good.
+pub(super) fn down(place: &Place) -> anyhow::Result<ExitCode> {
     let Some(run) = Run::read(place)? else {
         println!("nothing runs here");
         return Ok(ExitCode::SUCCESS);
@@ -61,16 +91,7 @@ pub(super) fn end(place: &Place, run: &Run) -> anyhow::Result<()> {
     place.forget()
 }
 
-/// Stops servers by the signal of each, all at once.
-pub(super) fn in_order(servers: &[&Server]) -> anyhow::Result<()> {
-    stop(servers, ORDERLY_WITHIN)
-}
-
-/// Stops servers as a crash does.
-pub(super) fn at_once(servers: &[&Server]) -> anyhow::Result<()> {
-    stop(servers, Duration::ZERO)
-}
-
+/// Stops servers, all at once, by the signal of each; those that have not ended in time, as a crash does.
 fn stop(servers: &[&Server], orderly: Duration) -> anyhow::Result<()> {
     let ends: Vec<_> = thread::scope(|scope| {
         let stops: Vec<_> = servers
@@ -109,12 +130,14 @@ fn end_of_process(
     if !orderly.is_zero() {
         process.signal(signal)?;
         // One that is paused hears of it only when it goes on.
-        process.signal(Signal::CONT)?;
+        pause::signal_all(process, Signal::CONT)?;
         if gone(orderly) {
             return Ok(End::InOrder);
         }
     }
     process.signal(Signal::KILL)?;
+    // Its descendants hear of its end only when they go on.
+    pause::signal_all(process, Signal::CONT)?;
     if !gone(KILLED_WITHIN) {
         bail!("process {} is there after SIGKILL", process.pid);
     }

@@ -157,7 +157,8 @@ fn start(
             "nothing is up. If the logs do not tell why, try again: ports are chosen anew. --only leaves components out, --use takes others"
         );
     }
-    fs::write(place.variables(), run.variables(place.tools())?)
+    let program = std::env::current_exe().context("our own path")?;
+    fs::write(place.variables(), run.variables(place, &program)?)
         .with_context(|| place.variables().display().to_string())?;
     run.ready = true;
     run.write(place)?;
