@@ -26,6 +26,8 @@ const DEFAULT_CLIENTS: usize = 200;
 const DEFAULT_MEMBERS: usize = 20_000;
 /// Two servers with their clients keep two cores busy.
 const DEFAULT_THREADS: usize = 2;
+/// One cluster does so by itself.
+const CLUSTER_THREADS: usize = 1;
 
 /// What was asked for.
 pub(crate) struct Arguments {
@@ -107,7 +109,11 @@ impl Arguments {
             println!("{OWN_HELP}");
         }
         let mut harness = libtest_mimic::Arguments::from_iter(rest);
-        harness.test_threads.get_or_insert(DEFAULT_THREADS);
+        let threads = match deployment {
+            Some(Kind::Cluster) => CLUSTER_THREADS,
+            _ => DEFAULT_THREADS,
+        };
+        harness.test_threads.get_or_insert(threads);
         Ok(Self {
             deployment,
             cycles,

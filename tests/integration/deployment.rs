@@ -31,8 +31,8 @@ use crate::{
     tunnel,
 };
 
-pub(crate) use self::owners::Owned;
-use self::{plan::Plan, servers::Servers};
+use self::plan::Plan;
+pub(crate) use self::{owners::Owned, servers::Servers};
 
 /// How a deployment is cut into processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub(crate) struct Beside {
     pub(crate) settings: Vec<String>,
     /// In its environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// What a cluster stands on.
+    pub(crate) servers: Option<Servers>,
 }
 
 /// One process of the deployment, or the place of one that was killed.
@@ -137,8 +139,8 @@ impl Deployment {
             Kind::Split => Some(Authority::make(folder).await?),
             Kind::Embedded | Kind::Cluster => None,
         };
-        if kind == Kind::Cluster {
-            Servers::of(folder)?.prepare().await?;
+        if let Some(servers) = &beside.servers {
+            servers.prepare().await?;
         }
         let slots = plan::plans(kind).into_iter().map(|plan| Slot {
             plan,
@@ -339,10 +341,8 @@ impl Deployment {
         let mut arguments = vec![
             "apikey", "create", "--name", "test", "--scope", &scopes, "--data", &data, "--json",
         ];
-        let settings = match self.kind {
-            Kind::Cluster => Servers::of(&self.folder)?.settings(),
-            Kind::Embedded | Kind::Split => Vec::new(),
-        };
+        let settings = self.beside.servers.as_ref().map(Servers::settings);
+        let settings = settings.unwrap_or_default();
         arguments.extend(settings.iter().flat_map(|it| ["--set", it.as_str()]));
         let line = process::run(&arguments).await?;
         let key: serde_json::Value = serde_json::from_str(&line)?;

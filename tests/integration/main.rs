@@ -10,13 +10,20 @@ mod collector;
 mod crew;
 mod deployment;
 mod disk;
+mod environment;
+mod etcd;
+mod infra;
 mod judge;
+mod kafka;
+mod network;
 mod person;
 mod process;
 mod raw;
 mod recorder;
+mod redis;
 mod scenarios;
 mod scene;
+mod toxiproxy;
 mod tunnel;
 mod view;
 mod worker;
@@ -24,6 +31,7 @@ mod worker;
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Failed, Trial};
+use tokio::sync::RwLock;
 
 use crate::{
     arguments::Arguments,
@@ -33,6 +41,8 @@ use crate::{
     scene::Scene,
 };
 
+/// Who plays: many beside each other, or one alone.
+static TURNS: RwLock<()> = RwLock::const_new(());
 const TOOLS: &str = "FLARE_SCENARIO_TOOLS";
 
 fn main() -> ExitCode {
@@ -49,6 +59,7 @@ fn main() -> ExitCode {
     };
     process::choose(arguments.binary.as_deref());
     let campaign = arguments.campaign;
+    let nodes = environment::named("FLARE_TEST_KAFKA").map_or(0, |it| it.split(',').count());
     let trials = Kind::ALL
         .into_iter()
         .filter(|kind| match arguments.deployment {
@@ -59,7 +70,7 @@ fn main() -> ExitCode {
             SCENARIOS
                 .iter()
                 .filter(move |it| it.kinds.contains(&kind))
-                .filter(move |it| campaign || !it.is_long)
+                .filter(move |it| campaign || (!it.is_long && it.needs.kafka_nodes <= nodes))
                 .map(move |it| (kind, it))
         })
         .map(|(kind, scenario)| {
@@ -91,6 +102,11 @@ fn run(kind: Kind, scenario: &'static Scenario, arguments: &Arguments) -> Result
         .enable_all()
         .build()?;
     let played = runtime.block_on(async {
+        // A fault of a server is one of everybody who stands on it.
+        let _alone = match scenario.alone {
+            true => (Some(TURNS.write().await), None),
+            false => (None, Some(TURNS.read().await)),
+        };
         let scene = Scene::set(kind, folder.path(), scenario.needs).await?;
         tokio::time::timeout(scenario.within, (scenario.play)(scene, arguments))
             .await

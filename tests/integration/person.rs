@@ -17,6 +17,8 @@ use crate::{
     view::View,
 };
 
+/// A send is tried for longer than any server is away, and comes back.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// What does not happen by then does not happen.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -42,7 +44,7 @@ impl Device {
         options.shortest_pause = Duration::from_millis(20);
         options.longest_pause = Duration::from_millis(400);
         options.request_timeout = Duration::from_secs(10);
-        options.send_deadline = Duration::from_secs(90);
+        options.send_deadline = PATIENCE;
         options.queued_events = 4_096;
         options.trust = self.trust.clone();
         options

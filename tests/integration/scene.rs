@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use flare_checker::{ClientEvent, Counts, Verdict};
 use flare_core_sdk::{Codec, TokenSource};
 
@@ -18,9 +18,10 @@ use crate::{
     cable::Cable,
     clock::Clock,
     collector::Collector,
-    deployment::{self, Beside, Deployment, Kind, Part},
+    deployment::{self, Beside, Deployment, Kind, Part, Servers},
     disk::Disk,
     judge::{self, Backend, Hour, Minimums},
+    network::Network,
     person::{Device, Person},
     raw::Raw,
     recorder::Recorder,
@@ -46,6 +47,10 @@ pub(crate) struct Needs {
     pub(crate) disk: Option<SmallDisk>,
     /// The server goes by a clock that the scenario sets.
     pub(crate) clock: bool,
+    /// A cluster reaches the servers that it stands on by ways that the scenario disturbs.
+    pub(crate) network: bool,
+    /// Nodes of Kafka that a cluster has at least; 0: however many there are.
+    pub(crate) kafka_nodes: usize,
 }
 
 /// A disk that holds some of the data and nothing else.
@@ -62,6 +67,8 @@ impl Needs {
         settings: &[],
         disk: None,
         clock: false,
+        network: false,
+        kafka_nodes: 0,
     };
 }
 
@@ -72,6 +79,8 @@ pub(crate) struct Scene {
     disk: Option<Disk>,
     /// The server's own, if it goes by one.
     clock: Option<Clock>,
+    /// Of a cluster, if it is to be disturbed. After the server, which uses it to its end.
+    network: Option<Network>,
     folder: PathBuf,
     backend: Backend,
     /// The backend's.
@@ -104,9 +113,26 @@ impl Scene {
         let disk = needs.disk.as_ref().map(mount).transpose()?;
         let clock = needs.clock.then(|| Clock::wind(folder)).transpose()?;
         let environment = clock.as_ref().map(Clock::environment).transpose()?;
+        let mut servers = match kind {
+            Kind::Cluster => Some(Servers::of(folder)?),
+            Kind::Embedded | Kind::Split => None,
+        };
+        if let Some(servers) = &servers {
+            let nodes = servers.kafka_nodes();
+            ensure!(
+                nodes >= needs.kafka_nodes,
+                "Kafka has {nodes} nodes, and {} are needed: `cargo xtask infra up --kafka-nodes 3` starts three",
+                needs.kafka_nodes
+            );
+        }
+        let network = match &mut servers {
+            Some(servers) if needs.network => Some(Network::lay(servers).await?),
+            _ => None,
+        };
         let beside = Beside {
             settings,
             environment: environment.unwrap_or_default(),
+            servers,
         };
         let server = Deployment::start(kind, folder, beside).await?;
         std::fs::create_dir_all(folder.join("histories"))?;
@@ -120,6 +146,7 @@ impl Scene {
             server,
             disk,
             clock,
+            network,
             folder: folder.to_owned(),
             backend,
             key,
@@ -157,6 +184,13 @@ impl Scene {
         self.clock.as_ref().context("the server has no own clock")
     }
 
+    /// The ways to the servers that a cluster stands on.
+    pub(crate) fn network(&self) -> anyhow::Result<&Network> {
+        self.network
+            .as_ref()
+            .context("the servers are reached directly")
+    }
+
     /// The memory of all processes together, in bytes.
     pub(crate) async fn memory(&self) -> anyhow::Result<f64> {
         let mut all = 0.0;
@@ -178,6 +212,12 @@ impl Scene {
             logs.push_str(&std::fs::read_to_string(entry?.path())?);
         }
         Ok(logs)
+    }
+
+    /// All that one process has logged.
+    pub(crate) fn log_of(&self, process: &str) -> anyhow::Result<String> {
+        let log = self.folder.join("logs").join(format!("{process}.log"));
+        std::fs::read_to_string(&log).with_context(|| log.display().to_string())
     }
 
     /// Where histories are kept.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path};
 use anyhow::Context;
 use flare_server_core::registry::service;
 
-use super::{Beside, Kind, Part, data, servers::Servers};
+use super::{Beside, Kind, Part, data};
 use crate::{
     authority::Authority,
     process::{Addresses, text},
@@ -144,7 +144,10 @@ fn settings(
                     }));
             }
         }
-        Kind::Cluster => settings.extend(Servers::of(folder)?.settings()),
+        Kind::Cluster => {
+            let servers = beside.servers.as_ref();
+            settings.extend(servers.context("a cluster without servers")?.settings());
+        }
     }
     Ok(settings)
 }

@@ -4,24 +4,40 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::process;
+use super::Deployment;
+use crate::{environment::named, process};
 
 /// Partitions of the log, and of the stream.
 pub(super) const PARTITIONS: u32 = 8;
 
 /// What a deployment is told of them.
-pub(super) struct Servers {
+#[derive(Clone, Debug)]
+pub(crate) struct Servers {
     /// Begins all names of the deployment's own.
-    name: String,
-    kafka: String,
-    postgres: String,
-    redis: String,
-    etcd: String,
+    pub(crate) name: String,
+    /// The brokers, divided by commas.
+    pub(crate) kafka: String,
+    pub(crate) postgres: String,
+    pub(crate) redis: String,
+    pub(crate) etcd: String,
+}
+
+impl Deployment {
+    /// What a cluster stands on, as its processes reach it.
+    pub(crate) fn servers(&self) -> anyhow::Result<&Servers> {
+        let servers = self.beside.servers.as_ref();
+        servers.context("only a cluster stands on servers")
+    }
 }
 
 impl Servers {
+    /// How many nodes Kafka has.
+    pub(crate) fn kafka_nodes(&self) -> usize {
+        self.kafka.split(',').count()
+    }
+
     /// Those that the environment names, with names of the deployment's own that follow from its folder.
-    pub(super) fn of(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(folder: &Path) -> anyhow::Result<Self> {
         let name = folder.file_name().and_then(|it| it.to_str());
         let name = name.context("a folder without a name")?.to_lowercase();
         let name = name.rsplit(['-', '_']).next().unwrap_or_default();
@@ -61,25 +77,11 @@ impl Servers {
 
     /// Makes the deployment's topics.
     pub(super) async fn prepare(&self) -> anyhow::Result<()> {
-        let replicas = if self.kafka.split(',').count() >= 3 {
-            "3"
-        } else {
-            "1"
-        };
+        let replicas = if self.kafka_nodes() >= 3 { "3" } else { "1" };
         let settings = self.settings();
         let mut arguments = vec!["topics", "create", "--replicas", replicas];
         arguments.extend(settings.iter().flat_map(|it| ["--set", it.as_str()]));
         process::run(&arguments).await?;
         Ok(())
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where the servers are is no setting of a test"
-)]
-fn named(variable: &str) -> anyhow::Result<String> {
-    std::env::var(variable).with_context(|| {
-        format!("{variable} is not set: `cargo xtask infra up` starts the servers of a cluster and says how to set it")
-    })
 }

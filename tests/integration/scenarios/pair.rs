@@ -69,13 +69,16 @@ impl Pair {
             if let Some(done) = done.take_if(|_| times.acks.len() >= ENOUGH) {
                 return Ok((times, done));
             }
-            let next = async {
+            let mut next = pin!(async {
                 turns.tick().await;
                 self.says(&mut times).await
-            };
-            tokio::select! {
-                it = &mut what, if done.is_none() => done = Some(it?),
-                said = next => said?,
+            });
+            // A word that is on its way is waited for: it may be the one that took long.
+            loop {
+                tokio::select! {
+                    it = &mut what, if done.is_none() => done = Some(it?),
+                    said = &mut next => break said?,
+                }
             }
         }
     }
@@ -117,6 +120,26 @@ impl Pair {
 }
 
 impl Times {
+    /// From a send to its receipt, at the most.
+    pub(super) fn slowest_ack(&self) -> Duration {
+        self.acks.iter().copied().max().unwrap_or_default()
+    }
+
+    /// From a send to the listener, at the most.
+    pub(super) fn slowest_delivery(&self) -> Duration {
+        self.deliveries.iter().copied().max().unwrap_or_default()
+    }
+
+    /// The slowest, in words.
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "of {} words of a quiet pair the slowest was acked after {:.1} s and heard after {:.1} s",
+            self.acks.len(),
+            self.slowest_ack().as_secs_f64(),
+            self.slowest_delivery().as_secs_f64()
+        )
+    }
+
     /// In figures.
     pub(super) fn figures(&self) -> anyhow::Result<Figures> {
         ensure!(!self.acks.is_empty(), "nothing was said");

@@ -125,6 +125,11 @@ impl Town {
         Ok(())
     }
 
+    /// Somebody who came by himself stays to the end.
+    pub(super) fn joins(&mut self, person: Person) {
+        self.people.push(person);
+    }
+
     /// The judge's word on all that was, with so many starts of processes.
     pub(super) async fn ends(self, scene: Scene, restarts: u64) -> anyhow::Result<()> {
         let acked = self.load.ends().await?;
