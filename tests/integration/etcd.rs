@@ -14,20 +14,18 @@ pub(crate) async fn count(url: &str, prefix: &str) -> anyhow::Result<u64> {
     let mut end = prefix.as_bytes().to_vec();
     let last = end.last_mut().context("an empty prefix")?;
     *last += 1;
-    let answer = range(
-        url,
-        &json!({
-            "key": BASE64_STANDARD.encode(prefix),
-            "range_end": BASE64_STANDARD.encode(&end),
-            "count_only": true,
-        }),
-    );
-    number(&answer.await?, "count")
+    let request = json!({
+        "key": BASE64_STANDARD.encode(prefix),
+        "range_end": BASE64_STANDARD.encode(&end),
+        "count_only": true,
+    });
+    number(&range(url, &request).await?, "count")
 }
 
 /// The revision in which a key was last written; 0 if it is not there.
 pub(crate) async fn revision(url: &str, key: &str) -> anyhow::Result<u64> {
-    let answer = range(url, &json!({"key": BASE64_STANDARD.encode(key)})).await?;
+    let request = json!({"key": BASE64_STANDARD.encode(key)});
+    let answer = range(url, &request).await?;
     match answer.pointer("/kvs/0") {
         Some(pair) => number(pair, "mod_revision"),
         None => Ok(0),

@@ -47,6 +47,8 @@ pub(crate) struct Scenario {
     pub(crate) needs: &'static Needs,
     /// Only with `--campaign`.
     pub(crate) is_long: bool,
+    /// Nothing else is played meanwhile: it disturbs servers that others stand on.
+    pub(crate) alone: bool,
     /// A play that takes longer has failed.
     pub(crate) within: Duration,
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
@@ -88,6 +90,7 @@ macro_rules! scenario {
             kinds: $kinds,
             needs: $needs,
             is_long: false,
+            alone: false,
             within: Duration::from_secs($seconds),
             play: |scene, arguments| Box::pin($module::$name(scene, arguments)),
         }
@@ -119,6 +122,20 @@ macro_rules! long_fault {
     ($name:ident, $seconds:expr) => {
         Scenario {
             is_long: true,
+            ..fault!($name, $seconds)
+        }
+    };
+}
+
+/// A fault of the servers that a cluster stands on.
+macro_rules! server_fault {
+    ($name:ident, $seconds:expr) => {
+        server_fault!($name, $seconds, &Needs::NONE)
+    };
+    ($name:ident, $seconds:expr, $needs:expr) => {
+        Scenario {
+            alone: true,
+            needs: $needs,
             ..fault!($name, $seconds)
         }
     };
@@ -170,6 +187,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, NOT_SPLIT, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
+    server_fault!(kafka_down, 300),
+    server_fault!(kafka_leader_killed, 180, faults::THREE_NODES),
+    server_fault!(kafka_leader_hangs, 180, faults::THREE_NODES),
+    server_fault!(redis_lost, 180),
+    server_fault!(postgres_restarted, 180),
+    server_fault!(etcd_down, 240),
+    server_fault!(slow_links, 240, faults::LINKS),
+    server_fault!(cut_links, 240, faults::LINKS),
+    server_fault!(half_open_links, 300, faults::LINKS),
+    server_fault!(servers_hang, 300),
     fault!(each_killed, 600),
     long_fault!(each_stands_still, 900),
     fault!(rolling_restart, 400),

@@ -1,0 +1,44 @@
+//! What processes of a cluster do about a registry that they do not reach.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::{Instant, interval};
+
+use crate::{person::SOON, scene::Scene};
+
+/// How often a process has begun to read the registry anew.
+const RESYNCS: &str = "flare_registry_resyncs_total";
+const POLL: Duration = Duration::from_millis(100);
+
+/// How often all processes together had begun to read it anew, at a moment.
+pub(super) struct Registry {
+    resyncs: f64,
+}
+
+impl Registry {
+    /// By now.
+    pub(super) async fn look(scene: &Scene) -> anyhow::Result<Self> {
+        let mut resyncs = 0.0;
+        for part in scene.server.parts() {
+            resyncs += scene.server.metric_of(*part, &[RESYNCS]).await?;
+        }
+        Ok(Self { resyncs })
+    }
+
+    /// Waits until somebody has done so since then: it was missed. In words.
+    pub(super) async fn is_missed(&self, scene: &Scene) -> anyhow::Result<String> {
+        let begun = Instant::now();
+        let mut turns = interval(POLL);
+        loop {
+            turns.tick().await;
+            let more = Self::look(scene).await?.resyncs - self.resyncs;
+            if more > 0.0 {
+                return Ok(format!(
+                    "processes began {more} times to read the registry again"
+                ));
+            }
+            ensure!(begun.elapsed() < SOON, "nobody missed the registry");
+        }
+    }
+}
