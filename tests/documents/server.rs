@@ -14,6 +14,8 @@ use tempfile::TempDir;
 /// The group of the demo users is in their inboxes by then.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 const BINARY: &str = env!("CARGO_BIN_EXE_flare");
+/// Variables of other software that are settings of ours, too.
+const FOREIGN_SETTINGS: [&str; 3] = ["RUST_LOG", "KAFKA_BOOTSTRAP_SERVERS", "CONSUL_ENDPOINTS"];
 
 #[derive(Deserialize)]
 struct Started {
@@ -167,10 +169,10 @@ pub(crate) fn flare(folder: &Path) -> Command {
 )]
 pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
-        if name
+        let is_setting = name
             .to_str()
-            .is_some_and(|name| name.starts_with("FLARE_") || name == "RUST_LOG")
-        {
+            .is_some_and(|name| name.starts_with("FLARE_") || FOREIGN_SETTINGS.contains(&name));
+        if is_setting {
             command.env_remove(name);
         }
     }

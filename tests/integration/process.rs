@@ -107,12 +107,13 @@ impl Process {
         let written_before = std::fs::metadata(log).map_or(0, |it| it.len());
         let [shell, words @ ..] = SHELL;
         let binary = binary_of(service)?;
-        let mut child = Command::new(shell)
+        let mut command = Command::new(shell);
+        without_settings(&mut command);
+        let mut child = command
             .args(words)
             .arg(&binary)
             .args(arguments)
             .current_dir(folder)
-            .env_remove("RUST_LOG")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -216,7 +217,9 @@ pub(crate) async fn signal(pid: u32, signal: &str) -> anyhow::Result<()> {
 
 /// Runs a command of the binary to its end and gives what it printed.
 pub(crate) async fn run(arguments: &[&str]) -> anyhow::Result<String> {
-    let done = Command::new(binary())
+    let mut command = Command::new(binary());
+    without_settings(&mut command);
+    let done = command
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -238,6 +241,24 @@ pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
         .to_str()
         .with_context(|| format!("{} is no UTF-8", path.display()))?
         .to_owned())
+}
+
+/// Takes settings of whoever runs the tests away from a command: what `cargo xtask infra up` exports for services, above all.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is taken away is no setting of a test"
+)]
+fn without_settings(command: &mut Command) {
+    const NOT_OURS: [&str; 3] = ["RUST_LOG", "KAFKA_BOOTSTRAP_SERVERS", "CONSUL_ENDPOINTS"];
+    const OURS: [&str; 2] = ["FLARE_CONFIG", "FLARE_ENVIRONMENT"];
+    for (name, _) in std::env::vars_os() {
+        let is_setting = name.to_str().is_some_and(|it| {
+            it.starts_with("FLARE__") || NOT_OURS.contains(&it) || OURS.contains(&it)
+        });
+        if is_setting {
+            command.env_remove(name);
+        }
+    }
 }
 
 fn append(log: &Path) -> std::io::Result<File> {

@@ -90,6 +90,17 @@ impl Component {
         format!("FLARE_TEST_{}", self.name().to_ascii_uppercase())
     }
 
+    /// The variable by which services find it; it bears the same value. None: no service knows of it.
+    pub(super) fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::Kafka => Some("FLARE__KAFKA__BOOTSTRAP_SERVERS"),
+            Self::Postgres => Some("FLARE__POSTGRES__URL"),
+            Self::Redis => Some("FLARE__REDIS__URL"),
+            Self::Etcd => Some("FLARE__ETCD__ENDPOINTS"),
+            Self::Toxiproxy => None,
+        }
+    }
+
     pub(super) fn recipe(self) -> &'static dyn Recipe {
         match self {
             Self::Kafka => &Kafka,

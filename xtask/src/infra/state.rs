@@ -172,10 +172,16 @@ impl Run {
             .collect()
     }
 
-    /// The variables by which tests find everything, for a shell: also this program, and the place, for those that stop servers and start
-    /// them again.
-    pub(super) fn variables(&self, place: &Place, program: &Path) -> anyhow::Result<String> {
+    /// The variables by which tests and services find everything, for a shell: also this program, and the place, for tests that stop servers
+    /// and start them again. `secret`: what services know each other by.
+    pub(super) fn variables(
+        &self,
+        place: &Place,
+        program: &Path,
+        secret: &str,
+    ) -> anyhow::Result<String> {
         let mut lines = String::new();
+        let mut settings = String::new();
         for (variable, path) in [("TOOL", program), ("PLACE", place.folder())] {
             let path = quoted(&text(path)?);
             lines.push_str(&format!("export FLARE_TEST_INFRA_{variable}={path}\n"));
@@ -192,12 +198,24 @@ impl Run {
             };
             let variable = component.variable();
             lines.push_str(&format!("export {variable}={}\n", quoted(&value)));
+            if let Some(setting) = component.setting() {
+                settings.push_str(&format!("export {setting}={}\n", quoted(&value)));
+            }
             if let Some(home) = recipe.home(place.tools()) {
                 let home = quoted(&text(&home)?);
                 lines.push_str(&format!("export {variable}_HOME={home}\n"));
             }
         }
-        Ok(lines)
+        let brokers = self.servers.iter();
+        if brokers
+            .filter(|it| it.component == Component::Kafka)
+            .count()
+            == 1
+        {
+            settings.push_str("export FLARE__KAFKA__ALLOW_SINGLE_REPLICA=true\n");
+        }
+        settings.push_str(&format!("export FLARE__PEER__SECRET={}\n", quoted(secret)));
+        Ok(lines + &settings)
     }
 }
 
@@ -336,8 +354,12 @@ mod tests {
         let expected = "\
             export FLARE_TEST_KAFKA=127.0.0.1:1,127.0.0.1:2\n\
             export FLARE_TEST_POSTGRES=postgres://postgres@127.0.0.1:3/postgres\n\
-            export FLARE_TEST_REDIS='redis://:a'\\''b$c@cache:6379'\n";
-        let variables = run().variables(&place, Path::new("/a tool")).unwrap();
+            export FLARE_TEST_REDIS='redis://:a'\\''b$c@cache:6379'\n\
+            export FLARE__KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1,127.0.0.1:2\n\
+            export FLARE__POSTGRES__URL=postgres://postgres@127.0.0.1:3/postgres\n\
+            export FLARE__REDIS__URL='redis://:a'\\''b$c@cache:6379'\n\
+            export FLARE__PEER__SECRET=0123\n";
+        let variables = run().variables(&place, Path::new("/a tool"), "0123").unwrap();
         let (of_infra, others) = variables.split_at(variables.find(expected).unwrap());
         assert_eq!(others, expected);
         assert_eq!(
@@ -350,12 +372,28 @@ mod tests {
     }
 
     #[test]
+    fn one_replica_is_taken_where_there_is_one_broker_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::of_test(folder.path());
+        let takes_one = |run: &Run| {
+            let told = run.variables(&place, Path::new("/tool"), "0123").unwrap();
+            told.contains("export FLARE__KAFKA__ALLOW_SINGLE_REPLICA=true\n")
+        };
+        let mut run = run();
+        assert!(!takes_one(&run));
+        run.servers.remove(0);
+        assert!(takes_one(&run));
+        run.servers.clear();
+        assert!(!takes_one(&run));
+    }
+
+    #[test]
     fn tests_are_told_where_the_programs_of_a_component_are() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::of_test(folder.path());
         let library = place.tools().join("kafka-4.3.1");
         fs::create_dir_all(&library).unwrap();
-        let told = run().variables(&place, Path::new("/tool")).unwrap();
+        let told = run().variables(&place, Path::new("/tool"), "0123").unwrap();
         let expected = format!("export FLARE_TEST_KAFKA_HOME={}\n", library.display());
         assert!(told.contains(&expected), "{told}");
     }

@@ -1,6 +1,13 @@
 //! `up`: everything from nothing to ready.
 
-use std::{fs, process::ExitCode, sync::Mutex};
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process::ExitCode,
+    sync::Mutex,
+};
 
 use anyhow::{Context, bail};
 
@@ -118,7 +125,17 @@ fn already(place: &Place, arguments: &Arguments, run: &Run) -> anyhow::Result<Ex
         bail!("a run {difference} is up already: stop it first, by `cargo xtask infra down`");
     }
     println!("up already, at {}", place.state().display());
-    status::show(run, place)
+    let code = status::show(run, place)?;
+    tell(place);
+    Ok(code)
+}
+
+/// Says how to go on.
+fn tell(place: &Place) {
+    println!(
+        "\n. {}   # tells tests and services where it is",
+        place.variables().display()
+    );
 }
 
 fn start(
@@ -158,16 +175,32 @@ fn start(
         );
     }
     let program = std::env::current_exe().context("our own path")?;
-    fs::write(place.variables(), run.variables(place, &program)?)
-        .with_context(|| place.variables().display().to_string())?;
+    let variables = run.variables(place, &program, &secret()?)?;
+    keep(&place.variables(), &variables)?;
     run.ready = true;
     run.write(place)?;
     let code = status::show(&run, place)?;
-    println!(
-        "\n. {}   # tells tests where it is",
-        place.variables().display()
-    );
+    tell(place);
     Ok(code)
+}
+
+/// What services know each other by: nobody guesses it.
+fn secret() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut it| it.read_exact(&mut bytes))
+        .context("/dev/urandom")?;
+    Ok(bytes.iter().map(|it| format!("{it:02x}")).collect())
+}
+
+/// Writes a file that nobody else may read.
+fn keep(file: &Path, text: &str) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(file)
+        .and_then(|mut it| it.write_all(text.as_bytes()))
+        .with_context(|| file.display().to_string())
 }
 
 /// Plans servers, and writes them down before any of them is there: what comes to be is found again.
@@ -198,6 +231,19 @@ mod tests {
     fn parse(line: &str) -> Result<Arguments, clap::Error> {
         let words = std::iter::once("up").chain(line.split_whitespace());
         Line::try_parse_from(words).map(|it| it.arguments)
+    }
+
+    #[test]
+    fn what_tells_the_secret_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("env");
+        keep(&file, &secret().unwrap()).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0);
+        let first = std::fs::read_to_string(&file).unwrap();
+        assert!(first.len() >= 32, "{first}");
+        assert_ne!(first, secret().unwrap());
     }
 
     #[test]
