@@ -136,6 +136,14 @@ impl ConfigLoader {
 
     /// Reads, merges and checks all layers. The error bears every mistake of every layer.
     pub fn load<T: Section>(&self) -> Result<Loaded<T>, ConfigMistakes> {
+        self.load_checked(|_, _| Vec::new())
+    }
+
+    /// The same, with rules beside those of the sections: `more` is given the configuration and who said the value at a key. What it finds is passed over where another mistake may be the cause.
+    pub fn load_checked<T: Section>(
+        &self,
+        more: impl FnOnce(&T, &dyn Fn(&str) -> String) -> Vec<Mistake>,
+    ) -> Result<Loaded<T>, ConfigMistakes> {
         let shape = T::shape();
         let mut mistakes = Vec::new();
         let mut figment = Figment::from(Layer::defaults(&shape));
@@ -149,6 +157,12 @@ impl ConfigLoader {
         match figment.extract::<T>() {
             Ok(config) => {
                 broken_rules(&config, &shape, &figment, &mut mistakes);
+                let found = more(&config, &|key| origin_at(&figment, key).unwrap_or_default());
+                for mistake in found {
+                    if !mistakes.iter().any(|it| it.touches(&mistake.key)) {
+                        mistakes.push(mistake);
+                    }
+                }
                 if mistakes.is_empty() {
                     return Ok(Loaded {
                         config,
@@ -262,10 +276,12 @@ fn variable(shape: &Shape, elsewhere: &[String], name: &str, text: &str) -> Read
         }
         CONSUL => {
             let message = "processes do not find each other by Consul: unset it, and set registry.kind to static, dns or etcd";
-            (
-                None,
-                vec![source::whole(name.to_owned(), message.to_owned())],
-            )
+            let mistake = Mistake {
+                origin: name.to_owned(),
+                key: "registry.kind".to_owned(),
+                message: message.to_owned(),
+            };
+            (None, vec![mistake])
         }
         _ => {
             let path = name[PREFIX.len()..].split(SEPARATOR);
@@ -286,11 +302,13 @@ impl<T> Loaded<T> {
 
     /// Who said the value at `key`, with dots: a file, a variable, an argument or `default`. None: there is no such key.
     pub fn origin(&self, key: &str) -> Option<String> {
-        self.figment
-            .find_value(key)
-            .ok()
-            .map(|value| origin(&self.figment, &value))
+        origin_at(&self.figment, key)
     }
+}
+
+fn origin_at(figment: &Figment, key: &str) -> Option<String> {
+    let value = figment.find_value(key).ok()?;
+    Some(origin(figment, &value))
 }
 
 fn origin(figment: &Figment, value: &Value) -> String {

@@ -15,6 +15,14 @@ pub struct Mistake {
     pub message: String,
 }
 
+impl Mistake {
+    /// Whether the value at `key` may be as it is for this: it is wrong, part of it is, or a whole layer could not be read.
+    pub(super) fn touches(&self, key: &str) -> bool {
+        let below = self.key.strip_prefix(key);
+        self.key.is_empty() || below.is_some_and(|it| it.is_empty() || it.starts_with('.'))
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;

@@ -13,6 +13,8 @@ use crate::{
 const ADAPTERS: &str = "process.adapters";
 /// How services are found.
 const REGISTRY_KIND: &str = "registry.kind";
+/// What processes know each other by.
+const SECRET: &str = "peer.secret";
 /// Where other services answer.
 const REGISTRY: &str = "registry.services";
 
@@ -24,6 +26,7 @@ pub(super) fn mistakes(
 ) -> Vec<Mistake> {
     let mut mistakes = every_server_is_named(config, services, origin);
     mistakes.extend(every_need_is_named(config, services, origin));
+    mistakes.extend(callers_have_the_secret(config, services, origin));
     mistakes.extend(schemes_fit_tls(config, origin));
     mistakes
 }
@@ -122,6 +125,26 @@ fn every_need_is_named(
         .collect()
 }
 
+/// Others answer nobody who does not bear their secret.
+fn callers_have_the_secret(
+    config: &BaseConfig,
+    services: &[&'static str],
+    origin: &dyn Fn(&str) -> String,
+) -> Option<Mistake> {
+    let calls_others = |it: &&service::Known| it.needs.iter().any(|it| !services.contains(it));
+    let here = service::ALL.iter().filter(|it| services.contains(&it.name));
+    let callers = here.filter(calls_others).map(|it| short(it.name));
+    let callers = callers.collect::<Vec<_>>().join(", ");
+    let is_missing = !callers.is_empty() && config.peer.secret.expose().is_empty();
+    is_missing.then(|| Mistake {
+        origin: origin(SECRET),
+        key: SECRET.to_owned(),
+        message: format!(
+            "is missing: {callers} here calls other processes, which answer only who bears it"
+        ),
+    })
+}
+
 /// Where processes speak TLS among themselves they reach each other by https alone, and by http where they do not.
 fn schemes_fit_tls(config: &BaseConfig, origin: &dyn Fn(&str) -> String) -> Vec<Mistake> {
     let (wanted, set) = if config.peer.tls.is_on() {
@@ -149,70 +172,4 @@ fn short(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{ConfigLoader, ConfigMistakes};
-
-    const ALL: [&str; service::ALL.len()] = {
-        let mut names = [""; service::ALL.len()];
-        let mut index = 0;
-        while index < names.len() {
-            names[index] = service::ALL[index].name;
-            index += 1;
-        }
-        names
-    };
-
-    fn load(services: &[&'static str], set: &[&str]) -> Result<(), String> {
-        let loaded = ConfigLoader::new()
-            .overrides(set.iter().copied())
-            .load::<BaseConfig>()
-            .map_err(|it| it.to_string())?;
-        let mistakes = every_need_is_named(&loaded.config, services, &|_| String::new());
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigMistakes(mistakes).to_string())
-        }
-    }
-
-    #[test]
-    fn what_a_service_calls_runs_beside_it_or_is_named() {
-        assert_eq!(load(&ALL, &[]), Ok(()));
-        assert_eq!(load(&[service::STORAGE_WRITER], &[]), Ok(()));
-        let alone = load(&[service::ORCHESTRATOR], &[]).expect_err("nobody to ask");
-        let lines = alone.lines().collect::<Vec<_>>();
-        assert_eq!(lines.len(), 3, "{alone}");
-        for (line, missing) in lines[1..]
-            .iter()
-            .zip(["flare-signaling-route", "flare-session"])
-        {
-            let told =
-                format!("registry.services.{missing}: is missing: message-orchestrator here");
-            assert!(line.contains(&told), "{alone}");
-        }
-        let named = |it| format!("registry.services.{it}=[\"http://127.0.0.1:7301\"]");
-        let both = [named(service::ROUTE), named(service::SESSION)];
-        let both = both.each_ref().map(String::as_str);
-        assert_eq!(load(&[service::ORCHESTRATOR], &both), Ok(()));
-        assert_eq!(
-            load(&[service::ORCHESTRATOR, service::SESSION], &[]).map_err(|it| it.lines().count()),
-            Err(4)
-        );
-    }
-
-    #[test]
-    fn the_registry_knows_services_and_where_they_answer() {
-        for wrong in [
-            "registry.services.flare-sessions=[\"http://127.0.0.1:7301\"]",
-            "registry.services.flare-session=[]",
-            "registry.services.flare-session=[\"127.0.0.1:7301\"]",
-        ] {
-            let refused = load(&ALL, &[wrong]).expect_err(wrong);
-            assert!(
-                refused.contains("registry.services.flare-session"),
-                "{refused}"
-            );
-        }
-    }
-}
+mod tests;

@@ -62,15 +62,9 @@ pub fn load<S: Section>(
     if let Some((name, toml)) = argument {
         loader = loader.argument(name, toml);
     }
-    let loaded = loader.load::<Configured<S>>()?;
-    let origin = |key: &str| loaded.origin(key).unwrap_or_default();
-    let base = &loaded.config.base;
-    let mistakes = needs::mistakes(base, services, &origin);
-    if mistakes.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(ConfigMistakes(mistakes))
-    }
+    loader.load_checked(|config: &Configured<S>, origin| {
+        needs::mistakes(&config.base, services, origin)
+    })
 }
 
 /// Begins logs, metrics and traces of a process that telemetry calls `name` and that does `roles` of it, and raises the limit of open files.

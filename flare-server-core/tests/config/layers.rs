@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use flare_server_core::config::ConfigLoader;
+use flare_server_core::{config::ConfigLoader, process::BaseConfig};
 
 use crate::{Everything, folder};
 
@@ -145,4 +145,25 @@ fn sections_of_services_that_run_elsewhere_are_passed_over() {
 fn names_that_are_not_ours_are_passed_over() {
     let loader = ConfigLoader::new().variables([("FLARE_LOG", "x"), ("OTHER__DEV", "1")]);
     assert!(loader.load::<Everything>().is_ok());
+}
+
+#[test]
+fn brokers_may_be_named_as_other_software_names_them() {
+    let loader = ConfigLoader::new().variables([("KAFKA_BOOTSTRAP_SERVERS", "a:9092, b:9092")]);
+    let loaded = loader.load::<BaseConfig>().unwrap();
+    assert_eq!(loaded.config.kafka.bootstrap_servers, ["a:9092", "b:9092"]);
+    assert_eq!(
+        loaded.origin("kafka.bootstrap_servers").as_deref(),
+        Some("KAFKA_BOOTSTRAP_SERVERS")
+    );
+    let loader = ConfigLoader::new().variables([
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:9092"),
+        ("FLARE__KAFKA__BOOTSTRAP_SERVERS", "c:9092"),
+    ]);
+    let loaded = loader.load::<BaseConfig>().unwrap();
+    assert_eq!(
+        loaded.config.kafka.bootstrap_servers,
+        ["c:9092"],
+        "our own name counts for more"
+    );
 }

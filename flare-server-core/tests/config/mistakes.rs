@@ -4,6 +4,7 @@ use std::path::Path;
 
 use flare_server_core::{
     config::{ConfigLoader, Secret},
+    process::BaseConfig,
     section,
 };
 
@@ -225,4 +226,60 @@ fn a_secret_in_the_code_is_refused() {
         mistakes.to_string(),
         "1 mistake in the configuration\n  default: password: a secret has no default"
     );
+}
+
+#[test]
+fn consul_is_refused_by_what_to_do_instead() {
+    let loader = ConfigLoader::new().variables([
+        ("CONSUL_ENDPOINTS", "http://localhost:28500"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost"),
+    ]);
+    let mistakes = loader.load::<BaseConfig>().unwrap_err().0;
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    let consul = mistakes
+        .iter()
+        .find(|it| it.origin == "CONSUL_ENDPOINTS")
+        .unwrap();
+    assert_eq!(consul.key, "registry.kind");
+    for said in ["Consul", "unset it", "static, dns or etcd"] {
+        assert!(consul.message.contains(said), "{}", consul.message);
+    }
+    let kafka = mistakes
+        .iter()
+        .find(|it| it.origin == "KAFKA_BOOTSTRAP_SERVERS")
+        .unwrap();
+    assert_eq!(kafka.key, "kafka.bootstrap_servers");
+    assert!(kafka.message.contains("host:port"), "{}", kafka.message);
+}
+
+#[test]
+fn further_rules_say_nothing_of_what_is_wrong_already() {
+    let asked = |text: &str| {
+        let files = folder(&[("base.toml", text)]);
+        let loader = ConfigLoader::new().folder(files.path());
+        let found = loader.load_checked::<Everything>(|_, origin| {
+            let at = |key: &str| flare_server_core::config::Mistake {
+                origin: origin(key),
+                key: key.to_owned(),
+                message: "is missing".to_owned(),
+            };
+            vec![at("origins"), at("gateway.idle_ms")]
+        });
+        lines(&found.unwrap_err(), files.path())
+    };
+    assert_eq!(
+        asked("[gateway]\nidle_ms = 500\n"),
+        [
+            "default: origins: is missing",
+            "base.toml: gateway.idle_ms: is missing",
+        ]
+    );
+    assert_eq!(
+        asked("origins = [1]\n"),
+        [
+            "base.toml: origins.0: 1: want text",
+            "default: gateway.idle_ms: is missing",
+        ]
+    );
+    assert_eq!(asked("origins = \n").len(), 1, "nobody knows what it says");
 }
