@@ -5,7 +5,7 @@ flare_server_core::section! {
     pub struct CoreGatewayConfig {
         /// The address on which gRPC, HTTP and the page answer.
         pub listen: String = "127.0.0.1:8080".to_owned(),
-        /// Where browsers reach flare-access-gateway, such as `wss://chat.example.com/ws`. Not set: the host by which the page was asked for, with flare-access-gateway's port.
+        /// Where browsers reach flare-access-gateway, such as `wss://chat.example.com/ws`. Not set: the host by which the page was asked for, with flare-access-gateway's port; 8081, if it runs in another process.
         pub public_ws_url: Option<String> = None,
         /// Origins of other sites whose scripts may call the HTTP API, such as `https://shop.example.com`.
         pub allowed_origins: Vec<String> = Vec::new(),

@@ -8,6 +8,9 @@ use axum::{
 };
 use serde::Serialize;
 
+/// Where flare-access-gateway listens unless something else is configured: so is one taken to do that runs in another process.
+const ACCESS_GATEWAY_PORT: u16 = 8081;
+
 /// What the composer knows of the process, for the page.
 #[derive(Clone, Debug, Default)]
 pub struct ClientLink {
@@ -60,21 +63,19 @@ impl ClientLinks {
     }
 
     fn websocket_url(&self, host: Option<&AskedHost>) -> String {
-        match (&self.public_ws_url, self.link.access_gateway) {
-            (Some(url), _) => url.clone(),
-            (None, Some(at)) => {
-                let host = host.map_or_else(
-                    || match at {
-                        SocketAddr::V4(it) => it.ip().to_string(),
-                        SocketAddr::V6(it) => format!("[{}]", it.ip()),
-                    },
-                    |it| it.0.clone(),
-                );
-                let scheme = if self.link.encrypted { "wss" } else { "ws" };
-                format!("{scheme}://{host}:{}/ws", at.port())
-            }
-            (None, None) => String::new(),
+        if let Some(url) = &self.public_ws_url {
+            return url.clone();
         }
+        let here = self.link.access_gateway;
+        let host = match (host, here) {
+            (Some(it), _) => it.0.clone(),
+            (None, Some(SocketAddr::V4(it))) => it.ip().to_string(),
+            (None, Some(SocketAddr::V6(it))) => format!("[{}]", it.ip()),
+            (None, None) => return String::new(),
+        };
+        let port = here.map_or(ACCESS_GATEWAY_PORT, |it| it.port());
+        let scheme = if self.link.encrypted { "wss" } else { "ws" };
+        format!("{scheme}://{host}:{port}/ws")
     }
 }
 
@@ -183,11 +184,24 @@ mod tests {
             links.websocket_origin(asked("other").as_ref()),
             "wss://chat.example.com"
         );
-        let nowhere = ClientLinks {
+    }
+
+    #[test]
+    fn without_a_gateway_in_this_process_its_own_port_is_taken() {
+        let elsewhere = ClientLinks {
             link: ClientLink::default(),
             public_ws_url: None,
         };
-        assert_eq!(nowhere.config(asked("x").as_ref()).websocket_url, "");
-        assert_eq!(nowhere.websocket_origin(asked("x").as_ref()), "");
+        let host = asked("chat.local:8080");
+        assert_eq!(
+            elsewhere.config(host.as_ref()).websocket_url,
+            "ws://chat.local:8081/ws"
+        );
+        assert_eq!(
+            elsewhere.websocket_origin(host.as_ref()),
+            "ws://chat.local:8081"
+        );
+        assert_eq!(elsewhere.config(None).websocket_url, "");
+        assert_eq!(elsewhere.websocket_origin(None), "");
     }
 }
