@@ -1,17 +1,25 @@
 //! doc/configuration.md, doc/limits.md and the samples in config/.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use anyhow::{Context, ensure};
 use flare_im::{
     limits::{self, Sign},
     reference,
 };
+use flare_server_core::registry::service;
+use tempfile::TempDir;
 
 use crate::{
     markdown,
     server::{Server, flare},
 };
+
+/// The environment that makes a process one of a cluster.
+const CLUSTER: &str = "cluster";
 
 /// The page is made, never written.
 pub(crate) fn the_page_is_what_the_command_prints() -> anyhow::Result<()> {
@@ -78,7 +86,7 @@ fn collect(folder: &Path, sources: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The samples are taken as they are, alone and with each environment.
+/// The samples are taken as they are, alone and with each environment; those of a cluster where its adapters are built in.
 pub(crate) fn samples_load_with_every_environment() -> anyhow::Result<()> {
     let folder = markdown::root().join("config");
     check(&folder, None)?;
@@ -90,7 +98,66 @@ pub(crate) fn samples_load_with_every_environment() -> anyhow::Result<()> {
             .and_then(|it| it.to_str())
             .context("a name")?
             .to_owned();
+        if name == CLUSTER {
+            continue;
+        }
         check(&folder, Some(&name))?;
+    }
+    cluster_is_named_by_the_samples(&folder)
+}
+
+/// The environment of a cluster asks for what the base shows in comments, and for nothing else but the secret.
+fn cluster_is_named_by_the_samples(folder: &Path) -> anyhow::Result<()> {
+    let checked = ask(folder, Some(CLUSTER))?;
+    let said = String::from_utf8_lossy(&checked.stderr);
+    ensure!(!checked.status.success(), "no server is named");
+    if cfg!(not(feature = "cluster")) {
+        ensure!(said.contains("feature `cluster`"), "{said}");
+        return Ok(());
+    }
+    for wanted in [
+        "kafka.bootstrap_servers: is missing",
+        "postgres.url: is missing",
+        "redis.url: is missing",
+        "etcd.endpoints: is missing",
+    ] {
+        ensure!(said.contains(wanted), "{wanted} is not said: {said}");
+    }
+    let open = uncommented(folder)?;
+    let environments = open.path().join("environments");
+    std::fs::create_dir(&environments)?;
+    let file = format!("{CLUSTER}.toml");
+    std::fs::copy(
+        folder.join("environments").join(&file),
+        environments.join(&file),
+    )?;
+    check(open.path(), Some(CLUSTER))
+}
+
+/// Each service has a file, which says nothing of another's.
+pub(crate) fn every_service_has_a_sample_of_its_own() -> anyhow::Result<()> {
+    let folder = markdown::root().join("config");
+    let found: Vec<_> = files(&folder.join("services"))?
+        .iter()
+        .filter_map(|it| it.file_stem().and_then(|it| it.to_str()).map(str::to_owned))
+        .collect();
+    let mut services: Vec<_> = service::ALL.iter().map(|it| it.name).collect();
+    services.sort_unstable();
+    ensure!(found == services, "{found:?} instead of {services:?}");
+    let open = uncommented(&folder)?;
+    for known in service::ALL {
+        let file = open.path().join(format!("services/{}.toml", known.name));
+        let sections: toml::Table = toml::from_str(&std::fs::read_to_string(&file)?)?;
+        ensure!(
+            sections.contains_key(known.section),
+            "{} shows nothing of {}",
+            known.name,
+            known.section
+        );
+        let foreign = sections
+            .keys()
+            .find(|it| *it != known.section && *it != "peer");
+        ensure!(foreign.is_none(), "{}: {foreign:?}", known.name);
     }
     Ok(())
 }
@@ -127,26 +194,30 @@ pub(crate) fn listen_stands_above_all() -> anyhow::Result<()> {
 
 /// What a sample shows in a comment may be taken out of it.
 pub(crate) fn commented_keys_are_keys() -> anyhow::Result<()> {
-    let samples = markdown::root().join("config");
+    check(uncommented(&markdown::root().join("config"))?.path(), None)
+}
+
+/// The base and the services' files with all that they show in comments taken out of them.
+fn uncommented(samples: &Path) -> anyhow::Result<TempDir> {
     let open = tempfile::tempdir()?;
     std::fs::create_dir(open.path().join("services"))?;
-    let mut shown = 0;
-    for file in files(&samples)?
+    for file in files(samples)?
         .into_iter()
         .chain(files(&samples.join("services"))?)
     {
+        let mut shown = 0;
         let text = std::fs::read_to_string(&file)?;
         let uncommented: Vec<&str> = text
             .lines()
             .map(|line| setting(line).inspect(|_| shown += 1).unwrap_or(line))
             .collect();
+        ensure!(shown > 2, "{}: only {shown} keys", file.display());
         std::fs::write(
-            open.path().join(file.strip_prefix(&samples)?),
+            open.path().join(file.strip_prefix(samples)?),
             uncommented.join("\n"),
         )?;
     }
-    ensure!(shown > 20, "only {shown} keys are shown");
-    check(open.path(), None)
+    Ok(open)
 }
 
 /// The setting or table that a comment holds.
@@ -165,16 +236,22 @@ fn setting(line: &str) -> Option<&str> {
 }
 
 fn check(folder: &Path, environment: Option<&str>) -> anyhow::Result<()> {
-    let mut command = flare(&markdown::root());
-    command.args(["config", "check", "--config"]).arg(folder);
-    command.args(environment.into_iter().flat_map(|it| ["--environment", it]));
-    let checked = command.output()?;
+    let checked = ask(folder, environment)?;
     ensure!(
         checked.status.success(),
         "{environment:?}: {}",
         String::from_utf8_lossy(&checked.stderr)
     );
     Ok(())
+}
+
+/// Lets the configuration be checked for a process with every role; the secret stands in no file.
+fn ask(folder: &Path, environment: Option<&str>) -> anyhow::Result<Output> {
+    let mut command = flare(&markdown::root());
+    command.args(["config", "check", "--config"]).arg(folder);
+    command.args(environment.into_iter().flat_map(|it| ["--environment", it]));
+    command.env("FLARE__PEER__SECRET", "0123456789abcdef0123456789abcdef");
+    Ok(command.output()?)
 }
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

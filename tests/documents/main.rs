@@ -69,6 +69,10 @@ fn main() -> ExitCode {
             configuration::commented_keys_are_keys,
         ),
         trial(
+            "configuration::every_service_has_a_sample_of_its_own",
+            configuration::every_service_has_a_sample_of_its_own,
+        ),
+        trial(
             "configuration::listen_stands_above_all",
             configuration::listen_stands_above_all,
         ),

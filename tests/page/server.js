@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,75 +10,73 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** A `flare up` of its own: a data folder that goes with it, and free ports that it keeps through restarts. */
-export class Server {
-  #binary;
-  #folder = mkdtempSync(join(tmpdir(), 'flare-page-'));
-  #child = null;
-  #started = null;
-  #settings;
-  #onExit = () => this.#child?.kill('SIGKILL');
+/** What scenes ask of a deployment, of whichever shape: a folder that goes with it, and free ports that it keeps through restarts. */
+export class Deployment {
+  #onExit = () => this.killAll();
 
-  /** @param settings keys of the configuration, as `key=value` */
+  /** @param binary of `flare`; @param settings keys of the configuration, as `key=value` */
   constructor(binary, settings) {
-    this.#binary = binary;
-    this.#settings = settings;
+    this.binary = binary;
+    this.settings = settings;
+    this.folder = mkdtempSync(join(tmpdir(), 'flare-page-'));
+    this.children = new Map();
     // Also when the proof is stopped in the middle.
     process.on('exit', this.#onExit);
   }
 
-  /** Starts it, on the ports that it had before if it had any. */
-  async start() {
-    const log = openSync(join(this.#folder, 'server.log'), 'a');
-    const settings = this.#settings.flatMap((setting) => ['--set', setting]);
-    const up = ['up', '--json', ...this.#data, ...settings, ...this.#addresses()];
-    this.#child = spawn(this.#binary, up, { env: environment(), stdio: ['ignore', 'pipe', log] });
+  /** Starts a process, and reads the line by which it says that it is ready and where. */
+  async launch(name, binary, words, settings) {
+    const log = openSync(join(this.folder, `${name}.log`), 'a');
+    const set = settings.flatMap((setting) => ['--set', setting]);
+    const child = spawn(binary, [...words, '--json', ...this.data, ...set], { env: environment(), stdio: ['ignore', 'pipe', log] });
     closeSync(log);
-    const lines = createInterface(this.#child.stdout);
+    this.children.set(name, child);
+    const lines = createInterface(child.stdout);
     const [line] = await Promise.race([once(lines, 'line'), once(lines, 'close')]);
-    assert.ok(line, `flare up ended before it was up:\n${this.log()}`);
-    this.#started = JSON.parse(line);
+    assert.ok(line, `${name} ended before it was ready:\n${this.log()}`);
+    return JSON.parse(line);
   }
 
   /** Ends it as a power cut would. */
   async kill() {
-    const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await ended;
+    await this.#end('SIGKILL');
   }
 
-  /** Ends it for good, and demands that its data keep the promises. */
+  /** Ends it for good, and demands that it does so in order. */
   async finish() {
-    const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGTERM');
-    const [status] = await ended;
-    assert.equal(status, 0, `flare up ended with ${status}:\n${this.log()}`);
-    assert.match(await this.#flare('verify'), /promises kept/);
+    for (const [name, status] of await this.#end('SIGTERM')) assert.equal(status, 0, `${name} ended with ${status}:\n${this.log()}`);
   }
 
   /** Takes away what is left of it. */
   remove() {
     process.off('exit', this.#onExit);
-    this.#onExit();
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 });
+    this.killAll();
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
+  killAll() {
+    for (const child of this.children.values()) child.kill('SIGKILL');
+  }
+
+  async #end(signal) {
+    const ending = [...this.children].map(async ([name, child]) => {
+      const ended = once(child, 'exit');
+      child.kill(signal);
+      const [status] = await ended;
+      return [name, status];
+    });
+    this.children.clear();
+    return Promise.all(ending);
+  }
+
+  /** What its processes have logged. */
   log() {
-    return readFileSync(join(this.#folder, 'server.log'), 'utf8');
-  }
-
-  /** The page, without a sign-in. */
-  get page() {
-    return `http://${this.#started.core_gateway}/`;
-  }
-
-  /** The link that `flare up` prints for a demo user. */
-  link(user) {
-    return this.#started.links.find((link) => link.user === user).url;
+    const logs = readdirSync(this.folder).filter((name) => name.endsWith('.log'));
+    return logs.map((name) => `--- ${name}\n${readFileSync(join(this.folder, name), 'utf8')}`).join('\n');
   }
 
   async token(user, ttlS = 3_600) {
-    return (await this.#flare('token', '--user', user, '--ttl', String(ttlS))).trim();
+    return (await this.flare('token', '--user', user, '--ttl', String(ttlS))).trim();
   }
 
   /** Asks the API as a user; again when the server says that it may, if it was asked too fast. */
@@ -97,25 +95,58 @@ export class Server {
     return answered;
   }
 
-  /** Free ones, or those that it had. */
-  #addresses() {
-    if (!this.#started) return ['--listen', '127.0.0.1:0'];
-    const { core_gateway, access_gateway, ops } = this.#started;
-    const kept = { 'core_gateway.listen': core_gateway, 'access_gateway.listen': access_gateway, 'process.ops_listen': ops };
-    return Object.entries(kept).flatMap(([key, address]) => ['--set', `${key}=${address}`]);
+  get data() {
+    return ['--data', join(this.folder, 'data')];
   }
 
-  get #data() {
-    return ['--data', join(this.#folder, 'data')];
+  /** Runs a command of `flare` on its data folder. */
+  async flare(...words) {
+    return this.command([...words, ...this.data], []);
   }
 
-  async #flare(command, ...options) {
-    const { stdout } = await run(this.#binary, [command, ...options, ...this.#data], { env: environment() });
+  /** Runs a command of `flare`, and gives what it prints. */
+  async command(words, settings) {
+    const set = settings.flatMap((setting) => ['--set', setting]);
+    const { stdout } = await run(this.binary, [...words, ...set], { env: environment() });
     return stdout;
+  }
+}
+
+/** A `flare up` of its own. */
+export class Server extends Deployment {
+  #started = null;
+
+  /** Starts it, on the ports that it had before if it had any. */
+  async start() {
+    const up = this.#started ? ['up'] : ['up', '--listen', '127.0.0.1:0'];
+    this.#started = await this.launch('server', this.binary, up, [...this.settings, ...this.#addresses()]);
+  }
+
+  /** Ends it for good, and demands that its data keep the promises. */
+  async finish() {
+    await super.finish();
+    assert.match(await this.flare('verify'), /promises kept/);
+  }
+
+  /** The page, without a sign-in. */
+  get page() {
+    return `http://${this.#started.core_gateway}/`;
+  }
+
+  /** The link that `flare up` prints for a demo user. */
+  async link(user) {
+    return this.#started.links.find((link) => link.user === user).url;
+  }
+
+  #addresses() {
+    if (!this.#started) return [];
+    const { core_gateway, access_gateway, ops } = this.#started;
+    return [`core_gateway.listen=${core_gateway}`, `access_gateway.listen=${access_gateway}`, `process.ops_listen=${ops}`];
   }
 }
 
 /** Without the settings of whoever runs the proof. */
 function environment() {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FLARE_') && name !== 'RUST_LOG'));
+  const foreign = ['RUST_LOG', 'KAFKA_BOOTSTRAP_SERVERS', 'CONSUL_ENDPOINTS'];
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FLARE_') && !foreign.includes(name)));
 }

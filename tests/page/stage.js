@@ -5,7 +5,6 @@ import { test } from 'node:test';
 import { Complaints } from './complaints.js';
 import { Person } from './person.js';
 import { picture, sideBySide } from './pictures.js';
-import { Server } from './server.js';
 import { WITHIN_MS } from './until.js';
 
 const SCENE_MS = 60_000;
@@ -13,7 +12,7 @@ const VIEWPORT = { width: 900, height: 600 };
 const PHONE = { viewport: { width: 375, height: 667 }, hasTouch: true, isMobile: true };
 
 /**
- * Where scenes play: `scene(name, play, settings)` is a test with a server of its own, with settings of its own. `play` gets
+ * Where scenes play: `scene(name, play, settings)` is a test with a deployment of its own, made by `deploy`, with settings of its own. `play` gets
  * `server`;
  * `come(user, {phone, token, ...context})`, a person at a tab of his own, signed in by his link unless a token is given, '' for none;
  * `whileAway(act)`, during which the server may be unreachable;
@@ -21,11 +20,11 @@ const PHONE = { viewport: { width: 375, height: 667 }, hasTouch: true, isMobile:
  *
  * A scene fails, too, if a page complains, or if the server's data do not keep the promises at the end.
  */
-export function stage({ browser, binary, axe, screenshots }) {
+export function stage({ browser, deploy, axe, screenshots }) {
   mkdirSync(screenshots, { recursive: true });
   return (name, play, settings = []) =>
     test(name, { timeout: SCENE_MS }, async () => {
-      const server = new Server(binary, settings);
+      const server = deploy(settings);
       const complaints = new Complaints();
       const people = [];
       const save = (file, png) => writeFileSync(join(screenshots, `${file}.png`), png);
@@ -44,7 +43,7 @@ export function stage({ browser, binary, axe, screenshots }) {
         const person = new Person(user, page);
         people.push(person);
         await complaints.listen(page, `${user} (${people.length})`);
-        await page.goto(token === null ? server.link(user) : `${server.page}${token && `#token=${token}`}`);
+        await page.goto(token === null ? await server.link(user) : `${server.page}${token && `#token=${token}`}`);
         if (token === null) await page.getByRole('heading', { name: user, exact: true }).waitFor();
         return person;
       }

@@ -27,7 +27,7 @@ export function devices(scene) {
     const device = await first.page.evaluate(() => sessionStorage.getItem('flare.device'));
     const copy = await come('alice', { token: '' });
     await copy.page.evaluate((id) => sessionStorage.setItem('flare.device', id), device);
-    await copy.page.goto(server.link('alice'));
+    await copy.page.goto(await server.link('alice'));
     await copy.page.getByRole('heading', { name: 'alice', exact: true }).waitFor();
     await becomes('the first says so', () => first.status(), 'This device is connected elsewhere, perhaps in a copy of this tab.');
     await first.page.getByRole('button', { name: 'Use this tab too' }).click();
