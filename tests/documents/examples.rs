@@ -7,7 +7,8 @@ use crate::{
     answers,
     markdown::{self, Block},
     server::Server,
-    shell, tools,
+    shell::{self, Ground},
+    tools,
 };
 
 const RUN: &str = "sh run";
@@ -21,9 +22,28 @@ pub(crate) fn run(document: &str) -> anyhow::Result<()> {
         "{document} has no example"
     );
     let mut server = Server::start()?;
-    play(&server, &blocks, RUN)?;
+    play(&beside(&server), &blocks, RUN)?;
     server.stop()?;
-    play(&server, &blocks, STOPPED)
+    play(&beside(&server), &blocks, STOPPED)
+}
+
+fn beside(server: &Server) -> Ground<'_> {
+    Ground {
+        folder: server.folder(),
+        variables: server.variables().to_vec(),
+    }
+}
+
+/// Runs the examples of a document against a cluster of their own, but for those that look at a stopped server's data folder.
+#[cfg(feature = "server-tests")]
+pub(crate) fn run_on_a_cluster(document: &str) -> anyhow::Result<()> {
+    let cluster = crate::cluster::Cluster::start()?;
+    let ground = Ground {
+        folder: cluster.folder(),
+        variables: cluster.variables()?,
+    };
+    play(&ground, &markdown::blocks(document)?, RUN)?;
+    cluster.stop()
 }
 
 /// A translation has the blocks of its original, to the letter: those were run.
@@ -46,7 +66,7 @@ pub(crate) fn same(original: &str, translation: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn play(server: &Server, blocks: &[Block], tag: &str) -> anyhow::Result<()> {
+fn play(ground: &Ground<'_>, blocks: &[Block], tag: &str) -> anyhow::Result<()> {
     let mut played = Vec::new();
     for (index, block) in blocks.iter().enumerate().filter(|(_, it)| it.tag == tag) {
         match tools::lacked_by(&block.text) {
@@ -63,7 +83,7 @@ fn play(server: &Server, blocks: &[Block], tag: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let scripts: Vec<&Block> = played.iter().map(|(block, _)| *block).collect();
-    let printed = shell::run(server, &scripts)?;
+    let printed = shell::run(ground, &scripts)?;
     for ((_, shown), came) in played.into_iter().zip(printed) {
         if let Some(shown) = shown {
             compare(shown, &came).with_context(|| format!("{}, came\n{came}", shown.place))?;

@@ -1,10 +1,12 @@
 //! The documents, against the program: their examples run, their tables and transcripts are true.
 //!
 //! Examples with websocat or grpcurl run where these tools are found. What was not run is listed; with `FLARE_DOCUMENT_TOOLS=1`, as in CI, a
-//! missing tool is a failure.
+//! missing tool is a failure. With the feature `server-tests` the README's examples are run on a cluster, too.
 
 mod answers;
 mod client_protocol;
+#[cfg(feature = "server-tests")]
+mod cluster;
 mod configuration;
 mod errors;
 mod examples;
@@ -101,6 +103,10 @@ fn main() -> ExitCode {
         "output::nothing_but_answers_goes_to_a_pipe",
         output::nothing_but_answers_goes_to_a_pipe,
     ));
+    #[cfg(feature = "server-tests")]
+    trials.push(trial("readme::examples_hold_on_a_cluster", || {
+        examples::run_on_a_cluster("README.md")
+    }));
     let has_no_terminal = !tools::runs("script");
     trials.extend(
         [

@@ -9,16 +9,19 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{
-    markdown::Block,
-    server::{self, Server},
-};
+use crate::{markdown::Block, server};
 
 /// A script that is not done by then hangs.
 const DONE_WITHIN: Duration = Duration::from_secs(120);
 
-/// Runs `blocks` beside `server`, and gives what each printed.
-pub(crate) fn run(server: &Server, blocks: &[&Block]) -> anyhow::Result<Vec<String>> {
+/// What scripts run beside: the folder that they stand in, and what tells them where the server is.
+pub(crate) struct Ground<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) variables: Vec<(&'static str, String)>,
+}
+
+/// Runs `blocks`, and gives what each printed.
+pub(crate) fn run(ground: &Ground<'_>, blocks: &[&Block]) -> anyhow::Result<Vec<String>> {
     let out = tempfile::tempdir()?;
     let mut script = String::from("set -euo pipefail\ntrap 'echo \"failed: $PLACE\" >&2' ERR\n");
     for (index, block) in blocks.iter().enumerate() {
@@ -34,8 +37,8 @@ pub(crate) fn run(server: &Server, blocks: &[&Block]) -> anyhow::Result<Vec<Stri
     server::clean(&mut command);
     command
         .args(["-c", &script])
-        .current_dir(server.folder())
-        .envs(server.variables())
+        .current_dir(ground.folder)
+        .envs(ground.variables.iter().cloned())
         .env("PATH", path()?)
         .stdin(Stdio::null())
         .stderr(std::fs::File::create(&errors)?);
