@@ -49,6 +49,9 @@ pub(crate) enum Shape {
     SmallDisk,
 }
 
+/// Whoever calls others has one.
+const PEER_SECRET: &str = "the-tests-of-limits-share-this-secret";
+
 impl Shape {
     /// The roles that run; none: all of them.
     fn roles(self) -> Option<&'static str> {
@@ -125,6 +128,9 @@ impl Ground {
             settings.push(format!("log.min_free_bytes={min}"));
         }
         let at = silence.local_addr()?;
+        if !shape.silent().is_empty() {
+            settings.push(format!("peer.secret={PEER_SECRET}"));
+        }
         for service in shape.silent() {
             settings.push(format!("registry.services.{service}=[\"http://{at}\"]"));
         }
