@@ -22,6 +22,8 @@ use crate::{
     until::until,
 };
 
+/// Whoever calls others has one.
+const PEER_SECRET: &str = "the-tests-of-limits-share-this-secret";
 /// What is stored in memory, where the system has such a folder: nobody else's files come and go there.
 const MEMORY_DISK: &str = "/dev/shm";
 /// How much a disk has left above the limit when a server starts on it.
@@ -48,9 +50,6 @@ pub(crate) enum Shape {
     /// `flare up` on a disk that can be filled to the limit.
     SmallDisk,
 }
-
-/// Whoever calls others has one.
-const PEER_SECRET: &str = "the-tests-of-limits-share-this-secret";
 
 impl Shape {
     /// The roles that run; none: all of them.
