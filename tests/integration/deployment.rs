@@ -111,10 +111,12 @@ impl Slot {
         let ops = self.addresses.ops.context("no ops listener")?;
         let text = timeout(LOOKED_AT_WITHIN, get(ops, "/metrics")).await;
         let text = text.with_context(|| format!("{} stands still", self.plan.name))??;
-        text.lines()
-            .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)))
-            .map(|it| Ok(it.rsplit(' ').next().unwrap_or_default().parse::<f64>()?))
-            .sum()
+        let mut lines = text
+            .lines()
+            .filter(|it| !it.starts_with('#') && words.iter().all(|word| it.contains(word)));
+        lines.try_fold(0.0, |sum, line| {
+            Ok(sum + line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?)
+        })
     }
 }
 

@@ -94,8 +94,8 @@ impl Load {
 
     /// Waits until each writer has got so many more receipts.
     pub(crate) async fn goes_on(&mut self, more: u64) -> anyhow::Result<()> {
-        for progress in &mut self.progress {
-            let goal = *progress.borrow() + more;
+        let goals: Vec<u64> = self.receipts().iter().map(|it| it + more).collect();
+        for (progress, goal) in self.progress.iter_mut().zip(goals) {
             let waited = timeout(SOON, progress.wait_for(|it| *it >= goal)).await;
             waited.with_context(|| {
                 format!("a writer stands still, {goal} receipts were waited for")
