@@ -60,7 +60,6 @@ const SPLIT: &[Kind] = &[Kind::Split];
 const CLUSTER: &[Kind] = &[Kind::Cluster];
 /// Those that keep data on a disk of their own, which can be full: the processes of a cluster keep theirs in the servers that it stands on.
 const WITH_DISK: &[Kind] = &Kind::SELF_CONTAINED;
-const BOTH: &[Kind] = &Kind::SELF_CONTAINED;
 const NOT_SPLIT: &[Kind] = &[Kind::Embedded, Kind::Cluster];
 const ALL: &[Kind] = &Kind::ALL;
 
@@ -177,12 +176,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         half_open::QUICK_HEARTBEAT
     ),
     scenario!(reconnects::all_come_back, ALL, 600),
-    scenario!(
-        large_group::large_group,
-        BOTH,
-        300,
-        large_group::CLOSE_HINTS
-    ),
+    scenario!(large_group::large_group, ALL, 300, large_group::CLOSE_HINTS),
     scenario!(clock_jumps::clock_jumps, ALL, 180, clock_jumps::OWN_CLOCK),
     scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
     scenario!(slow_reader::slow_reader, NOT_SPLIT, 120),

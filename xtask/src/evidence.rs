@@ -1,6 +1,7 @@
 //! `cargo xtask evidence`: the figures of doc/reliability.md, made on this machine from this commit.
 
 mod chart;
+mod cluster;
 mod machine;
 mod page;
 mod record;

@@ -300,11 +300,13 @@ pub(crate) async fn rows_are_as_the_logs_say(store: &Store, logs: &Changes) {
                 members.insert(Arc::clone(user), *role);
             }
         }
-        let users: Vec<_> = USERS.iter().map(|it| Arc::from(*it)).collect();
+        let joining = changes.iter().flat_map(|(_, it)| it.joining());
+        let users: Vec<_> = joining.map(|it| Arc::clone(&it.user)).collect();
         let group = store.conversation(key, &users).await;
         let group = group.expect("answers");
         let group = group.expect("it is there");
         assert_eq!(group.members, members, "{key}");
+        assert_eq!(group.member_count, members.len(), "{key}");
         assert_eq!(Some(group.as_of), changes.last().map(|it| it.0), "{key}");
     }
 }

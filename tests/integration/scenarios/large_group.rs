@@ -209,9 +209,12 @@ async fn counts(scene: &Scene, hall: &mut Hall) -> anyhow::Result<()> {
     let after = sampled().await?;
     let [events, messages, at_gateway, hints] =
         std::array::from_fn(|it| (after[it] - before[it]).round() as usize);
+    // Members are at all of them.
+    let gateways = scene.server.urls().len();
+    let told = COUNTED * gateways;
     ensure!(
-        (events, messages, at_gateway) == (COUNTED, COUNTED, COUNTED),
-        "{COUNTED} events went as {events} in {messages} messages, and came as {at_gateway}"
+        (events, messages, at_gateway) == (COUNTED, told, told),
+        "{COUNTED} events went to {gateways} gateways as {events} in {messages} messages, and came as {at_gateway}"
     );
     let pauses = usize::try_from(took.as_millis() / HINT_MS)?;
     let most = (hall.others.len() + 1) * (pauses + 2);

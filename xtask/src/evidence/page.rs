@@ -12,7 +12,7 @@ const MOST_ROWS: usize = 40;
 /// A list whose entries have more figures than this stands on its side: a figure in each line.
 const MOST_COLUMNS: usize = 8;
 /// What stands first in a list.
-const HEADS: &[&str] = &["owners", "times"];
+const HEADS: &[&str] = &["owners", "times", "fault"];
 const MIB: f64 = 1_048_576.0;
 
 const HEAD: &str = "\

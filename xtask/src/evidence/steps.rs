@@ -11,6 +11,8 @@ use anyhow::{Context, bail, ensure};
 use cargo_metadata::MetadataCommand;
 use serde_json::{Value, json};
 
+use super::cluster;
+
 /// One step.
 pub(super) struct Step {
     pub(super) name: &'static str,
@@ -88,6 +90,12 @@ pub(super) const STEPS: &[Step] = &[
         question: "do memory, file handles, threads and tasks stay flat",
         make: soak,
     },
+    Step {
+        name: "cluster",
+        title: "Faults of a cluster",
+        question: "is every promise kept, and how long do sends wait, when processes and servers are killed, hang, are cut off and come back under load",
+        make: cluster::faults,
+    },
 ];
 
 pub(super) fn names() -> Vec<&'static str> {
@@ -129,7 +137,7 @@ impl Ground {
     }
 
     /// Runs a command to its end; its output goes where ours goes.
-    fn run(
+    pub(super) fn run(
         &self,
         program: &str,
         arguments: &[&str],
@@ -150,7 +158,11 @@ impl Ground {
         Ok(())
     }
 
-    fn cargo(&self, arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<()> {
+    pub(super) fn cargo(
+        &self,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
         self.run("cargo", arguments, variables)
     }
 

@@ -359,7 +359,9 @@ mod tests {
             export FLARE__POSTGRES__URL=postgres://postgres@127.0.0.1:3/postgres\n\
             export FLARE__REDIS__URL='redis://:a'\\''b$c@cache:6379'\n\
             export FLARE__PEER__SECRET=0123\n";
-        let variables = run().variables(&place, Path::new("/a tool"), "0123").unwrap();
+        let variables = run()
+            .variables(&place, Path::new("/a tool"), "0123")
+            .unwrap();
         let (of_infra, others) = variables.split_at(variables.find(expected).unwrap());
         assert_eq!(others, expected);
         assert_eq!(
