@@ -1,6 +1,8 @@
 //! The binary of a service, as an operator meets it before anything runs: its help, its configuration, and what it says when that is wrong. Each service's
 //! crate has this test, of its own binary.
 
+#![expect(clippy::expect_used, reason = "tests")]
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
