@@ -95,7 +95,7 @@ pub const ALL: [Known; 9] = [
         section: "push_server",
         peer_port: Some(50057),
         ops_port: 60057,
-        needs: &[STORAGE_READER, ONLINE, SESSION],
+        needs: &[STORAGE_READER, ONLINE, ROUTE, SESSION],
         servers: &[Server::Kafka],
     },
     Known {
