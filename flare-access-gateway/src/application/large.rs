@@ -158,10 +158,11 @@ impl LargeConversations {
             now_ms,
         );
         self.look_at_interest(before);
-        match fan_out.is_unwanted {
+        if fan_out.is_unwanted {
             // It is taken back.
-            true => drop(self.interest.send_replace(())),
-            false => self.to_hint.notify_one(),
+            self.interest.send_replace(());
+        } else {
+            self.to_hint.notify_one();
         }
         // Whoever's places came into doubt is asked for.
         self.to_ask.notify_one();

@@ -30,6 +30,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
+/// A large conversation's id, since when a user is in it, and as of when that is said.
+pub(crate) type LargePlace = (String, u64, u64);
+
 /// What the played services know and were told.
 #[derive(Default)]
 pub(crate) struct World {
@@ -44,7 +47,7 @@ pub(crate) struct World {
     pub(crate) session_is_away: AtomicBool,
     pub(crate) router: Arc<crate::router::Router>,
     /// By user: his large conversations, since when he is in each, and as of when.
-    pub(crate) large: Mutex<HashMap<String, Vec<(String, u64, u64)>>>,
+    pub(crate) large: Mutex<HashMap<String, Vec<LargePlace>>>,
     /// Questions for them.
     pub(crate) large_questions: AtomicUsize,
     /// They wait until this is false.

@@ -154,9 +154,8 @@ impl Writer {
         let (mut said, mut count, mut ends) = (0_u64, 0, false);
         while !ends || !open.is_empty() {
             let turn = async {
-                match &mut turns {
-                    Some(turns) => drop(turns.tick().await),
-                    None => {}
+                if let Some(turns) = &mut turns {
+                    turns.tick().await;
                 }
             };
             tokio::select! {

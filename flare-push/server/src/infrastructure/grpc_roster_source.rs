@@ -87,7 +87,7 @@ impl GrpcRosterSource {
             };
             let page = match self.session.clone().members(request).await {
                 Ok(page) => page.into_inner(),
-                Err(status) if is_unknown(&status) => return Ok(None),
+                Err(status) if is_unknown(&status) => return unknown(member_seq),
                 Err(status) => return Err(refused(status)),
             };
             if !members.is_empty() && page.version != version {
@@ -127,6 +127,17 @@ fn context(tenant: &str) -> RequestContext {
     }
 }
 
+/// What it means that flare-session knows nothing of a conversation whose last committed change of members is this; 0: there is none. The process that is asked may not see yet
+/// what another one of the service has created, while the stream has its first event: that event has an audience, and waits for it.
+fn unknown(member_seq: u64) -> Result<Option<Found>, PortError> {
+    match member_seq {
+        0 => Ok(None),
+        _ => Err(behind(
+            "flare-session does not know yet what is committed of the conversation",
+        )),
+    }
+}
+
 fn is_unknown(status: &Status) -> bool {
     matches!(
         Refusal::from(status.clone()).code,
@@ -159,5 +170,16 @@ impl RosterSource for GrpcRosterSource {
 
     async fn find(&self, conversation: &Conversation) -> Result<Option<Found>, PortError> {
         self.find_in_time(conversation, false).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_that_is_committed_is_waited_for() {
+        assert!(unknown(1).is_err());
+        assert!(matches!(unknown(0), Ok(None)));
     }
 }
