@@ -111,8 +111,8 @@ fn cluster_is_named_by_the_samples(folder: &Path) -> anyhow::Result<()> {
     let checked = ask(folder, Some(CLUSTER))?;
     let said = String::from_utf8_lossy(&checked.stderr);
     ensure!(!checked.status.success(), "no server is named");
-    if cfg!(not(feature = "cluster")) {
-        ensure!(said.contains("feature `cluster`"), "{said}");
+    // Unless a crate that is built beside it brings the adapters along.
+    if cfg!(not(feature = "cluster")) && said.contains("feature `cluster`") {
         return Ok(());
     }
     for wanted in [
