@@ -57,6 +57,9 @@ class Stage:
     def _place_createConversation(self, case, _path):
         # A user owns what he creates, and may not say so.
         case.body.pop("ownerId", None)
+        # That one is there already; whoever names none gets another one.
+        if case.body.get("conversationId") == GROUP and next(self._count) % 2:
+            del case.body["conversationId"]
 
     def _place_disbandConversation(self, _case, path):
         self._group_of_its_own(path, ALICE, "bob", "carol")

@@ -112,6 +112,9 @@ fn of_request(request: &str, field: &str) -> Rule {
             is_required: false,
             ..id(ID).such_as(json!(["bob", "carol"]))
         },
+        ("CreateConversationRequest", "class") => {
+            takes(json!({"enum": ["GROUP", "LARGE"]})).such_as("GROUP")
+        }
         (_, "device_id") => optional_id(ID),
         (_, "title") => takes(json!({"pattern": NO_CONTROL_CHARACTERS})).such_as("Release"),
         (_, "role") => takes(json!({"enum": ["ADMIN", "MEMBER"]}))
