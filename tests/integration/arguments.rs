@@ -17,7 +17,7 @@ Beside the options below, these end-to-end scenarios take:
     --members N         How many the large group has; 20000 if not given
     --minutes N         How long the soak lasts; half a minute if not given
     --binary PATH       The flare to run, such as a release build; the one built with the tests if not given
-    --campaign          Also what takes long against a cluster: more of its faults, the kill loop and the day
+    --campaign          Also the faults of a cluster that take long
     --json FILE         Where the kill loop or the soak puts what it saw; the faults add a line each
     --keep-data         Keep data, logs and histories also of what succeeds, and say where
 ";

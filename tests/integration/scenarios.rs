@@ -97,16 +97,6 @@ macro_rules! scenario {
     };
 }
 
-/// One that takes long, and is played in a campaign.
-macro_rules! long {
-    ($module:ident :: $name:ident, $kinds:expr, $seconds:expr) => {
-        Scenario {
-            is_long: true,
-            ..scenario!($module::$name, $kinds, $seconds)
-        }
-    };
-}
-
 /// A fault of a cluster.
 macro_rules! fault {
     ($name:ident, $seconds:expr) => {
@@ -145,9 +135,6 @@ macro_rules! server_fault {
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(a_day::a_day, EMBEDDED, 240),
     scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
-    // Whenever a cluster is killed, its groups miss those who were in them for ten seconds.
-    long!(a_day::a_day, CLUSTER, 400),
-    long!(kill_loop::kill_loop, CLUSTER, 7_200),
     scenario!(soak::soak, NOT_SPLIT, 36_000),
     scenario!(restarts::restart_under_load, ALL, 120),
     scenario!(standstill::stands_still, ALL, 240),

@@ -68,7 +68,7 @@ impl Questions {
 }
 
 impl LargeDirectory {
-    /// The next question, for at most `max` users; None: nobody has to be asked for now.
+    /// The next question, for at most `max` users; None: nobody is to be asked for.
     pub fn ask(&mut self, max: usize) -> Option<Question> {
         let questions = &mut self.questions;
         let users: Vec<_> = questions.waiting.iter().take(max).cloned().collect();

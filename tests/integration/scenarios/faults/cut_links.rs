@@ -5,11 +5,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    registry::Registry,
-    stand::{Seen, Stand},
-};
-use crate::{arguments::Arguments, infra::Server, network::PROXIED, scene::Scene};
+use super::{registry::Registry, stand::Stand};
+use crate::{arguments::Arguments, network::PROXIED, scene::Scene};
 
 const FOR: Duration = Duration::from_secs(6);
 
@@ -28,14 +25,7 @@ pub(crate) async fn cut_links(mut scene: Scene, arguments: &Arguments) -> anyhow
             way.heals().await?;
             let after = network.asks(server).await?;
             let bit = format!("it was not reached, and then answered after {after:.1?}");
-            if server == Server::Etcd {
-                // Whoever is known is found without it.
-                let bit = format!("{bit}; {}", registry.is_missed(&scene).await?);
-                let unheard = Duration::ZERO;
-                return Ok(Seen { unheard, bit });
-            }
-            let unheard = FOR;
-            anyhow::Ok(Seen { unheard, bit })
+            registry.sees(&scene, server, FOR, bit).await
         };
         let fault = format!("the way to {server} cut for {} s", FOR.as_secs());
         stand.bears(&fault, arguments, cut).await?;

@@ -5,11 +5,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    registry::Registry,
-    stand::{Seen, Stand},
-};
-use crate::{arguments::Arguments, infra::Server, network::PROXIED, scene::Scene};
+use super::{registry::Registry, stand::Stand};
+use crate::{arguments::Arguments, network::PROXIED, scene::Scene};
 
 /// Longer than a statement may take of PostgreSQL, and than a silent stream of etcd is believed in.
 const FOR: Duration = Duration::from_secs(12);
@@ -30,14 +27,7 @@ pub(crate) async fn half_open_links(mut scene: Scene, arguments: &Arguments) -> 
             way.heals().await?;
             let after = network.asks(server).await?;
             let bit = format!("it let nobody hear, and then answered after {after:.1?}");
-            if server == Server::Etcd {
-                // Whoever is known is found without it.
-                let bit = format!("{bit}; {}", registry.is_missed(&scene).await?);
-                let unheard = Duration::ZERO;
-                return Ok(Seen { unheard, bit });
-            }
-            let unheard = FOR;
-            anyhow::Ok(Seen { unheard, bit })
+            registry.sees(&scene, server, FOR, bit).await
         };
         let fault = format!("the way to {server} dead for {} s", FOR.as_secs());
         stand.bears(&fault, arguments, dead).await?;

@@ -23,7 +23,7 @@ const LONG_AWAY: Duration = Duration::from_secs(60);
 const SENDER: &str = "witness";
 const READER: &str = "p";
 
-/// All of Kafka is killed and comes back after a while: meanwhile sends are refused, for now and with a reason, and what was kept is read; afterwards all
+/// All of Kafka is killed and comes back after a while: meanwhile sends are refused with a reason, to be sent again, and what was kept is read; afterwards all
 /// goes on, and what was refused is kept once it is sent again.
 pub(crate) async fn kafka_down(mut scene: Scene, arguments: &Arguments) -> anyhow::Result<()> {
     let infra = Infra::find()?;

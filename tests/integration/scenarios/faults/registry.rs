@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::{Instant, interval};
 
-use crate::{person::SOON, scene::Scene};
+use super::stand::Seen;
+use crate::{infra::Server, person::SOON, scene::Scene};
 
 /// How often a process has begun to read the registry anew.
 const RESYNCS: &str = "flare_registry_resyncs_total";
@@ -24,6 +25,25 @@ impl Registry {
             resyncs += scene.server.metric_of(*part, &[RESYNCS]).await?;
         }
         Ok(Self { resyncs })
+    }
+
+    /// What shows that a server was away for so long: nobody was heard meanwhile, but that whoever is known is found without etcd.
+    pub(super) async fn sees(
+        &self,
+        scene: &Scene,
+        server: Server,
+        lasted: Duration,
+        bit: String,
+    ) -> anyhow::Result<Seen> {
+        if server != Server::Etcd {
+            let unheard = lasted;
+            return Ok(Seen { unheard, bit });
+        }
+        let missed = self.is_missed(scene).await?;
+        Ok(Seen {
+            unheard: Duration::ZERO,
+            bit: format!("{bit}; {missed}"),
+        })
     }
 
     /// Waits until somebody has done so since then: it was missed. In words.

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    registry::Registry,
-    stand::{Seen, Stand},
-};
+use super::{registry::Registry, stand::Stand};
 use crate::{
     arguments::Arguments,
     infra::{Infra, Server},
@@ -31,14 +28,7 @@ pub(crate) async fn servers_hang(mut scene: Scene, arguments: &Arguments) -> any
             sleep_until(until).await;
             infra.comes_back(server).await?;
             let bit = "all its processes stood still".to_owned();
-            if server == Server::Etcd {
-                // Whoever is known is found without it.
-                let bit = format!("{bit}; {}", registry.is_missed(&scene).await?);
-                let unheard = Duration::ZERO;
-                return Ok(Seen { unheard, bit });
-            }
-            let unheard = FOR;
-            anyhow::Ok(Seen { unheard, bit })
+            registry.sees(&scene, server, FOR, bit).await
         };
         let fault = format!("{server} hangs for {} s", FOR.as_secs());
         stand.bears(&fault, arguments, hangs).await?;
