@@ -24,6 +24,8 @@ const MAX_CARRIED_BYTES: i64 = 1 << 20;
 const DEAD_LETTER_PARTITIONS: u32 = 1;
 
 /// The topics that a cluster needs.
+///
+/// The brokers' clock alone decides of a record's age: they would refuse those of a process whose clock is far ahead.
 pub fn topics(kafka: &KafkaConfig) -> Vec<TopicSpec> {
     let carried = |name: String, partitions: u32, retention_days: i64| TopicSpec {
         name,
@@ -31,6 +33,7 @@ pub fn topics(kafka: &KafkaConfig) -> Vec<TopicSpec> {
         settings: vec![
             Setting::is("cleanup.policy", "delete"),
             Setting::at_least("max.message.bytes", MAX_CARRIED_BYTES, MAX_CARRIED_BYTES),
+            Setting::is("message.timestamp.type", "LogAppendTime"),
             Setting::at_least("retention.ms", DAY_MS, retention_days * DAY_MS),
             Setting::is("unclean.leader.election.enable", "false"),
         ],

@@ -3,9 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::process::text;
 
@@ -18,9 +19,13 @@ const LIBRARIES: [&str; 5] = [
     "/usr/local/lib/faketime/libfaketimeMT.so.1",
 ];
 
+/// What libfaketime leaves out.
+const STEADY_WAITS: &str = include_str!("clock/steady_waits.c");
+
 /// One for all processes of a deployment.
 pub(crate) struct Clock {
     library: PathBuf,
+    steady_waits: PathBuf,
     file: PathBuf,
 }
 
@@ -33,12 +38,13 @@ impl Clock {
     /// One that is right, and is kept in `folder`.
     ///
     /// # Errors
-    /// Where libfaketime is not installed.
+    /// Where libfaketime or a C compiler is not installed.
     pub(crate) fn wind(folder: &Path) -> anyhow::Result<Self> {
         let clock = Self {
             library: library().context(
                 "libfaketime is not installed, and the server's clock cannot be set: `apt-get install libfaketime` does it",
             )?,
+            steady_waits: build(folder)?,
             file: folder.join("clock"),
         };
         clock.is_ahead_by(0)?;
@@ -47,8 +53,9 @@ impl Clock {
 
     /// What a process has to have in its environment, to go by it.
     pub(crate) fn environment(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let libraries = [text(&self.steady_waits)?, text(&self.library)?];
         let variables = [
-            ("LD_PRELOAD", text(&self.library)?),
+            ("LD_PRELOAD", libraries.join(":")),
             ("FAKETIME_TIMESTAMP_FILE", text(&self.file)?),
             // The file is read at every look.
             ("FAKETIME_NO_CACHE", "1".to_owned()),
@@ -67,6 +74,26 @@ impl Clock {
         fs::write(&beside, format!("{seconds:+}\n"))?;
         Ok(fs::rename(beside, &self.file)?)
     }
+}
+
+/// The library of [`STEADY_WAITS`].
+fn build(folder: &Path) -> anyhow::Result<PathBuf> {
+    let (source, library) = (
+        folder.join("steady_waits.c"),
+        folder.join("steady_waits.so"),
+    );
+    fs::write(&source, STEADY_WAITS)?;
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
+        .args([&library, &source])
+        .output()
+        .context("`cc`, which links Rust, does not start")?;
+    ensure!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    Ok(library)
 }
 
 fn library() -> Option<PathBuf> {

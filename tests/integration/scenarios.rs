@@ -54,13 +54,11 @@ pub(crate) struct Scenario {
     pub(crate) play: for<'a> fn(Scene, &'a Arguments) -> Play<'a>,
 }
 
-const EMBEDDED: &[Kind] = &[Kind::Embedded];
 /// The one whose connections are encrypted, so that it has certificates to change: those of a cluster are told apart by a secret here.
 const SPLIT: &[Kind] = &[Kind::Split];
 const CLUSTER: &[Kind] = &[Kind::Cluster];
 /// Those that keep data on a disk of their own, which can be full: the processes of a cluster keep theirs in the servers that it stands on.
 const WITH_DISK: &[Kind] = &Kind::SELF_CONTAINED;
-const BOTH: &[Kind] = &Kind::SELF_CONTAINED;
 const NOT_SPLIT: &[Kind] = &[Kind::Embedded, Kind::Cluster];
 const ALL: &[Kind] = &Kind::ALL;
 
@@ -133,8 +131,8 @@ macro_rules! server_fault {
 
 /// All of them, the longest first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(a_day::a_day, EMBEDDED, 240),
-    scenario!(kill_loop::kill_loop, EMBEDDED, 3_600),
+    scenario!(a_day::a_day, NOT_SPLIT, 240),
+    scenario!(kill_loop::kill_loop, NOT_SPLIT, 3_600),
     scenario!(soak::soak, NOT_SPLIT, 36_000),
     scenario!(restarts::restart_under_load, ALL, 120),
     scenario!(standstill::stands_still, ALL, 240),
@@ -159,15 +157,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario!(
         half_open::half_open_readers,
-        BOTH,
+        ALL,
         120,
         half_open::QUICK_HEARTBEAT
     ),
     scenario!(reconnects::all_come_back, ALL, 600),
     scenario!(large_group::large_group, ALL, 300, large_group::CLOSE_HINTS),
-    scenario!(clock_jumps::clock_jumps, BOTH, 180, clock_jumps::OWN_CLOCK),
+    scenario!(clock_jumps::clock_jumps, ALL, 180, clock_jumps::OWN_CLOCK),
     scenario!(noisy::noisy_beside_quiet, ALL, 120, noisy::LIMITED),
-    scenario!(slow_reader::slow_reader, EMBEDDED, 120),
+    scenario!(slow_reader::slow_reader, NOT_SPLIT, 120),
     scenario!(certificates::certificates_change, SPLIT, 60),
     server_fault!(kafka_down, 300),
     server_fault!(kafka_leader_killed, 180, faults::THREE_NODES),
@@ -195,7 +193,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(reading::unread_and_read_across_devices, NOT_SPLIT, 60),
     scenario!(joining::late_joiner, NOT_SPLIT, 60),
     scenario!(explaining::where_a_message_went, ALL, 60),
-    scenario!(traces::every_stage_of_a_message, BOTH, 60, EVERY_TRACE),
+    scenario!(traces::every_stage_of_a_message, ALL, 60, EVERY_TRACE),
     scenario!(traces::only_what_failed_or_was_slow, ALL, 60, NO_TRACE),
     scenario!(identity::kick, NOT_SPLIT, 60),
     scenario!(identity::revoke, NOT_SPLIT, 60),

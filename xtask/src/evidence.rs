@@ -1,13 +1,14 @@
-//! `cargo xtask evidence`: the figures of doc/reliability.md, made on this machine from this commit.
+//! `cargo xtask evidence`: the figures of doc/reliability.md, made on this machine from this commit; what is not made again keeps those that it has.
 
 mod chart;
 mod cluster;
 mod machine;
 mod page;
 mod record;
+mod section;
 mod steps;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{fs, io::ErrorKind, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context, bail};
 
@@ -73,25 +74,29 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     finish(&ground, &machine)
 }
 
-/// Writes the page from all records of this commit, and says the verdict.
+/// Brings the records of this commit into the page, and says its verdict.
 fn finish(ground: &Ground, machine: &Machine) -> anyhow::Result<ExitCode> {
     let mut records = Vec::new();
     for step in STEPS {
         let record = Record::read(&ground.file(step.name))?;
         records.push((step, record.filter(|it| it.is_of(machine))));
     }
-    let page = page::render(machine, &records)?;
     let folder: PathBuf = if ground.quick {
         ground.folder.clone()
     } else {
         ground.root.join("doc")
     };
+    let file = folder.join("reliability.md");
+    let so_far = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| file.display().to_string())?,
+    };
+    let page = page::render(&so_far, &records)?;
     for (name, picture) in &page.pictures {
         let file = folder.join("images").join(name);
         fs::create_dir_all(folder.join("images"))?;
         fs::write(&file, picture).with_context(|| file.display().to_string())?;
     }
-    let file = folder.join("reliability.md");
     fs::write(&file, &page.text).with_context(|| file.display().to_string())?;
     println!(
         "{}: {}",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Context;
 use serde_json::{Map, Value};
 
-use super::{chart, machine::Machine, record::Record, steps::Step};
+use super::{chart, record::Record, section::Section, steps::Step};
 
 /// Longer lists are for pictures.
 const MOST_ROWS: usize = 40;
@@ -20,7 +20,7 @@ const HEAD: &str = "\
 
 <!-- Made by `cargo xtask evidence`; do not edit. -->
 
-Each attack on the [promises](architecture.md) below was made by `cargo xtask evidence` from the commit and on the machine that are named here. A run in which a fault did not bite counts as failed.
+Each attack on the [promises](architecture.md) below was made by `cargo xtask evidence`, from the commit and on the machine that stand with it. A run in which a fault did not bite counts as failed.
 ";
 
 /// The page and its pictures.
@@ -32,66 +32,68 @@ pub(super) struct Page {
     pub(super) is_good: bool,
 }
 
-/// Makes it of what is there.
-pub(super) fn render(
-    machine: &Machine,
-    records: &[(&Step, Option<Record>)],
-) -> anyhow::Result<Page> {
-    let (verdict, is_good) = verdict(records);
+/// Makes it of these records. What has none stays as it stands in the page so far.
+pub(super) fn render(so_far: &str, records: &[(&Step, Option<Record>)]) -> anyhow::Result<Page> {
+    let mut sections = Vec::new();
+    let mut pictures = Vec::new();
+    for (step, record) in records {
+        let section = if let Some(record) = record {
+            let (body, drawn) = body(step, record)?;
+            pictures.extend(drawn);
+            Some(Section::of(record, &body))
+        } else {
+            Section::standing(so_far, step.title)
+        };
+        sections.push((*step, section));
+    }
+    let (verdict, is_good) = verdict(&sections);
     let mut text = HEAD.to_owned();
-    let Machine {
-        commit,
-        processor,
-        cores,
-        memory_gib,
-        kernel,
-        ..
-    } = machine;
     writeln!(text, "\n**{verdict}**\n")?;
     writeln!(
         text,
-        "Commit `{commit}`; {processor}, {cores} cores, {memory_gib} GiB; {kernel}.\n"
+        "| attack | asks | commit | result |\n|---|---|---|---|"
     )?;
-    writeln!(text, "| attack | asks | took | result |\n|---|---|---|---|")?;
-    for (step, record) in records {
-        let took = record
-            .as_ref()
-            .map_or_else(String::new, |it| format!("{} s", it.seconds));
-        writeln!(
-            text,
-            "| {} | {} | {took} | {} |",
-            step.title,
-            step.question,
-            result(record.as_ref())
-        )?;
+    for (step, section) in &sections {
+        let (commit, result) = match section {
+            None => (String::new(), "not made"),
+            Some(it) if it.has_failed() => (format!("`{}`", it.commit()), "failed"),
+            Some(it) => (format!("`{}`", it.commit()), "kept"),
+        };
+        let Step {
+            title, question, ..
+        } = step;
+        writeln!(text, "| {title} | {question} | {commit} | {result} |")?;
     }
-    let mut pictures = Vec::new();
-    for (step, record) in records {
-        let Some(record) = record else { continue };
-        writeln!(text, "\n## {}\n", step.title)?;
-        if let Some(why) = &record.failed {
-            writeln!(text, "Failed: {why}\n")?;
+    for (step, section) in &sections {
+        if let Some(section) = section {
+            write!(text, "\n## {}\n\n{}\n", step.title, section.text())?;
         }
-        for (name, title, picture) in drawn(step.name, &record.data)? {
-            writeln!(text, "![{title}](images/{name})\n")?;
-            pictures.push((name, picture));
-        }
-        text.push_str(&tables(&record.data));
     }
     Ok(Page {
-        text: format!("{}\n", text.trim_end()),
+        text,
         pictures,
         verdict,
         is_good,
     })
 }
 
-fn verdict(records: &[(&Step, Option<Record>)]) -> (String, bool) {
-    let names = |which: &dyn Fn(Option<&Record>) -> bool| -> Vec<&str> {
-        let those = records.iter().filter(|(_, it)| which(it.as_ref()));
+/// What a section says after its head, and the pictures in it.
+fn body(step: &Step, record: &Record) -> anyhow::Result<(String, Vec<(String, String)>)> {
+    let (mut text, mut pictures) = (String::new(), Vec::new());
+    for (name, title, picture) in drawn(step.name, &record.data)? {
+        writeln!(text, "![{title}](images/{name})\n")?;
+        pictures.push((name, picture));
+    }
+    text.push_str(&tables(&record.data));
+    Ok((text, pictures))
+}
+
+fn verdict(sections: &[(&Step, Option<Section>)]) -> (String, bool) {
+    let names = |which: &dyn Fn(Option<&Section>) -> bool| -> Vec<&str> {
+        let those = sections.iter().filter(|(_, it)| which(it.as_ref()));
         those.map(|(step, _)| step.name).collect()
     };
-    let failed = names(&|it| it.is_some_and(|it| it.failed.is_some()));
+    let failed = names(&|it| it.is_some_and(Section::has_failed));
     let missing = names(&|it| it.is_none());
     if !failed.is_empty() {
         (format!("Not kept: {}.", failed.join(", ")), false)
@@ -103,16 +105,6 @@ fn verdict(records: &[(&Step, Option<Record>)]) -> (String, bool) {
             format!("Every promise was kept in what was made; not made: {missing}."),
             true,
         )
-    }
-}
-
-fn result(record: Option<&Record>) -> &'static str {
-    match record {
-        None => "not made",
-        Some(Record {
-            failed: Some(_), ..
-        }) => "failed",
-        Some(_) => "kept",
     }
 }
 
@@ -313,7 +305,10 @@ fn figure(number: f64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{
+        super::{machine::Machine, steps::STEPS},
+        *,
+    };
 
     #[test]
     fn figures_become_tables() {
@@ -337,6 +332,52 @@ mod tests {
             text.starts_with("| owners | 1 | 2 |\n|---|---|---|\n| a | 1 | 1 |\n| b | 2 | 2 |\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_is_not_made_again_stays_as_it_stands() {
+        let machine = |commit: &str| Machine {
+            commit: commit.to_owned(),
+            changed: false,
+            processor: "P".to_owned(),
+            cores: 2,
+            memory_gib: 24,
+            kernel: "Linux".to_owned(),
+        };
+        let made = |commit: &str, step: &Step, outcome: anyhow::Result<Value>| {
+            Some(Record::new(step.name, &machine(commit), 7, outcome))
+        };
+        let [one, other, third] = [&STEPS[0], &STEPS[1], &STEPS[2]];
+        let failed = made("c1", other, Err(anyhow::anyhow!("a seed breaks it")));
+        let before = [
+            (one, made("c1", one, Ok(json!({"acks": 3})))),
+            (other, failed),
+            (third, None),
+        ];
+        let before = render("", &before).unwrap();
+        assert!(!before.is_good && before.verdict.contains(other.name));
+
+        let after = [
+            (one, None),
+            (other, made("c2", other, Ok(json!({"crashes": 0})))),
+            (third, None),
+        ];
+        let after = render(&before.text, &after).unwrap();
+        assert!(after.is_good && after.verdict.contains(third.name));
+        for said in [
+            format!("| {} | {} | `c1` | kept |", one.title, one.question),
+            format!("| {} | {} | `c2` | kept |", other.title, other.question),
+            format!("| {} | {} |  | not made |", third.title, third.question),
+            "Commit `c1`; P, 2 cores, 24 GiB; Linux; 7 s.".to_owned(),
+            "| acks | 3 |".to_owned(),
+            "| crashes | 0 |".to_owned(),
+        ] {
+            assert!(after.text.contains(&said), "{said}: {}", after.text);
+        }
+        assert!(!after.text.contains("a seed breaks it"), "{}", after.text);
+        // Nothing new changes nothing.
+        let again = [(one, None), (other, None), (third, None)];
+        assert_eq!(render(&after.text, &again).unwrap().text, after.text);
     }
 
     #[test]

@@ -54,11 +54,15 @@ impl Gathered {
         Ok(())
     }
 
-    /// Each is of a process that says its name, of a trace, ends after it begins, and has attributes of bounded size.
+    /// Each is of a process that says its name, that of the service if it runs one alone, of a trace, ends after it begins, and has attributes of bounded size.
     pub(crate) fn are_whole(&self) -> anyhow::Result<()> {
         for Collected { process, span } in &self.0 {
             let longest = span.attributes.iter().filter_map(text).map(str::len).max();
-            let whole = process.service == "flare"
+            let name = match process.roles.as_slice() {
+                [service] => service,
+                _ => "flare",
+            };
+            let whole = process.service == name
                 && span.trace_id.len() == 16
                 && span.start_time_unix_nano <= span.end_time_unix_nano
                 && longest.unwrap_or_default() <= LONGEST_ATTRIBUTE;
