@@ -10,9 +10,11 @@ const TICK: Duration = Duration::from_millis(120);
 /// Work of `length` steps, with the time that is left. `what` is a word such as "connecting".
 pub(super) fn counted(what: &'static str, length: u64) -> anyhow::Result<ProgressBar> {
     let style = ProgressStyle::with_template("{msg} {pos}/{len} {wide_bar} {eta}")?;
-    Ok(ProgressBar::new(length)
+    let progress = ProgressBar::new(length)
         .with_style(style)
-        .with_message(what))
+        .with_message(what);
+    progress.tick();
+    Ok(progress)
 }
 
 /// Work whose end nobody knows, with the time that it has taken.
@@ -21,6 +23,8 @@ pub(super) fn uncounted(what: impl Into<Cow<'static, str>>) -> anyhow::Result<Pr
     let spinner = ProgressBar::new_spinner()
         .with_style(style)
         .with_message(what);
+    // At once, before there is a thread that does it: that may come too late for what is short.
+    spinner.tick();
     spinner.enable_steady_tick(TICK);
     Ok(spinner)
 }
