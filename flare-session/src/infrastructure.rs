@@ -13,6 +13,7 @@ mod change_codec;
 pub mod grpc_orchestrator;
 pub mod grpc_signal_sink;
 pub mod grpc_storage_reader;
+mod inbox_columns;
 #[cfg(feature = "cluster")]
 pub mod postgres;
 #[cfg(feature = "cluster")]

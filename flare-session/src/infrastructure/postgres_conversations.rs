@@ -12,8 +12,8 @@ use super::{
     postgres::{PostgresSession, Users, is_taken, lock_conversation, lock_users, make_users},
     postgres_settlement::apply,
     row_codec::{
-        class_from_db, class_to_db, from_db, history_from_db, history_to_db, role_from_db,
-        role_to_db, to_db,
+        AnsweredRow, answered, class_from_db, class_to_db, from_db, history_from_db, history_to_db,
+        role_from_db, role_to_db, to_db,
     },
 };
 use crate::{
@@ -94,17 +94,8 @@ impl ConversationStore for PostgresSession {
         .bind(sender)
         .bind(client_id)
         .fetch_optional(self.database.pool());
-        let row: Option<(Vec<u8>, Option<i64>)> = self.database.within(row).await?;
-        row.map(|(fingerprint, seq)| {
-            let fingerprint = fingerprint.try_into().map_err(|_| {
-                StoreError::Failed(format!("the fingerprint of {client_id} has not 16 bytes"))
-            })?;
-            Ok(Answered {
-                fingerprint,
-                seq: seq.map(from_db),
-            })
-        })
-        .transpose()
+        let row: Option<AnsweredRow> = self.database.within(row).await?;
+        row.map(|row| answered(row, client_id)).transpose()
     }
 
     async fn commit(

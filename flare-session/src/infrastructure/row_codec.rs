@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    application::ports::{LargeMembership, LargeMemberships, StoreError},
+    application::ports::{Answered, LargeMembership, LargeMemberships, StoreError},
     domain::{
         membership::{Belonging, FormerMember, RosterMember, Summary},
         role::{Class, History, Role},
@@ -91,6 +91,22 @@ pub(super) fn summary(
             true => Vec::new(),
             false => vec![low.into(), high.into()],
         },
+    })
+}
+
+/// Fingerprint, seq.
+pub(super) type AnsweredRow = (Vec<u8>, Option<i64>);
+
+pub(super) fn answered(
+    (fingerprint, seq): AnsweredRow,
+    client_id: &str,
+) -> Result<Answered, StoreError> {
+    let fingerprint = fingerprint.try_into().map_err(|_| {
+        StoreError::Failed(format!("the fingerprint of {client_id} has not 16 bytes"))
+    })?;
+    Ok(Answered {
+        fingerprint,
+        seq: seq.map(from_db),
     })
 }
 

@@ -10,7 +10,8 @@ use sqlx::SqliteConnection;
 use super::{
     change_codec::{decode_row, encode_row},
     row_codec::{
-        class_from_db, class_to_db, from_db, history_from_db, history_to_db, role_from_db, to_db,
+        AnsweredRow, answered, class_from_db, class_to_db, from_db, history_from_db, history_to_db,
+        role_from_db, to_db,
     },
     sqlite::{SqliteSession, json_list, json_members},
     sqlite_settlement::apply,
@@ -88,7 +89,7 @@ impl ConversationStore for SqliteSession {
         client_id: &str,
     ) -> Result<Option<Answered>, StoreError> {
         let mut tx = self.read().await?;
-        let row: Option<(Vec<u8>, Option<i64>)> = sqlx::query_as(
+        let row: Option<AnsweredRow> = sqlx::query_as(
             "SELECT fingerprint, seq FROM outbox
              WHERE tenant = ? AND conversation = ? AND sender = ? AND client_id = ?",
         )
@@ -98,16 +99,7 @@ impl ConversationStore for SqliteSession {
         .bind(client_id)
         .fetch_optional(&mut *tx)
         .await?;
-        row.map(|(fingerprint, seq)| {
-            let fingerprint = fingerprint.try_into().map_err(|_| {
-                StoreError::Failed(format!("the fingerprint of {client_id} has not 16 bytes"))
-            })?;
-            Ok(Answered {
-                fingerprint,
-                seq: seq.map(from_db),
-            })
-        })
-        .transpose()
+        row.map(|row| answered(row, client_id)).transpose()
     }
 
     async fn commit(

@@ -8,7 +8,8 @@ use flare_storage_model::ConversationKey;
 use sqlx::FromRow;
 
 use super::{
-    row_codec::{from_db, history_from_db, role_from_db, summary, to_db},
+    inbox_columns::InboxColumns,
+    row_codec::{from_db, to_db},
     sqlite::{SqliteSession, bump, json_list},
     sqlite_stream::{put_stream, write_effects},
 };
@@ -19,36 +20,14 @@ use crate::{
     },
     domain::{
         caller::UserKey,
-        inbox::{Farewell, InboxRow, MAX_COUNTED_MENTIONS, ReadPosition, Settings, SettingsPatch},
+        inbox::{InboxRow, MAX_COUNTED_MENTIONS, Settings, SettingsPatch},
     },
 };
 
 #[derive(FromRow)]
 struct Row {
-    conversation: String,
-    class: i64,
-    title: String,
-    owner: String,
-    history: i64,
-    created_ms: i64,
-    as_of: i64,
-    disbanded: bool,
-    member_count: i64,
-    user_low: String,
-    user_high: String,
-    role: i64,
-    left_seq: i64,
-    left_ordinal: i64,
-    left_ms: i64,
-    left_title: String,
-    left_owner: String,
-    left_member_count: i64,
-    left_message: Option<Vec<u8>>,
-    read_seq: i64,
-    read_ordinal: i64,
-    mute_until_ms: i64,
-    pinned: bool,
-    hidden_at_seq: i64,
+    #[sqlx(flatten)]
+    columns: InboxColumns,
     /// A JSON list of seqs.
     mentions: String,
 }
@@ -136,7 +115,12 @@ impl InboxStore for SqliteSession {
         .bind(to_db(MAX_COUNTED_MENTIONS as u64))
         .fetch_all(&mut *tx)
         .await?;
-        rows.into_iter().map(Row::into_domain).collect()
+        let into_domain = |row: Row| {
+            let mentions = serde_json::from_str(&row.mentions)
+                .map_err(|error| StoreError::Failed(error.to_string()))?;
+            row.columns.into_domain(mentions)
+        };
+        rows.into_iter().map(into_domain).collect()
     }
 
     async fn recalled_between(
@@ -265,50 +249,5 @@ impl StreamCount for SqliteSession {
         let mut tx = self.write().await?;
         put_stream(&mut tx, at, true).await?;
         Ok(tx.commit().await?)
-    }
-}
-
-impl Row {
-    fn into_domain(self) -> Result<InboxRow, StoreError> {
-        let left = self.left_seq > 0;
-        let (title, owner, member_count) = match left {
-            true => (self.left_title, self.left_owner, self.left_member_count),
-            false => (self.title, self.owner, self.member_count),
-        };
-        let read = ReadPosition {
-            seq: from_db(self.read_seq),
-            ordinal: from_db(self.read_ordinal),
-        };
-        let mentions = serde_json::from_str(&self.mentions)
-            .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(InboxRow {
-            summary: summary(
-                self.class,
-                title,
-                owner,
-                member_count,
-                self.created_ms,
-                self.user_low,
-                self.user_high,
-            )?,
-            conversation: self.conversation.into(),
-            history: history_from_db(self.history)?,
-            as_of: from_db(self.as_of),
-            disbanded: self.disbanded && !left,
-            role: role_from_db(self.role)?,
-            farewell: left.then(|| Farewell {
-                seq: from_db(self.left_seq),
-                ordinal: from_db(self.left_ordinal),
-                time_ms: self.left_ms,
-                last_message: self.left_message.map(Bytes::from),
-            }),
-            read,
-            settings: Settings {
-                mute_until_ms: self.mute_until_ms,
-                pinned: self.pinned,
-                hidden_at_seq: from_db(self.hidden_at_seq),
-            },
-            mentions,
-        })
     }
 }
