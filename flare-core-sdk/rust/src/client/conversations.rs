@@ -193,7 +193,8 @@ impl Client {
         self.call(&methods::LIST_MEMBERS, &request).await
     }
 
-    /// Moves the user's read position forward.
+    /// Moves the user's read position forward. His own messages count as read without it; marked before it is stored, one is
+    /// refused as `POSITION_BEYOND_HEAD`.
     ///
     /// # Errors
     /// See [`CallError`].
