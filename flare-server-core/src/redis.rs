@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, Script,
-    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    Script, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{
@@ -82,7 +82,11 @@ fn client(url: &Secret) -> Result<Client, RedisError> {
     if !url.expose().starts_with("redis://") {
         return Err(RedisError::Url);
     }
-    Client::open(url.expose()).map_err(|_| RedisError::Url)
+    let info = url.expose().into_connection_info();
+    // Else a question in two packets waits for the delayed acknowledgement of the first, 40 ms.
+    let settings = TcpSettings::default().set_nodelay(true);
+    info.and_then(|it| Client::open(it.set_tcp_settings(settings)))
+        .map_err(|_| RedisError::Url)
 }
 
 fn pauses() -> ExponentialBackoff {
@@ -351,6 +355,12 @@ mod tests {
             said.contains("url") && !said.contains("opensesame"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn no_question_waits_for_an_acknowledgement() {
+        let client = client(&Secret::new("redis://127.0.0.1:1")).unwrap();
+        assert!(client.get_connection_info().tcp_settings().nodelay());
     }
 
     #[test]

@@ -7,11 +7,15 @@ use super::{DataFolder, LinkAddress};
 /// What `flare bench` measures.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Bench {
-    /// Pairs of users: one writes as fast as his acks come, the other receives.
+    /// Pairs of users: one writes as fast as his acks come, or at a rate; the other receives.
     Direct {
         /// What is put on the server.
         #[command(flatten)]
         load: BenchLoad,
+        /// Messages a second of all pairs together, each at its time. Times are measured from when a message was due; who has
+        /// his window full sends it late.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rate: Option<u32>,
         /// Which server.
         #[command(flatten)]
         server: BenchServer,

@@ -6,6 +6,7 @@ mod link;
 mod memory;
 mod notes;
 mod overload;
+mod pace;
 mod pairs;
 mod receiver;
 mod refusals;
@@ -17,7 +18,11 @@ use crate::cli::Bench;
 /// Measures a running server.
 pub async fn run(args: &Bench) -> anyhow::Result<()> {
     match args {
-        Bench::Direct { load, server } => direct::run(Load::of(load, Manner::Strict), server).await,
+        Bench::Direct { load, rate, server } => {
+            let rate = *rate;
+            let load = Load::of(load, Manner::Strict);
+            direct::run(Load { rate, ..load }, server).await
+        }
         Bench::Overload {
             load,
             times,

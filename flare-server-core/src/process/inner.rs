@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     service::{InterceptorLayer, Routes},
-    transport::Server,
+    transport::{Server, server::TcpIncoming},
 };
 
 use crate::{
@@ -60,7 +59,6 @@ pub(super) fn peer(
             .max_frame_size(MAX_FRAME_BYTES)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(1 << 22)
-            .tcp_nodelay(true)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .add_routes(routes);
@@ -71,10 +69,34 @@ pub(super) fn peer(
                 server.serve_with_incoming_shutdown(peers, drain).await?;
             }
             None => {
-                let anybody = TcpListenerStream::new(listener);
+                let anybody = incoming(listener);
                 server.serve_with_incoming_shutdown(anybody, drain).await?;
             }
         }
         Ok(())
     })
+}
+
+/// Connections without Nagle's algorithm: with it the end of an answer waits for the delayed acknowledgement of its
+/// beginning, 40 ms.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_answer_waits_for_an_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = incoming(listener);
+        let (caller, taken) = tokio::join!(TcpStream::connect(address), incoming.next());
+        assert!(taken.unwrap().unwrap().nodelay().unwrap());
+        drop(caller);
+    }
 }

@@ -17,6 +17,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     link::{Link, Server, Tokens},
+    pace::Pace,
     receiver::Receiver,
     refusals::{Manner, Refusals},
     sender::Sender,
@@ -37,6 +38,8 @@ pub(super) struct Load {
     pub(super) pairs: u32,
     pub(super) checked_pairs: u32,
     pub(super) in_flight: u32,
+    /// Messages a second of all pairs; None: as fast as acks come.
+    pub(super) rate: Option<u32>,
     pub(super) bytes: u32,
     pub(super) seconds: u64,
     pub(super) manner: Manner,
@@ -55,6 +58,7 @@ impl Load {
             pairs,
             checked_pairs: checked_pairs.min(pairs),
             in_flight,
+            rate: None,
             bytes,
             seconds,
             manner,
@@ -195,7 +199,8 @@ pub(super) async fn measure(load: Load, tokens: &Tokens, at: &Server) -> anyhow:
         let receiver = Receiver::new(into, Arc::clone(&shared), load, &writer, client(&reader))?;
         receivers.spawn(receiver.run(expected));
         let client = client(&writer);
-        let sender = Sender::new(out, Arc::clone(&shared), load, reader, client)?;
+        let pace = load.rate.map(|rate| Pace::of(rate, load.pairs, pair));
+        let sender = Sender::new(out, Arc::clone(&shared), load, reader, client, pace)?;
         senders.spawn(sender.run(sent));
     }
 

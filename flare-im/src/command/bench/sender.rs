@@ -1,4 +1,4 @@
-//! Who writes, as fast as his acks come.
+//! Who writes, as fast as his acks come or at a rate.
 
 use std::{
     collections::VecDeque,
@@ -26,6 +26,7 @@ use ulid::Ulid;
 use super::{
     link::Link,
     notes::Notes,
+    pace::Pace,
     pairs::{Done, Load, STAMP_CHARS, Shared, histogram},
     refusals::{Manner, Refusals, told},
 };
@@ -34,7 +35,8 @@ use super::{
 struct Message {
     client_id: String,
     content: Bytes,
-    first_sent: Instant,
+    /// When it was due, or sent for the first time.
+    begun: Instant,
     /// The request that waits for an answer; None: it was refused, and will come again.
     request: Option<u32>,
 }
@@ -50,6 +52,8 @@ pub(super) struct Sender {
     window: VecDeque<Message>,
     under_way: usize,
     in_flight: usize,
+    /// None: a message is due whenever the window has room.
+    pace: Option<Pace>,
     /// Before that nothing is sent again.
     not_before: Instant,
     refusals: Refusals,
@@ -72,6 +76,7 @@ impl Sender {
         load: Load,
         to: String,
         client: Option<Client>,
+        pace: Option<Pace>,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
         let allowed = link.connected.limits.unwrap_or_default().max_unacked_sends;
@@ -90,6 +95,7 @@ impl Sender {
             window: VecDeque::new(),
             under_way: 0,
             in_flight: in_flight as usize,
+            pace,
             not_before: now,
             refusals: Refusals::default(),
             latency_us: histogram()?,
@@ -113,10 +119,10 @@ impl Sender {
             }
             self.send_more().await?;
             self.link.socket.start_flush().await?;
-            if self.window.is_empty() {
+            if self.window.is_empty() && self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
-            let mut next = Some(self.link.next().await?);
+            let mut next = self.next().await?;
             // All that is there, so that what it gives rise to goes out in one write.
             while let Some(frame) = next.take() {
                 match frame {
@@ -143,16 +149,34 @@ impl Sender {
         })
     }
 
-    /// New messages, as many as the window takes; none while one that was refused has not come again.
+    /// The next frame; None: a message is due before it.
+    async fn next(&mut self) -> anyhow::Result<Option<ServerFrame>> {
+        let due = match &self.pace {
+            Some(pace) if self.has_room() => pace.due(),
+            _ => return self.link.next().await.map(Some),
+        };
+        tokio::select! {
+            frame = self.link.next() => frame.map(Some),
+            () = tokio::time::sleep_until(due.into()) => Ok(None),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.under_way == self.window.len() && self.under_way < self.in_flight
+    }
+
+    /// New messages, as many as are due and the window takes; none while one that was refused has not come again.
     async fn send_more(&mut self) -> anyhow::Result<()> {
-        while self.under_way == self.window.len()
-            && self.under_way < self.in_flight
-            && !self.shared.stop.load(Ordering::Relaxed)
-        {
+        while self.has_room() && !self.shared.stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            let Some(begun) = self.pace.as_mut().map_or(Some(now), |it| it.take(now)) else {
+                break;
+            };
             self.number += 1;
             let minted_ms = self.server_ms + u64::try_from(self.connected.elapsed().as_millis())?;
             let client_id = Ulid::from_parts(minted_ms, u128::from(self.number)).to_string();
-            let stamp = self.shared.start.elapsed().as_micros();
+            let since = begun.saturating_duration_since(self.shared.start);
+            let stamp = since.as_micros();
             let text = format!("{stamp:016x}{}", self.padding);
             let content: Bytes = Content {
                 kind: Some(content::Kind::Text(Text { text })),
@@ -173,7 +197,7 @@ impl Sender {
             self.window.push_back(Message {
                 client_id,
                 content,
-                first_sent: Instant::now(),
+                begun,
                 request: Some(request),
             });
         }
@@ -223,7 +247,7 @@ impl Sender {
         self.under_way -= 1;
         let client_id = message.client_id;
         if self.shared.measuring.load(Ordering::Relaxed) {
-            let us = u64::try_from(message.first_sent.elapsed().as_micros())?;
+            let us = u64::try_from(message.begun.elapsed().as_micros())?;
             self.latency_us.saturating_record(us.max(1));
         }
         ensure!(
