@@ -70,7 +70,8 @@ pub fn direct_conversation_id(tenant: &str, a: &str, b: &str) -> String {
     id
 }
 
-/// The partition of the log that holds the conversation: xxh3 of the length-prefixed ids modulo `partitions` (0 counts as 1).
+/// The partition of the log that holds the conversation: xxh3 of `tenant/conversation` modulo `partitions` (0 counts as 1). The stream of what is
+/// committed has its keys in this form and hashes them so: what one partition commits together goes through one lane of as many.
 pub fn partition_of(key: &ConversationKey, partitions: u32) -> u32 {
     if partitions <= 1 {
         return 0;
@@ -82,8 +83,8 @@ pub fn partition_of(key: &ConversationKey, partitions: u32) -> u32 {
 /// What [`partition_of`] takes modulo the partitions: for who does not know yet how many there are.
 pub fn place_of(tenant: &str, conversation: &str) -> u64 {
     // Ids that the contract allows need no memory of their own.
-    let mut room = [0; 2 + flare_proto::ids::MAX_TENANT_ID_BYTES + flare_proto::ids::MAX_ID_BYTES];
-    let length = 2 + tenant.len() + conversation.len();
+    let mut room = [0; 1 + flare_proto::ids::MAX_TENANT_ID_BYTES + flare_proto::ids::MAX_ID_BYTES];
+    let length = tenant.len() + 1 + conversation.len();
     let mut long = Vec::new();
     let bytes = match room.get_mut(..length) {
         Some(room) => room,
@@ -92,14 +93,11 @@ pub fn place_of(tenant: &str, conversation: &str) -> u64 {
             long.as_mut_slice()
         }
     };
-    let mut rest = &mut *bytes;
-    for id in [tenant, conversation] {
-        let (length, behind) = rest.split_at_mut(1);
-        length.fill(u8::try_from(id.len()).unwrap_or(u8::MAX));
-        let (room, behind) = behind.split_at_mut(id.len());
-        room.copy_from_slice(id.as_bytes());
-        rest = behind;
-    }
+    let (first, rest) = bytes.split_at_mut(tenant.len());
+    let (between, second) = rest.split_at_mut(1);
+    first.copy_from_slice(tenant.as_bytes());
+    between.fill(b'/');
+    second.copy_from_slice(conversation.as_bytes());
     xxh3_64(bytes)
 }
 
@@ -157,9 +155,9 @@ mod tests {
             seen[partition_of(&key, 64) as usize] += 1;
             assert_eq!(partition_of(&key, 1), 0);
             assert_eq!(partition_of(&key, 0), 0);
-            let mut bytes = Vec::new();
-            key.encode_to(&mut bytes);
-            assert_eq!(place_of(&key.tenant, &key.conversation), xxh3_64(&bytes));
+            // As the stream hashes its keys.
+            let in_stream = xxh3_64(key.to_string().as_bytes());
+            assert_eq!(place_of(&key.tenant, &key.conversation), in_stream);
         }
         assert!(
             seen.iter().all(|count| (50..200).contains(count)),

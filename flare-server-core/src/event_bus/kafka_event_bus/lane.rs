@@ -15,7 +15,7 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// The lane of a key: xxh3 modulo the number of lanes, as the message log has it. Computed here, so that the order per key does not depend on what a
+    /// The lane of a key: xxh3 modulo the number of lanes, as the message log has it of `tenant/conversation`. Computed here, so that the order per key does not depend on what a
     /// client library thinks best.
     pub(super) fn lane_of(&self, key: &[u8]) -> i32 {
         (xxh3_64(key) % u64::from(self.lanes.max(1))) as i32
