@@ -165,7 +165,7 @@ mod tests {
         );
         assert_eq!(
             partition_of(&ConversationKey::new("default", "general"), 64),
-            14
+            27
         );
     }
 }
