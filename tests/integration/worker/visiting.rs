@@ -108,8 +108,14 @@ async fn marks(person: &Person, group: &str, tally: &mut Tally) -> anyhow::Resul
         return Ok(());
     }
     let outcome = Outcome::of(person.client().mark_read(group, read).await)?;
-    if let Outcome::Refused(ErrorCode::PositionBeyondHead) = outcome {
-        // What he said himself, and is acknowledged, need not be stored yet.
+    // What he said himself, and is acknowledged, need not be stored yet.
+    let is_own = || {
+        person.look(|view| {
+            let last = view.events.get(group)?.get(&read)?;
+            Some(last.sender == person.user())
+        })
+    };
+    if matches!(outcome, Outcome::Refused(ErrorCode::PositionBeyondHead)) && is_own() == Some(true) {
         tally.unknown += 1;
         return Ok(());
     }

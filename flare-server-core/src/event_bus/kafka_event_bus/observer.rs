@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
@@ -16,6 +17,12 @@ use super::report::Quiet;
 
 /// So long Kafka may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often, and for how long in all, a node is asked that does not know yet what it leads.
+const AGAIN: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_millis(500))
+    .with_total_delay(Some(PATIENCE))
+    .without_max_times();
 
 /// Offsets by lane; lanes of which there is none are left out.
 pub(super) type Offsets = BTreeMap<i32, u64>;
@@ -83,15 +90,19 @@ impl Observer {
 
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Seer) -> KafkaResult<T> + Send + 'static,
+        question: impl Fn(&Seer) -> KafkaResult<T> + Copy + Send + 'static,
     ) -> Result<T, String> {
-        let seer = self.seer.clone();
-        let answer = self.runtime.spawn_blocking(move || {
-            // What it complained of meanwhile is passed on, and does not pile up.
-            while seer.consumer.poll(Duration::ZERO).is_some() {}
-            question(&seer).map_err(|error| error.to_string())
-        });
-        answer.await.unwrap_or_else(|error| Err(error.to_string()))
+        let once = async || {
+            let seer = self.seer.clone();
+            let answer = self.runtime.spawn_blocking(move || {
+                // What it complained of meanwhile is passed on, and does not pile up.
+                while seer.consumer.poll(Duration::ZERO).is_some() {}
+                question(&seer)
+            });
+            answer.await.unwrap_or(Err(KafkaError::Canceled))
+        };
+        let answer = once.retry(AGAIN).when(is_not_known_yet).await;
+        answer.map_err(|error| error.to_string())
     }
 }
 
@@ -112,6 +123,23 @@ impl Seer {
             .iter()
             .any(|group| !group.members().is_empty()))
     }
+}
+
+/// Whether it is what nodes answer while leadership moves: one that has just come back, too.
+fn is_not_known_yet(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::FencedLeaderEpoch
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::UnknownLeaderEpoch
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+        )
+    )
 }
 
 /// Where the lanes of a topic begin, and the offsets after their last records.

@@ -7,9 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use flare_storage_model::{
-    EmbeddedMessageStore, EmbeddedStoreOptions, MessageStore, contract::Subject,
+    EmbeddedMessageStore, EmbeddedStoreOptions, MessageStore, StoreError, contract::Subject,
 };
 use tempfile::TempDir;
+use tokio::{task::yield_now, time::timeout};
+
+/// A thread of a store that was dropped ends soon.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Nothing leaves the tail unless it is asked to.
 pub(crate) fn tail_only() -> EmbeddedStoreOptions {
@@ -54,12 +58,22 @@ impl Subject for Embedded {
     }
 
     async fn crash(&self) -> Arc<dyn MessageStore> {
-        let mut store = self.store.lock().expect("no test panics here");
-        let old = store.take().expect("it is open");
+        let old = self.store.lock().expect("no test panics here").take();
         // Dropped without close: what the tail held is gone.
-        Arc::try_unwrap(old).ok().expect("nobody else uses it");
-        let new = open(&self.folder, self.options);
-        *store = Some(Arc::clone(&new));
+        Arc::try_unwrap(old.expect("it is open"))
+            .ok()
+            .expect("nobody else uses it");
+        // The folder is locked by what is left of the old one.
+        let opens = async {
+            loop {
+                match EmbeddedMessageStore::open(self.folder.path(), self.options) {
+                    Err(StoreError::Unavailable(_)) => yield_now().await,
+                    opened => break Arc::new(opened.expect("the store opens")),
+                }
+            }
+        };
+        let new = timeout(SOON, opens).await.expect("the folder is free");
+        *self.store.lock().expect("no test panics here") = Some(Arc::clone(&new));
         new
     }
 }

@@ -95,12 +95,12 @@ impl ClientState {
         self.sends.connection_changed();
     }
 
+    /// It is told of all that follows. What a hint before this makes it ask for, it was told of, too.
     pub(super) fn stays_online(&mut self) {
         self.online = true;
         for view in self.views.values_mut() {
             view.online_from = view.seen.max().unwrap_or(0).max(view.as_of);
             view.pushed = SeqRanges::default();
-            view.hints = 0;
         }
     }
 
@@ -268,6 +268,20 @@ mod tests {
         state.synced(0, &answer(3, 4, 4, None));
         state.got(0, 5, Via::Sync);
         assert_eq!(state.view(0).pushed.ranges(), [(1, 4)]);
+    }
+
+    #[test]
+    fn a_hint_holds_beyond_the_moment_in_which_the_client_is_in_step() {
+        let mut state = state();
+        state.got(0, 1, Via::Sync);
+        state.hinted(0);
+        // On its way when the hint came.
+        state.synced(0, &answer(1, 1, 1, Some(0)));
+        state.stays_online();
+        state.got(0, 2, Via::Sync);
+        state.synced(0, &answer(1, 2, 2, Some(1)));
+        state.got(0, 3, Via::Sync);
+        assert_eq!(state.view(0).pushed.ranges(), [(2, 2)]);
     }
 
     #[test]
