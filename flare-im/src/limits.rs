@@ -287,6 +287,10 @@ pub const BOUNDS: &[Bound] = &[
         "The stream between two services is read no further: no gateway has more commands under way, see `access_gateway.max_commands_in_flight`.",
     ),
     bound(
+        "message_orchestrator.max_groups_per_s",
+        "A group waits for its turn, and what comes meanwhile is in it.",
+    ),
+    bound(
         "message_orchestrator.call_timeout_ms",
         "A call between services; the command is refused `UNAVAILABLE`, as when the other is down.",
     ),

@@ -49,6 +49,7 @@ fn config() -> OwnerConfig {
         max_authorise_attempts: 9,
         hooks: false,
         log_is_shared: false,
+        waits_for_turns: false,
     }
 }
 

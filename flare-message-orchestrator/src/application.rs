@@ -5,3 +5,4 @@ pub mod partition;
 pub mod ports;
 pub mod rate_limits;
 pub mod streams;
+pub mod turns;

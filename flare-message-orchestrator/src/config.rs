@@ -23,6 +23,9 @@ flare_server_core::section! {
         pub max_store_lag_events: usize = 200_000,
         /// Commands are refused while the message store lacks an event of the log for so long, in seconds.
         pub max_store_lag_s: u64 = 600,
+        /// Groups of commands that this process appends to the log a second, over all its partitions; 0: no limit. A group costs log, store and consumers
+        /// about the same, whatever is in it: on a machine that is full of them, commands that wait for fewer groups are through sooner.
+        pub max_groups_per_s: u32 = 0,
         /// A call to another service or to the store is given up after this, in milliseconds.
         pub call_timeout_ms: u64 = 2_000,
         /// PreSend hooks of a message are given up after this, in milliseconds; the message goes on.
@@ -40,6 +43,7 @@ flare_server_core::section! {
         at.require((1..=1_000_000).contains(&config.max_stream_items), "max_stream_items", "must be 1 to 1000000");
         at.require(config.max_store_lag_events > 0, "max_store_lag_events", "must be above 0");
         at.require(config.max_store_lag_s > 0, "max_store_lag_s", "must be above 0");
+        at.require(config.max_groups_per_s <= 1_000, "max_groups_per_s", "must be 0 to 1000");
         at.require(config.call_timeout_ms > 0, "call_timeout_ms", "must be above 0");
         at.require(config.hook_timeout_ms > 0, "hook_timeout_ms", "must be above 0");
     }
@@ -103,6 +107,7 @@ impl OrchestratorConfig {
             max_authorise_attempts: AUTHORISE_ATTEMPTS,
             hooks,
             log_is_shared: is_shared,
+            waits_for_turns: self.max_groups_per_s > 0,
         }
     }
 }

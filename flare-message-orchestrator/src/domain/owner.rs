@@ -72,6 +72,8 @@ pub struct OwnerConfig {
     /// Whether other processes may append to the log. Then what is refused for good by what the log says is told behind a group, which proves that
     /// nobody else has the partition: an owner that was deposed and has not heard of it knows too little to refuse.
     pub log_is_shared: bool,
+    /// Whether a group waits for its turn among those of other owners.
+    pub waits_for_turns: bool,
 }
 
 /// What an owner is told. Answers bear the number of the output that asked.
@@ -114,6 +116,8 @@ pub enum Input {
         /// What became of it.
         report: AppendReport,
     },
+    /// The next group may be made: answers `AwaitTurn`.
+    TurnCame,
     /// Commands, in the order in which they came.
     Commands(Vec<Command>),
     /// What the store has: answers `Read`. None: it cannot answer.
@@ -222,6 +226,8 @@ pub enum Output {
         /// From 1.
         attempt: u32,
     },
+    /// Say when the next group may be made.
+    AwaitTurn,
     /// Append a record and report where it stands.
     Append {
         /// Belongs into the answer.
@@ -273,6 +279,17 @@ pub enum Output {
     Halt(String),
 }
 
+/// Whether the next group may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There was none to make.
+    NotAsked,
+    /// Not yet.
+    Asked,
+    /// It may.
+    Came,
+}
+
 /// The owner of one partition.
 #[derive(Debug)]
 pub struct Owner {
@@ -296,6 +313,7 @@ pub struct Owner {
     /// Of lines that have ended.
     memberships: Generations<LineKey, Membership, RandomState>,
     flight: Option<Flight>,
+    turn: Turn,
     wants: Wants,
     /// Lines that wait for a head.
     head_waits: HashMap<ConversationKey, Vec<u64>>,
@@ -324,6 +342,7 @@ impl Owner {
             lines: Lines::default(),
             ready: VecDeque::new(),
             flight: None,
+            turn: Turn::NotAsked,
             wants: Wants::default(),
             head_waits: HashMap::new(),
             reading: None,
@@ -349,6 +368,7 @@ impl Owner {
             Input::FoldFailed { fold } => self.fold_failed(fold),
             Input::BackedOff { fold } => self.backed_off(fold),
             Input::Appended { append, report } => self.appended(append, report),
+            Input::TurnCame => self.turn = Turn::Came,
             Input::Commands(commands) => self.admit(commands),
             Input::ReadAnswered { read, answer } => self.read_answered(read, answer),
             Input::Authorised { ask, answers } => self.authorised(ask, answers),

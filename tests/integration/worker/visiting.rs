@@ -115,7 +115,8 @@ async fn marks(person: &Person, group: &str, tally: &mut Tally) -> anyhow::Resul
             Some(last.sender == person.user())
         })
     };
-    if matches!(outcome, Outcome::Refused(ErrorCode::PositionBeyondHead)) && is_own() == Some(true) {
+    if matches!(outcome, Outcome::Refused(ErrorCode::PositionBeyondHead)) && is_own() == Some(true)
+    {
         tally.unknown += 1;
         return Ok(());
     }

@@ -15,7 +15,9 @@ use futures::future::BoxFuture;
 use tracing::{Instrument, Span};
 
 use super::question::Question;
-use crate::application::{hooks::HookChain, ports::Authority, rate_limits::RateLimits};
+use crate::application::{
+    hooks::HookChain, ports::Authority, rate_limits::RateLimits, turns::Turns,
+};
 use crate::domain::owner::{AppendReport, Input, Output, ReadAnswer, ReadRequest, Target};
 
 /// A page of the log.
@@ -36,6 +38,8 @@ pub struct Surroundings {
     pub authority: Arc<dyn Authority>,
     /// Who sees messages first.
     pub hooks: HookChain,
+    /// When each group is made.
+    pub turns: Turns,
     /// How fast conversations may grow.
     pub limits: Arc<RateLimits>,
     /// What this process owns, for others to know.
@@ -98,6 +102,10 @@ pub(super) fn perform(
                 let jitter = pause.mul_f64(f64::from(share) / f64::from(u32::MAX) / 2.0);
                 tokio::time::sleep(pause / 2 + jitter).await;
                 Input::BackedOff { fold }
+            }
+            Output::AwaitTurn => {
+                around.turns.next().await;
+                Input::TurnCame
             }
             Output::Append { append, record, .. } => {
                 let (report, error) = match around.log.append(partition, record).await {

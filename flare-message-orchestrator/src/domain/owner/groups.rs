@@ -1,4 +1,4 @@
-//! One group is in flight, the next gathers: no timers.
+//! One group is in flight, the next gathers, until its turn comes where groups have turns: no timers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use flare_proto::common::ErrorCode;
 use flare_server_core::error::Refusal;
 use flare_storage_model::{Applied, LogRecord, apply, record};
 
-use super::{AppendReport, Origin, Output, Owner, admission::RETRY_SOON, claim::Phase};
+use super::{AppendReport, Origin, Output, Owner, Turn, admission::RETRY_SOON, claim::Phase};
 use crate::domain::{
     command::Placement,
     decide::{Group, Outcome, Verdict},
@@ -32,7 +32,15 @@ pub(super) struct Flight {
 impl Owner {
     /// Decides what is ready and appends it, unless a group is in flight.
     pub(super) fn gather(&mut self) {
-        if !self.is_owning() || self.flight.is_some() || self.ready.is_empty() {
+        if !self.is_owning() || self.ready.is_empty() {
+            return;
+        }
+        // While a group is in flight, too: the next one waits for both at once.
+        if self.config.waits_for_turns && self.turn == Turn::NotAsked {
+            self.turn = Turn::Asked;
+            self.out.push(Output::AwaitTurn);
+        }
+        if self.flight.is_some() || self.turn == Turn::Asked {
             return;
         }
         let mut group = Group::new(
@@ -99,6 +107,7 @@ impl Owner {
         match record::encode(&record) {
             Ok(bytes) => {
                 let append = self.request();
+                self.turn = Turn::NotAsked;
                 self.flight = Some(Flight {
                     append,
                     record,

@@ -33,6 +33,7 @@ pub(crate) fn config() -> OwnerConfig {
         max_authorise_attempts: 3,
         hooks: false,
         log_is_shared: false,
+        waits_for_turns: false,
     }
 }
 
@@ -319,6 +320,7 @@ impl World {
                 })
             }
             Output::BackOff { fold, .. } => Some(Input::BackedOff { fold }),
+            Output::AwaitTurn => Some(Input::TurnCame),
             Output::Append { append, record, .. } => {
                 self.log.push(record);
                 Some(Input::Appended {

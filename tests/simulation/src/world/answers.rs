@@ -31,6 +31,7 @@ impl World {
             },
             Output::ReadLog { fold, from } => self.read_log(fold, from),
             Output::BackOff { fold, .. } => Input::BackedOff { fold },
+            Output::AwaitTurn => Input::TurnCame,
             Output::Read { read, .. } if fails => Input::ReadAnswered { read, answer: None },
             Output::Read { read, request } => Input::ReadAnswered {
                 read,

@@ -32,6 +32,42 @@ fn one_group_is_in_flight_while_the_next_gathers() {
 }
 
 #[test]
+fn a_group_waits_for_its_turn_and_what_comes_meanwhile_is_in_it() {
+    let mut world = World::owning_with(OwnerConfig {
+        waits_for_turns: true,
+        ..config()
+    });
+    world.hold = |it| matches!(it, Output::AwaitTurn);
+    for id in 0..10 {
+        world.submit([send("alice", "bob", &format!("{id}"))]);
+    }
+    assert_eq!(world.held.len(), 1, "it asks once");
+    assert!(sizes(&world).is_empty());
+    world.release();
+    assert_eq!(sizes(&world), [10]);
+    assert_eq!(world.answered.len(), 10);
+}
+
+#[test]
+fn the_next_group_asks_for_its_turn_while_one_is_in_flight() {
+    let mut world = World::owning_with(OwnerConfig {
+        waits_for_turns: true,
+        ..config()
+    });
+    world.hold = IS_GROUP;
+    world.submit([send("alice", "bob", "0")]);
+    let turns = |world: &World| world.count(|it| matches!(it, Output::AwaitTurn));
+    assert_eq!(turns(&world), 1);
+    world.submit([send("alice", "bob", "1")]);
+    world.submit([send("alice", "bob", "2")]);
+    assert_eq!(turns(&world), 2, "its turn has come, and it waits on");
+    assert_eq!(world.held.len(), 1);
+    world.release();
+    assert_eq!(sizes(&world), [1, 2]);
+    assert_eq!(turns(&world), 2, "nobody asks who has nothing to say");
+}
+
+#[test]
 fn a_group_has_a_thousand_events_at_most() {
     let mut world = World::owning();
     world.hold = IS_GROUP;
