@@ -4,13 +4,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::positions::{Marks, Positions};
 use crate::error::Refusal;
 
 /// The pause before Kafka is to keep again what is to be settled.
 const KEEP_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// So long after a failure nothing counts as kept: the library may try again by itself what has failed here (after up to a second, `retry.backoff.max.ms`),
+/// and put an old position in the place of a newer one.
+const DOUBT: Duration = Duration::from_secs(2);
 
 /// What is on its way, at most one of each kind.
 #[derive(Default)]
@@ -20,6 +23,8 @@ pub(super) struct Keeping {
     flushing: Option<(Marks, BoxFuture<'static, Result<(), Refusal>>)>,
     /// Given to Kafka, which has not answered.
     sent: Option<Marks>,
+    /// Until when what failed may still land.
+    in_doubt_until: Option<Instant>,
     settling: Settling,
 }
 
@@ -32,7 +37,7 @@ enum Settling {
     Flushes,
     ToKeep,
     Keeps,
-    /// Kafka did not keep it, as while a group changes: after a pause it is to again.
+    /// Kafka did not keep it, as while a group changes, or may not for good: after a pause it is to again.
     Waits,
     Done,
 }
@@ -147,10 +152,15 @@ impl Keeping {
 
     /// Kafka has answered.
     pub(super) fn answered(&mut self, positions: &mut Positions, has_kept: bool) {
-        if let Some(marks) = self.sent.take().filter(|_| has_kept) {
+        let now = Instant::now();
+        if !has_kept {
+            self.in_doubt_until = Some(now + DOUBT);
+        }
+        let is_kept = self.in_doubt_until.is_none_or(|until| until <= now);
+        if let Some(marks) = self.sent.take().filter(|_| is_kept) {
             positions.kept(&marks);
         }
-        if self.settling == Settling::Keeps && has_kept {
+        if self.settling == Settling::Keeps && is_kept {
             self.settling = Settling::Done;
         } else if self.settling == Settling::Keeps {
             self.settling = Settling::Waits;
@@ -274,8 +284,8 @@ mod tests {
         assert_eq!(positions.unflushed().offsets(), [(0, 6)]);
     }
 
-    #[tokio::test]
-    async fn what_kafka_did_not_keep_is_sent_again() {
+    #[tokio::test(start_paused = true)]
+    async fn what_kafka_did_not_keep_is_sent_again_until_it_cannot_land_behind_it() {
         let (mut keeping, mut positions) = (Keeping::default(), Positions::default());
         positions.assign(0, Some(5));
         handled(&mut positions, 5);
@@ -288,6 +298,11 @@ mod tests {
         assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
         keeping.answered(&mut positions, false);
         assert!(keeping.next(&positions, EVERY).is_none() && !keeping.is_settled());
+        assert!(keeping.due(&positions).is_none());
+        assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
+        keeping.answered(&mut positions, true);
+        assert!(!keeping.is_settled(), "the one before may land now");
+        tokio::time::advance(DOUBT).await;
         assert!(keeping.due(&positions).is_none());
         assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
         keeping.answered(&mut positions, true);
