@@ -82,8 +82,7 @@ fn config(seat: usize, hooks: bool, log_is_shared: bool) -> OwnerConfig {
         max_authorise_attempts: 3,
         hooks,
         log_is_shared,
-        // Some do.
-        waits_for_turns: seat % 2 == 1,
+        waits_for_turns: false,
     }
 }
 
