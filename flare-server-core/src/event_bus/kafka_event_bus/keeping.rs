@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, Sleep};
 
+use super::link::NotKept;
 use super::positions::{Marks, Positions};
 use crate::error::Refusal;
 
 /// The pause before Kafka is to keep again what is to be settled.
 const KEEP_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// So long after a failure nothing counts as kept: the library may try again by itself what has failed here (after up to a second, `retry.backoff.max.ms`),
-/// and put an old position in the place of a newer one.
+/// So long after Kafka did not answer nothing counts as kept: the library may try again by itself what has failed here (after up to a second,
+/// `retry.backoff.max.ms`), and put an old position in the place of a newer one.
 const DOUBT: Duration = Duration::from_secs(2);
 
 /// What is on its way, at most one of each kind.
@@ -23,7 +24,7 @@ pub(super) struct Keeping {
     flushing: Option<(Marks, BoxFuture<'static, Result<(), Refusal>>)>,
     /// Given to Kafka, which has not answered.
     sent: Option<Marks>,
-    /// Until when what failed may still land.
+    /// Until when what was not answered may still land.
     in_doubt_until: Option<Instant>,
     settling: Settling,
 }
@@ -151,12 +152,17 @@ impl Keeping {
     }
 
     /// Kafka has answered.
-    pub(super) fn answered(&mut self, positions: &mut Positions, has_kept: bool) {
+    pub(super) fn answered(&mut self, positions: &mut Positions, outcome: &Result<(), NotKept>) {
         let now = Instant::now();
-        if !has_kept {
-            self.in_doubt_until = Some(now + DOUBT);
-        }
-        let is_kept = self.in_doubt_until.is_none_or(|until| until <= now);
+        let is_in_doubt = self.in_doubt_until.is_some_and(|until| until > now);
+        let is_kept = match outcome {
+            Ok(()) => !is_in_doubt,
+            Err(NotKept::Refused(_)) if !is_in_doubt => false,
+            Err(_) => {
+                self.in_doubt_until = Some(now + DOUBT);
+                false
+            }
+        };
         if let Some(marks) = self.sent.take().filter(|_| is_kept) {
             positions.kept(&marks);
         }
@@ -240,7 +246,7 @@ mod tests {
             keeping.next(&positions, EVERY).is_none() && keeping.due.is_none(),
             "one at a time"
         );
-        keeping.answered(&mut positions, true);
+        keeping.answered(&mut positions, &Ok(()));
         assert!(keeping.next(&positions, EVERY).is_none() && keeping.due.is_some());
     }
 
@@ -264,7 +270,7 @@ mod tests {
         assert!(keeping.flushed(&mut positions, &Ok(())).is_none());
         assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 2)]);
         assert!(!keeping.is_settled());
-        keeping.answered(&mut positions, true);
+        keeping.answered(&mut positions, &Ok(()));
         assert!(keeping.is_settled());
         keeping.go_on();
         assert!(keeping.next(&positions, EVERY).is_none() && keeping.due.is_none());
@@ -284,28 +290,50 @@ mod tests {
         assert_eq!(positions.unflushed().offsets(), [(0, 6)]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_kafka_did_not_keep_is_sent_again_until_it_cannot_land_behind_it() {
+    #[tokio::test]
+    async fn what_kafka_refused_is_sent_again() {
         let (mut keeping, mut positions) = (Keeping::default(), Positions::default());
         positions.assign(0, Some(5));
         handled(&mut positions, 5);
         let marks = flushing(keeping.due(&positions));
         keeping.flush(marks, never());
         assert_eq!(sending(keeping.flushed(&mut positions, &Ok(()))), [(0, 6)]);
-        keeping.answered(&mut positions, false);
+        let refused = || Err(NotKept::Refused("the group changes".to_owned()));
+        keeping.answered(&mut positions, &refused());
         assert_eq!(positions.unkept().offsets(), [(0, 6)]);
         keeping.settle();
         assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
-        keeping.answered(&mut positions, false);
+        keeping.answered(&mut positions, &refused());
         assert!(keeping.next(&positions, EVERY).is_none() && !keeping.is_settled());
         assert!(keeping.due(&positions).is_none());
         assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
-        keeping.answered(&mut positions, true);
+        keeping.answered(&mut positions, &Ok(()));
+        assert!(keeping.is_settled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_while_what_was_not_answered_can_land_behind_it() {
+        let (mut keeping, mut positions) = (Keeping::default(), Positions::default());
+        positions.assign(0, Some(5));
+        handled(&mut positions, 5);
+        keeping.settle();
+        let marks = flushing(keeping.next(&positions, EVERY));
+        keeping.flush(marks, never());
+        assert!(keeping.flushed(&mut positions, &Ok(())).is_none());
+        let again = |keeping: &mut Keeping, positions: &Positions| {
+            assert!(keeping.due(positions).is_none());
+            assert_eq!(sending(keeping.next(positions, EVERY)), [(0, 6)]);
+        };
+        assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
+        let silent = Err(NotKept::Unknown("no answer".to_owned()));
+        keeping.answered(&mut positions, &silent);
+        again(&mut keeping, &positions);
+        keeping.answered(&mut positions, &Ok(()));
         assert!(!keeping.is_settled(), "the one before may land now");
         tokio::time::advance(DOUBT).await;
-        assert!(keeping.due(&positions).is_none());
-        assert_eq!(sending(keeping.next(&positions, EVERY)), [(0, 6)]);
-        keeping.answered(&mut positions, true);
+        again(&mut keeping, &positions);
+        keeping.answered(&mut positions, &Ok(()));
         assert!(keeping.is_settled());
+        assert!(positions.unkept().is_empty());
     }
 }

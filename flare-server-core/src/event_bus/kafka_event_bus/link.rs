@@ -26,9 +26,20 @@ pub(super) enum Told {
     /// What was asked for.
     Batch(Vec<Taken>),
     /// What became of positions to keep.
-    Kept(Result<(), String>),
+    Kept(Result<(), NotKept>),
     /// Where lanes begin and end.
     Bounds(Vec<(i32, (u64, u64))>),
+}
+
+/// Why Kafka does not have the positions that it was to keep.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotKept {
+    /// It has others, as while a group changes.
+    #[error("{0}")]
+    Refused(String),
+    /// It does not answer, and may still take them.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// What the thread is asked.

@@ -17,7 +17,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::link::{Ask, Link, Taken, Told};
+use super::link::{Ask, Link, NotKept, Taken, Told};
 use super::member_context::{Change, MemberContext};
 
 /// A member that is not heard of for so long is out of its group.
@@ -344,7 +344,7 @@ fn keep(
     consumer: &BaseConsumer<MemberContext>,
     topic: &str,
     offsets: &[(i32, u64)],
-) -> Result<(), String> {
+) -> Result<(), NotKept> {
     let to_keep = offsets
         .iter()
         .map(|(lane, next)| (*lane, Offset::Offset(*next as i64)));
@@ -352,11 +352,13 @@ fn keep(
     let found = list(topic, to_keep)
         .and_then(|list| consumer.commit(&list, CommitMode::Async))
         .and_then(|()| kept(consumer, topic, &lanes))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| NotKept::Unknown(error.to_string()))?;
     let is_kept = |(lane, next): &(i32, u64)| found.contains(&(*lane, Some(*next)));
     match offsets.iter().find(|it| !is_kept(it)) {
         None => Ok(()),
-        Some((lane, next)) => Err(format!("lane {lane} is not kept at {next}")),
+        Some((lane, next)) => Err(NotKept::Refused(format!(
+            "lane {lane} is not kept at {next}"
+        ))),
     }
 }
 

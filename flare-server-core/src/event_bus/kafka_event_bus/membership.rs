@@ -180,11 +180,11 @@ impl<'a> Membership<'a> {
                     tracing::warn!(
                         topic = self.delivery.topic.name,
                         group = self.delivery.group,
-                        error,
+                        %error,
                         "the position of a group could not be kept"
                     );
                 }
-                self.keeping.answered(&mut self.positions, outcome.is_ok());
+                self.keeping.answered(&mut self.positions, &outcome);
             }
             Told::Bounds(bounds) => {
                 for (lane, bounds) in bounds {
