@@ -4,6 +4,7 @@ use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 pub use crate::servers::KafkaConfig;
 
+pub(crate) mod goodbye;
 pub mod topics;
 
 /// A broker's session of more than this makes its death end every epoch: below the socket's timeout, which is below the message's.

@@ -11,7 +11,7 @@ use flare_server_core::event_bus::{
 };
 
 use crate::kafka::{DEADLINE, LANES, TOPIC, bus_with_topic};
-use crate::recorder::{Recorder, becomes, number, publish};
+use crate::recorder::{Recorder, becomes, number, publish, until};
 
 /// Keys enough for records in every lane.
 const KEYS: u64 = 40;
@@ -220,4 +220,26 @@ async fn another_member_takes_over_soon_after_an_orderly_end() {
     let taken = begun.elapsed();
     assert_eq!(first.seen().len() + second.seen().len(), 3 * KEYS as usize);
     assert!(taken < Duration::from_secs(2), "it took {taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_member_that_was_stopped_while_it_joined() {
+    let (_, bus) = bus_with_topic().await;
+    let [first, last] = [Recorder::new(), Recorder::new()];
+    let _first = bus.subscribe(TOPIC, "group", first.clone()).await.unwrap();
+    publish(&bus, 0..KEYS, KEYS).await;
+    first.reaches(KEYS as usize).await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        let stopped = bus.subscribe(TOPIC, "group", Recorder::new()).await;
+        stopped.unwrap().shutdown().await;
+    }
+    let _last = bus.subscribe(TOPIC, "group", last.clone()).await.unwrap();
+    until("the last comer has a lane", async || {
+        publish(&bus, 0..KEYS, KEYS).await;
+        !last.seen().is_empty()
+    })
+    .await;
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(5), "it took {taken:?}");
 }

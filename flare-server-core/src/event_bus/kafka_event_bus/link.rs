@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 const TOLD: usize = 64;
 /// What is asked and not done: a batch, a position to keep, lanes to let go.
 const ASKED: usize = 16;
-/// So long a goodbye is waited for. While Kafka is away there is none: the library waits with it for the answer to a position that it has sent.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
+/// So long a goodbye is waited for, and the change of the group that comes first. While Kafka is away there is none: the library waits with it for the answer
+/// to a position that it has sent.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the thread tells.
 pub(super) enum Told {

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::link::{Ask, Link, NotKept, Taken, Told};
 use super::member_context::{Change, MemberContext};
+use crate::kafka::goodbye::say_goodbye;
 
 /// A member that is not heard of for so long is out of its group.
 const SESSION_MS: u32 = 10_000;
@@ -329,6 +330,7 @@ impl Member {
         while Arc::strong_count(&self.consumer) > 1 {
             thread::park_timeout(TICK);
         }
+        say_goodbye(&self.consumer);
     }
 }
 

@@ -18,7 +18,7 @@ use rdkafka::{
 use tokio::sync::watch;
 
 use super::{TOPIC, client::complained};
-use crate::kafka::KafkaConfig;
+use crate::kafka::{KafkaConfig, goodbye::say_goodbye};
 
 /// A member that is not polled loses its partitions; also how soon it notices that nobody asks any more.
 const POLL: Duration = Duration::from_millis(50);
@@ -107,7 +107,8 @@ impl Member {
                         // Paused, it has no messages; what is wrong comes to the context.
                         drop(consumer.poll(POLL));
                     }
-                    // Leaves: whoever is left gets the partitions at once.
+                    // Whoever is left gets the partitions at once.
+                    say_goodbye(&consumer);
                     drop(consumer);
                 }
                 Err(error) => {
