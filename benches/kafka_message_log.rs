@@ -2,11 +2,13 @@
 //! once by itself and once with a reader in each partition that waits for them. Everything is read back at the end: each record must be there, once, at
 //! the offset that its append was told.
 //!
-//! `cargo bench -p flare-im --features cluster --bench kafka_message_log [EVENTS_OF_A_GROUP…]`, with the brokers in `FLARE_TEST_KAFKA`, which
+//! `cargo bench -p flare-im --features cluster --bench kafka_message_log [EVENTS_OF_A_GROUP[xPARTITIONS]…]`, such as `39 490x2`, with the brokers in `FLARE_TEST_KAFKA`, which
 //! `cargo xtask infra up` prints. With three brokers or more the topic has three replicas, of which two have a record before it is acknowledged.
 
 use std::{
     io::Write,
+    num::ParseIntError,
+    str::FromStr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,19 +31,14 @@ const PARTITIONS: [u32; 3] = [1, 16, 64];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let sizes: Vec<usize> = std::env::args()
+    let mut loads: Vec<Load> = std::env::args()
         .skip(1)
         .filter(|it| !it.starts_with("--"))
-        .map(|it| {
-            it.parse()
-                .with_context(|| format!("{it} is no number of events"))
-        })
+        .map(|it| it.parse().with_context(|| format!("{it} is no load")))
         .collect::<anyhow::Result<_>>()?;
-    let sizes = if sizes.is_empty() {
-        vec![1, 10, 100, 1_000]
-    } else {
-        sizes
-    };
+    if loads.is_empty() {
+        loads = [1, 10, 100, 1_000].map(Load::of).into();
+    }
     let brokers = brokers()?;
     writeln!(
         std::io::stdout(),
@@ -49,14 +46,41 @@ async fn main() -> anyhow::Result<()> {
         brokers.join(","),
         FOR.as_secs()
     )?;
-    for events in sizes {
-        for partitions in PARTITIONS {
+    for Load { events, partitions } in loads {
+        for partitions in partitions {
             for is_followed in [false, true] {
                 run(&brokers, partitions, events, is_followed).await?;
             }
         }
     }
     Ok(())
+}
+
+/// How large groups are, and in how many partitions, one count after the other.
+struct Load {
+    events: usize,
+    partitions: Vec<u32>,
+}
+
+impl Load {
+    fn of(events: usize) -> Self {
+        let partitions = PARTITIONS.into();
+        Self { events, partitions }
+    }
+}
+
+impl FromStr for Load {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let Some((events, partitions)) = text.split_once('x') else {
+            return Ok(Self::of(text.parse()?));
+        };
+        Ok(Self {
+            events: events.parse()?,
+            partitions: vec![partitions.parse()?],
+        })
+    }
 }
 
 #[expect(

@@ -1,6 +1,6 @@
 //! The faults of a cluster.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -52,6 +52,9 @@ pub(super) fn faults(ground: &Ground) -> anyhow::Result<Value> {
     Ok(json!({ "faults": faults }))
 }
 
+/// This program, also after cargo has put another in its place.
+const OURSELVES: &str = "/proc/self/exe";
+
 /// The servers of the run; they stop with this value.
 struct Servers<'a> {
     ground: &'a Ground,
@@ -67,11 +70,9 @@ impl<'a> Servers<'a> {
     }
 
     fn infra(&self, action: &[&str]) -> anyhow::Result<()> {
-        let program = env::current_exe().context("our own path")?;
-        let program = program.to_str().context("no UTF-8")?;
         let place = self.place.to_str().context("no UTF-8")?;
         let arguments = [&["infra", "--at", place], action].concat();
-        self.ground.run(program, &arguments, &[])
+        self.ground.run(OURSELVES, &arguments, &[])
     }
 
     /// The file that says where they are.

@@ -8,11 +8,17 @@ use serde_json::{Map, Value};
 use super::{chart, record::Record, section::Section, steps::Step};
 
 /// Longer lists are for pictures.
-const MOST_ROWS: usize = 40;
+const MOST_ROWS: usize = 100;
 /// A list whose entries have more figures than this stands on its side: a figure in each line.
 const MOST_COLUMNS: usize = 8;
 /// What stands first in a list.
-const HEADS: &[&str] = &["owners", "times", "fault"];
+const HEADS: &[&str] = &["owners", "times", "fault", "scenario"];
+/// What the figures of a step mean, where their names do not say it.
+const LEGENDS: &[(&str, &str)] = &[(
+    "cluster",
+    "Each fault befell people who write every 100 ms; the figures are of the time from its begin until all went well again. `silence ms`: the longest time in which a writer had no \
+     acknowledgement; `acked`, `resent`, `refused`: commands acknowledged, sent again, and refused before they were; `bit`: what showed that the fault was there.",
+)];
 const MIB: f64 = 1_048_576.0;
 
 const HEAD: &str = "\
@@ -80,6 +86,9 @@ pub(super) fn render(so_far: &str, records: &[(&Step, Option<Record>)]) -> anyho
 /// What a section says after its head, and the pictures in it.
 fn body(step: &Step, record: &Record) -> anyhow::Result<(String, Vec<(String, String)>)> {
     let (mut text, mut pictures) = (String::new(), Vec::new());
+    for (_, legend) in LEGENDS.iter().filter(|(it, _)| *it == step.name) {
+        writeln!(text, "{legend}\n")?;
+    }
     for (name, title, picture) in drawn(step.name, &record.data)? {
         writeln!(text, "![{title}](images/{name})\n")?;
         pictures.push((name, picture));

@@ -25,6 +25,8 @@ pub(super) enum Component {
 pub(super) struct Wish<'a> {
     pub(super) place: &'a Place,
     pub(super) kafka_nodes: usize,
+    /// In MiB.
+    pub(super) kafka_heap: Option<u32>,
 }
 
 /// How a component is installed, started and asked.

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 
 use self::settings::Node;
+pub(super) use self::settings::heap_of;
 use super::{
     ask,
     component::{Component, Recipe, Wish},
@@ -141,7 +142,7 @@ impl Kafka {
         let jars = text(&library(wish.place.tools()).join("*"))?;
         let run = |options: &[&str], main: &[&str]| Invocation {
             program: java.to_owned(),
-            arguments: [options, &["-XX:TieredStopAtLevel=1", "-cp", &jars], main]
+            arguments: [options, &["-cp", &jars], main]
                 .concat()
                 .into_iter()
                 .map(str::to_owned)
@@ -149,16 +150,13 @@ impl Kafka {
             user: None,
         };
         let server_text = text(&server)?;
-        let start = run(
-            &[
-                "-Xmx256m",
-                "-XX:+UseSerialGC",
-                &format!("-Dlog4j2.configurationFile={}", text(&logging)?),
-            ],
-            &["kafka.Kafka", &server_text],
-        );
+        let logging_text = format!("-Dlog4j2.configurationFile={}", text(&logging)?);
+        let mut options = settings::machine(wish.kafka_heap);
+        options.push(logging_text);
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let start = run(&options, &["kafka.Kafka", &server_text]);
         let format = run(
-            &["-XX:+UseSerialGC"],
+            &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
             &[
                 "kafka.tools.StorageTool",
                 "format",

@@ -69,6 +69,29 @@ log.cleaner.threads=1
     )
 }
 
+/// Of the Java machine. With a heap, in MiB, those of Kafka's own scripts, as for load; without, it starts sooner and takes less.
+pub(super) fn machine(heap: Option<u32>) -> Vec<String> {
+    match heap {
+        Some(heap) => vec![
+            format!("-Xms{heap}m"),
+            heap_of(heap),
+            "-XX:+UseG1GC".to_owned(),
+            "-XX:MaxGCPauseMillis=20".to_owned(),
+            "-XX:InitiatingHeapOccupancyPercent=35".to_owned(),
+        ],
+        None => vec![
+            heap_of(256),
+            "-XX:+UseSerialGC".to_owned(),
+            "-XX:TieredStopAtLevel=1".to_owned(),
+        ],
+    }
+}
+
+/// The option that bounds a heap.
+pub(in crate::infra) fn heap_of(mebibytes: u32) -> String {
+    format!("-Xmx{mebibytes}m")
+}
+
 /// What Maven is to bring: Kafka with its tools, and what writes its log.
 pub(super) fn pom(version: &str) -> String {
     format!(
