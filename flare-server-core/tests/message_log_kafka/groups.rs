@@ -73,3 +73,22 @@ async fn a_paused_member_keeps_its_partitions_longer_than_a_session() {
     let lost = timeout(Duration::from_secs(12), assigned.changed()).await;
     assert!(lost.is_err(), "assigned now: {:?}", assigned.borrow());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_member_that_leaves_without_partitions() {
+    let kafka = installation();
+    let first = fresh(&kafka, 1).await;
+    let mut of_first = first.assignments(GROUP);
+    until(&mut of_first, |it| it.len() == 1).await;
+    let idle = open(&kafka, 1).await;
+    let of_idle = idle.assignments(GROUP);
+    idle.close();
+    assert_eq!(*of_idle.borrow(), Vec::<u32>::new());
+
+    // Who is left hands its partition over to whoever comes next.
+    let next = open(&kafka, 1).await;
+    let mut of_next = next.assignments(GROUP);
+    first.close();
+    let took_over = timeout(Duration::from_secs(5), of_next.wait_for(|it| it.len() == 1)).await;
+    took_over.expect("nobody took over at once").unwrap();
+}
