@@ -26,6 +26,7 @@ mod listeners;
 mod needs;
 mod prepare;
 mod register;
+mod runtime;
 mod sign_in;
 mod signals;
 mod start;
@@ -42,6 +43,7 @@ pub use self::{
     hosted::{Audience, Hosted},
     listeners::ListenError,
     prepare::{FolderError, begin, data_folder, load},
+    runtime::run_to_end,
     sign_in::DevelopmentSignIn,
     start::{Ground, start},
 };

@@ -119,7 +119,7 @@ impl KafkaMessageLog {
     }
 
     /// Leaves all groups, so that others take over at once, and ends every wait with [`ReadError::Closed`]. Later appends are refused with
-    /// [`AppendError::Closed`]. Blocks for a fraction of a second.
+    /// [`AppendError::Closed`]. Blocks for a fraction of a second, and for up to three more while a group changes.
     pub fn close(&self) {
         self.closed.cancel();
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);

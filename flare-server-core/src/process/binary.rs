@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::{
     ConfigArgs, Configured, DataFolder, DevelopmentSignIn, Ground, Hosted, begin, data_folder,
-    load, start,
+    load, run_to_end, start,
 };
 use crate::{config::Section, registry::service, service::ServiceError};
 
@@ -71,10 +71,7 @@ fn run<S: Section>(
         return Ok(writeln!(stdout(), "the configuration is good")?);
     }
     let Configured { base, services } = loaded.config;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    run_to_end(async {
         let telemetry = begin(&base, name, vec![name.to_owned()])?;
         let (data, _) = data_folder(&arguments.data.folder)?;
         let ground = Ground {
@@ -90,5 +87,5 @@ fn run<S: Section>(
         tracing::info!(addresses = ?process.addresses(), "ready");
         process.serve_until_signal(telemetry).await?;
         Ok(())
-    })
+    })?
 }
