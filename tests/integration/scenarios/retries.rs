@@ -1,9 +1,15 @@
 //! The same message once more.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use flare_checker::Counts;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
+
+/// Owners that were killed while their group changed are missed one after the other, each 10 s later; a send that waits for the next owner is refused.
+const OWNED_AGAIN_WITHIN: Duration = Duration::from_secs(40);
 
 /// A client that lost the receipt sends the same again: one message, and the first receipt, marked as a duplicate.
 pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
@@ -56,9 +62,16 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
     scene.crash(crate::deployment::Part::Core).await?;
     ben.in_step().await?;
     ann.reconnect().await?;
-    ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
-        .await?;
-    let ack = ann.receipt().await?;
+    let deadline = Instant::now() + OWNED_AGAIN_WITHIN;
+    let ack = loop {
+        ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
+            .await?;
+        match ann.answer().await? {
+            Ok(ack) => break ack,
+            Err(refusal) => ensure!(Instant::now() < deadline, "still refused: {refusal:?}"),
+        }
+        sleep_until(Instant::now() + Duration::from_millis(50)).await;
+    };
     ensure!(
         ack.duplicate && ack.seq == seq,
         "a retry after a crash got {ack:?}"
