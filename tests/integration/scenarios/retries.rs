@@ -6,10 +6,16 @@ use anyhow::ensure;
 use flare_checker::Counts;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{arguments::Arguments, judge::Minimums, scene::Scene};
+use crate::{
+    arguments::Arguments,
+    deployment::{Kind, Part},
+    judge::Minimums,
+    scene::Scene,
+};
 
-/// Owners that were killed while their group changed are missed one after the other, each 10 s later; a send that waits for the next owner is refused.
-const OWNED_AGAIN_WITHIN: Duration = Duration::from_secs(40);
+/// On a cluster owners that were killed while their group changed are missed one after the other, each 10 s later, and a send that waits for the next owner
+/// is refused until then.
+const MISSED_WITHIN: Duration = Duration::from_secs(25);
 
 /// A client that lost the receipt sends the same again: one message, and the first receipt, marked as a duplicate.
 pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
@@ -59,10 +65,14 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
     }
     // What a crash interrupted is remembered by the next server.
     let mut scene = scene;
-    scene.crash(crate::deployment::Part::Core).await?;
+    scene.crash(Part::Core).await?;
     ben.in_step().await?;
     ann.reconnect().await?;
-    let deadline = Instant::now() + OWNED_AGAIN_WITHIN;
+    let refused_for = match scene.server.kind() {
+        Kind::Embedded | Kind::Split => Duration::ZERO,
+        Kind::Cluster => MISSED_WITHIN,
+    };
+    let deadline = Instant::now() + refused_for;
     let ack = loop {
         ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
             .await?;

@@ -276,14 +276,20 @@ mod tests {
         assert!(keeping.next(&positions, EVERY).is_none() && keeping.due.is_none());
     }
 
-    #[tokio::test]
-    async fn what_cannot_be_flushed_ends_the_settling_and_moves_nothing() {
+    /// Record 5 of lane 0 is handled, and flushed for what is to be settled.
+    fn settling() -> (Keeping, Positions) {
         let (mut keeping, mut positions) = (Keeping::default(), Positions::default());
         positions.assign(0, Some(5));
         handled(&mut positions, 5);
         keeping.settle();
         let marks = flushing(keeping.next(&positions, EVERY));
         keeping.flush(marks, never());
+        (keeping, positions)
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_flushed_ends_the_settling_and_moves_nothing() {
+        let (mut keeping, mut positions) = settling();
         let refused = Err(Refusal::internal("no"));
         assert!(keeping.flushed(&mut positions, &refused).is_none());
         assert!(keeping.next(&positions, EVERY).is_none() && keeping.is_settled());
@@ -313,12 +319,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_kept_while_what_was_not_answered_can_land_behind_it() {
-        let (mut keeping, mut positions) = (Keeping::default(), Positions::default());
-        positions.assign(0, Some(5));
-        handled(&mut positions, 5);
-        keeping.settle();
-        let marks = flushing(keeping.next(&positions, EVERY));
-        keeping.flush(marks, never());
+        let (mut keeping, mut positions) = settling();
         assert!(keeping.flushed(&mut positions, &Ok(())).is_none());
         let again = |keeping: &mut Keeping, positions: &Positions| {
             assert!(keeping.due(positions).is_none());
