@@ -46,6 +46,11 @@ export class Cluster extends Deployment {
     return `http://${this.#at.core_gateway}/`;
   }
 
+  /** Where a token comes from, as the sign-in says: no service offers links of development. */
+  get tokenSource() {
+    return 'Your product’s backend gives you a token.';
+  }
+
   async link(user) {
     return `${this.page}#token=${await this.token(user)}`;
   }

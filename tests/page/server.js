@@ -133,6 +133,11 @@ export class Server extends Deployment {
     return `http://${this.#started.core_gateway}/`;
   }
 
+  /** Where a token comes from, as the sign-in says. */
+  get tokenSource() {
+    return 'flare token --user alice';
+  }
+
   /** The link that `flare up` prints for a demo user. */
   async link(user) {
     return this.#started.links.find((link) => link.user === user).url;

@@ -8,7 +8,7 @@ export function signIn(scene) {
     const carol = await come('carol', { token: '' });
     const { page } = carol;
     await page.getByRole('heading', { name: 'Sign in to Flare' }).waitFor();
-    await page.getByText('flare token --user alice').waitFor();
+    await page.getByText(server.tokenSource).waitFor();
     await isAccessible(carol, axe, 'sign-in');
     await shoot('sign-in', carol);
     await page.getByLabel('Token').fill(`  ${await server.token('carol')}\n`);
