@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::error::Refusal;
 
+mod burying;
 #[doc(hidden)]
 pub mod contract;
 mod cursor_file;

@@ -14,6 +14,7 @@ pub mod grpc_orchestrator;
 pub mod grpc_signal_sink;
 pub mod grpc_storage_reader;
 mod inbox_columns;
+mod kept_lists;
 #[cfg(feature = "cluster")]
 pub mod postgres;
 #[cfg(feature = "cluster")]

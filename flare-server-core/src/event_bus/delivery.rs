@@ -3,18 +3,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use bytes::Bytes;
 use futures::FutureExt;
 use metrics::Gauge;
 use tokio_util::sync::CancellationToken;
 
+use super::burying::Burying;
 use super::embedded_event_bus::Bus;
 use super::group::Group;
 use super::topic::Topic;
-use super::{
-    BatchHandler, BusRecord, DeadLetter, Handled, PublishError, TopicView, ViewError,
-    dead_letter_topic,
-};
+use super::{BatchHandler, BusRecord, Handled, TopicView, ViewError};
 use crate::error::Refusal;
 
 /// Gives the records of a topic to a group's handler, one batch after the other.
@@ -206,40 +203,24 @@ impl Run<'_> {
     }
 
     /// Returns when a record that was rejected is among the dead letters.
-    async fn bury(&mut self, record: &BusRecord, reason: String) -> Result<(), Stopped> {
-        let (topic, group) = (&self.delivery.topic.name, &self.delivery.group.name);
-        tracing::warn!(
+    async fn bury(&self, record: &BusRecord, reason: String) -> Result<(), Stopped> {
+        let Delivery {
+            bus,
             topic,
             group,
-            position = record.position,
-            reason,
-            "a record was rejected"
-        );
-        let mut letter = DeadLetter {
-            group: group.clone(),
-            position: record.position,
-            reason,
-            payload: record.payload.clone(),
+            stop,
+            ..
+        } = self.delivery;
+        let burying = Burying {
+            topic: &topic.name,
+            group: &group.name,
+            retry: bus.options.retry,
+            stop,
         };
-        loop {
-            let records = vec![(record.key.clone(), letter.encode())];
-            match self
-                .delivery
-                .bus
-                .publish(&dead_letter_topic(topic), records)
-                .await
-            {
-                Ok(()) => return Ok(()),
-                // Only a view can have such a record, and it still has it.
-                Err(PublishError::TooLarge { .. }) if !letter.payload.is_empty() => {
-                    letter.reason = format!("{} (payload left out, too large)", letter.reason);
-                    letter.payload = Bytes::new();
-                }
-                Err(error) => {
-                    tracing::warn!(topic, group, %error, "a rejected record cannot be put away");
-                    self.pause().await?;
-                }
-            }
+        let publish = |topic: String, records| async move { bus.publish(&topic, records).await };
+        match burying.bury(record.clone(), reason, publish).await {
+            true => Ok(()),
+            false => Err(Stopped),
         }
     }
 

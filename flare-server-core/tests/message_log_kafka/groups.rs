@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use flare_server_core::message_log::MessageLog;
-use tokio::{sync::watch, time::timeout};
+use flare_server_core::{kafka::KafkaConfig, message_log::MessageLog};
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{interval, timeout},
+};
 
-use crate::support::{PATIENCE, fresh, installation, open};
+use crate::support::{PATIENCE, admin, fresh, installation, open};
 
 const PARTITIONS: u32 = 8;
 const GROUP: &str = "flare-message-orchestrator";
@@ -16,6 +20,29 @@ async fn until(
 ) -> Vec<u32> {
     let found = timeout(PATIENCE, assigned.wait_for(|it| is_so(it))).await;
     found.expect("it never came").unwrap().clone()
+}
+
+/// Waits until the group has so many members, each of which knows what is its.
+async fn are_members(kafka: &KafkaConfig, count: usize) {
+    let has_members = move |kafka: KafkaConfig| {
+        let group = format!("{}{GROUP}", kafka.prefix);
+        let admin = admin(&kafka);
+        let groups = admin.inner().fetch_group_list(Some(&group), PATIENCE);
+        let groups = groups.unwrap();
+        let mut groups = groups.groups().iter();
+        groups.any(|it| it.state() == "Stable" && it.members().len() == count)
+    };
+    let come = async {
+        let mut now_and_then = interval(Duration::from_millis(50));
+        loop {
+            now_and_then.tick().await;
+            let kafka = kafka.clone();
+            if spawn_blocking(move || has_members(kafka)).await.unwrap() {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, come).await.expect("they never came");
 }
 
 fn all() -> Vec<u32> {
@@ -82,6 +109,7 @@ async fn nobody_waits_for_a_member_that_leaves_without_partitions() {
     until(&mut of_first, |it| it.len() == 1).await;
     let idle = open(&kafka, 1).await;
     let of_idle = idle.assignments(GROUP);
+    are_members(&kafka, 2).await;
     idle.close();
     assert_eq!(*of_idle.borrow(), Vec::<u32>::new());
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use flare_storage_model::ConversationKey;
 use moka::sync::Cache;
 
+use super::kept_lists::{KeptLists, weight};
 use crate::{
     application::ports::{LargeMemberships, RosterStore, StoreError},
     domain::{
@@ -20,18 +21,15 @@ use crate::{
 
 const SHARDS: usize = 256;
 
-/// A list of a user's conversations, with the version of his memberships that it is good for.
-type List = (u64, Arc<[Arc<str>]>);
-
 /// A bounded cache over a roster store.
 ///
 /// A roster that was loaded before a [`forget`](RosterStore::forget) is never kept after it: forgetting raises the shard's generation, and a load keeps its
-/// answer only if the generation is still the one it began with. Lists of a user's conversations bear the version they are good for.
+/// answer only if the generation is still the one it began with.
 /// Absence is not cached, nor is the past of former members.
 pub struct CachedRosters {
     store: Arc<dyn RosterStore>,
     rosters: Cache<ConversationKey, Arc<Roster>>,
-    lists: Cache<UserKey, List>,
+    lists: KeptLists,
     generations: Box<[Mutex<u64>]>,
     hasher: RandomState,
 }
@@ -39,19 +37,15 @@ pub struct CachedRosters {
 impl CachedRosters {
     /// Keeps rosters with up to `max_members` members in all, and lists of conversations with as many entries.
     pub fn new(store: Arc<dyn RosterStore>, max_members: u64) -> Self {
-        let weigh = |count: usize| u32::try_from(count + 4).unwrap_or(u32::MAX);
         Self {
             store,
             rosters: Cache::builder()
                 .max_capacity(max_members)
-                .weigher(move |_, roster: &Arc<Roster>| {
-                    weigh(roster.members.as_ref().map_or(0, BTreeMap::len))
+                .weigher(|_, roster: &Arc<Roster>| {
+                    weight(roster.members.as_ref().map_or(0, BTreeMap::len))
                 })
                 .build(),
-            lists: Cache::builder()
-                .max_capacity(max_members)
-                .weigher(move |_, (_, list): &List| weigh(list.len()))
-                .build(),
+            lists: KeptLists::new(max_members),
             generations: (0..SHARDS).map(|_| Mutex::new(0)).collect(),
             hasher: RandomState::new(),
         }
@@ -114,19 +108,7 @@ impl RosterStore for CachedRosters {
         user: &UserKey,
         memberships: u64,
     ) -> Result<Arc<[Arc<str>]>, StoreError> {
-        if let Some((good_for, list)) = self.lists.get(user)
-            && good_for >= memberships
-        {
-            return Ok(list);
-        }
-        let list = self.store.conversations_of(user, memberships).await?;
-        self.lists.entry(user.clone()).and_upsert_with(|kept| {
-            match kept.map(|it| it.into_value()) {
-                Some(newer) if newer.0 > memberships => newer,
-                _ => (memberships, Arc::clone(&list)),
-            }
-        });
-        Ok(list)
+        self.lists.of(&*self.store, user, memberships).await
     }
 
     fn forget(&self, key: &ConversationKey) {

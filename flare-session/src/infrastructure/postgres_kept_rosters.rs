@@ -9,7 +9,11 @@ use async_trait::async_trait;
 use flare_storage_model::ConversationKey;
 use moka::sync::Cache;
 
-use super::{postgres::PostgresSession, postgres_rosters::Revision};
+use super::{
+    kept_lists::{KeptLists, weight},
+    postgres::PostgresSession,
+    postgres_rosters::Revision,
+};
 use crate::{
     application::ports::{LargeMemberships, RosterStore, StoreError},
     domain::{
@@ -18,35 +22,29 @@ use crate::{
     },
 };
 
-/// A list of a user's conversations, with the version of his memberships that it is good for.
-type List = (u64, Arc<[Arc<str>]>);
-
 /// A bounded cache that asks the database, each time, whether what it keeps still stands: no process tells the others what it has changed.
 ///
 /// A roster is as of the last change that was settled, whose seq stands in the conversation's row; so an answer costs the look at that row,
-/// and members are read where it has moved. Lists of a user's conversations bear the version that they are good for.
+/// and members are read where it has moved. The version that a list of conversations is good for is the database's, so one that is good for it lacks no
+/// process's changes.
 pub struct PostgresKeptRosters {
     store: Arc<PostgresSession>,
     rosters: Cache<ConversationKey, Revision>,
-    lists: Cache<UserKey, List>,
+    lists: KeptLists,
 }
 
 impl PostgresKeptRosters {
     /// Keeps rosters with up to `max_members` members in all, and lists of conversations with as many entries.
     pub fn new(store: Arc<PostgresSession>, max_members: u64) -> Self {
-        let weigh = |count: usize| u32::try_from(count + 4).unwrap_or(u32::MAX);
         Self {
             store,
             rosters: Cache::builder()
                 .max_capacity(max_members)
-                .weigher(move |_, (_, roster): &Revision| {
-                    weigh(roster.members.as_ref().map_or(0, BTreeMap::len))
+                .weigher(|_, (_, roster): &Revision| {
+                    weight(roster.members.as_ref().map_or(0, BTreeMap::len))
                 })
                 .build(),
-            lists: Cache::builder()
-                .max_capacity(max_members)
-                .weigher(move |_, (_, list): &List| weigh(list.len()))
-                .build(),
+            lists: KeptLists::new(max_members),
         }
     }
 }
@@ -98,16 +96,7 @@ impl RosterStore for PostgresKeptRosters {
         user: &UserKey,
         memberships: u64,
     ) -> Result<Arc<[Arc<str>]>, StoreError> {
-        // The version is the database's, so a list that is good for it lacks no process's changes.
-        if let Some((good_for, list)) = self.lists.get(user)
-            && good_for >= memberships
-        {
-            return Ok(list);
-        }
-        let list = self.store.conversations_of(user, memberships).await?;
-        self.lists
-            .insert(user.clone(), (memberships, Arc::clone(&list)));
-        Ok(list)
+        self.lists.of(&*self.store, user, memberships).await
     }
 
     fn forget(&self, _key: &ConversationKey) {

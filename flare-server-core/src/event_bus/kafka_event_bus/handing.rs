@@ -3,17 +3,15 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use backon::BackoffBuilder;
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::delivery::Delivery;
 use crate::error::Refusal;
-use crate::event_bus::{BusRecord, DeadLetter, Handled, PublishError, dead_letter_topic};
+use crate::event_bus::burying::Burying;
+use crate::event_bus::{BusRecord, Handled};
 
 /// What is being done.
 pub(super) enum Doing {
@@ -93,44 +91,18 @@ impl Delivery {
     /// Puts a record that was rejected among the dead letters.
     pub(super) fn bury(&self, record: BusRecord, index: usize, reason: String) -> Doing {
         let (topic, group) = (self.topic.name.clone(), self.group.clone());
-        tracing::warn!(
-            topic,
-            group,
-            position = record.position,
-            reason,
-            "a record was rejected"
-        );
-        let mut letter = DeadLetter {
-            group: group.clone(),
-            position: record.position,
-            reason,
-            payload: record.payload,
-        };
-        let (bus, stop, mut pauses) = (
-            self.bus.clone(),
-            self.stop.clone(),
-            self.bus.options.retry.build(),
-        );
+        let (bus, stop) = (self.bus.clone(), self.stop.clone());
         let burying = async move {
-            loop {
-                let records = vec![(record.key.clone(), letter.encode())];
-                match bus.publish(&dead_letter_topic(&topic), records).await {
-                    Ok(()) => return true,
-                    // Only what was published past this bus can be as large.
-                    Err(PublishError::TooLarge { .. }) if !letter.payload.is_empty() => {
-                        letter.reason = format!("{} (payload left out, too large)", letter.reason);
-                        letter.payload = Bytes::new();
-                    }
-                    Err(error) => {
-                        tracing::warn!(topic, group, %error, "a rejected record cannot be put away");
-                        let pause = pauses.next().unwrap_or(Duration::from_secs(1));
-                        let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-                        if paused.is_none() {
-                            return false;
-                        }
-                    }
-                }
-            }
+            let burying = Burying {
+                topic: &topic,
+                group: &group,
+                retry: bus.options.retry,
+                stop: &stop,
+            };
+            let bus = &bus;
+            let publish =
+                |topic: String, records| async move { bus.publish(&topic, records).await };
+            burying.bury(record, reason, publish).await
         };
         Doing::Burying(Box::pin(burying), index)
     }
