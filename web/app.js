@@ -1,3 +1,4 @@
+import { isNamed, named, ofConversation, ofUser, settled } from './address.js';
 import { Chat } from './chat.js';
 import { ServerClock } from './clock.js';
 import { Credentials } from './credentials.js';
@@ -86,10 +87,8 @@ function route() {
     location.reload();
     return;
   }
-  const address = new URLSearchParams(location.hash.slice(1));
-  const [id, user] = [address.get('c'), address.get('u')];
-  const open = chat?.open;
-  if (chat && !(open && (id ? open.id === id : user === open.peer))) chat.select({ id, user });
+  const address = named(location.hash);
+  if (chat && !isNamed(address, chat.open)) chat.select(address);
 }
 
 function news(it, event) {
@@ -137,8 +136,8 @@ function render() {
   if (!chat) return;
   // The inbox, or the first message's ack, may tell of what the address names.
   if (!chat.open && /^#[cu]=/.test(location.hash)) route();
-  const { open } = chat;
-  if (open && !open.isDraft && location.hash.startsWith('#u=')) history.replaceState(null, '', `#c=${encodeURIComponent(open.id)}`);
+  const address = settled(location.hash, chat.open);
+  if (address) history.replaceState(null, '', address);
   const nowMs = clock.nowMs();
   byId('me').textContent = chat.me;
   list.render(chat, nowMs);
@@ -149,9 +148,9 @@ function render() {
   document.title = unread > 0 ? `(${unread}) Flare` : 'Flare';
 }
 
-byId('new-direct').addEventListener('click', () => newDirect((user) => (location.hash = `u=${encodeURIComponent(user)}`)));
+byId('new-direct').addEventListener('click', () => newDirect((user) => (location.hash = ofUser(user))));
 byId('new-group').addEventListener('click', () =>
-  newGroup(async (...group) => (location.hash = `c=${encodeURIComponent(await chat.createGroup(...group))}`)),
+  newGroup(async (...group) => (location.hash = ofConversation(await chat.createGroup(...group)))),
 );
 byId('sign-out').addEventListener('click', () => signOut(''));
 addEventListener('hashchange', route);

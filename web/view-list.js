@@ -1,3 +1,4 @@
+import { ofConversation } from './address.js';
 import { avatar, el, icon, reconcile } from './dom.js';
 import { brief, preview } from './wording.js';
 
@@ -61,7 +62,7 @@ function row(it, { name, line, time, unread, mentions, isMuted, isPinned, isFade
     el(
       'a',
       {
-        href: `#c=${encodeURIComponent(it.id)}`,
+        href: ofConversation(it.id),
         class: isFaded ? 'faded' : null,
         'aria-current': isOpen ? 'true' : null,
         'data-action': 'open',
