@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
@@ -85,6 +87,12 @@ impl MemberContext {
 }
 
 impl ClientContext for MemberContext {
+    // A poll that finds a line of the library's log returns nothing, though more may wait behind it.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.one_more();
+        DefaultClientContext.log(level, facility, message);
+    }
+
     fn stats(&self, statistics: Statistics) {
         self.one_more();
         let Some(topic) = statistics.topics.get(&self.topic) else {
@@ -134,5 +142,18 @@ impl ConsumerContext for MemberContext {
         if let Err(error) = answered {
             tracing::debug!(topic = self.topic, %error, "a change of the assignment could not be answered");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_library_s_log_is_something_told() {
+        let context = MemberContext::new("topic");
+        let before = context.count();
+        context.log(RDKafkaLogLevel::Debug, "FACILITY", "a line");
+        assert_ne!(context.count(), before, "whoever polls would stop");
     }
 }
