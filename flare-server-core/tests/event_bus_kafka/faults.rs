@@ -15,9 +15,9 @@ use rdkafka::producer::DefaultProducerContext;
 use crate::kafka::{DEADLINE, LANES, TOPIC, quick};
 use crate::recorder::{Recorder, becomes, number, publish, until};
 
-type Mock = MockCluster<'static, DefaultProducerContext>;
+pub(crate) type Mock = MockCluster<'static, DefaultProducerContext>;
 
-fn mock() -> (Mock, KafkaEventBus) {
+pub(crate) fn mock() -> (Mock, KafkaEventBus) {
     let mock = MockCluster::new(1).unwrap();
     for topic in [TOPIC, "flare.test.events.dlq"] {
         mock.create_topic(topic, LANES, 1).unwrap();

@@ -44,7 +44,8 @@ impl Follower for Notes {
     }
 
     fn take(&self, records: &[BusRecord]) {
-        self.seen.send_modify(|seen| seen.extend_from_slice(records));
+        self.seen
+            .send_modify(|seen| seen.extend_from_slice(records));
         let held = self.held.lock().unwrap();
         drop(self.released.wait_while(held, |held| *held).unwrap());
     }
@@ -68,7 +69,12 @@ async fn two_follow_all_lanes_while_a_group_shares_them_and_begin_as_far_behind_
     let late_one = bus.follow(TOPIC, behind, late.clone()).await.unwrap();
     caught_up(&late_one).await;
     // The latest of each lane.
-    let lanes: BTreeSet<_> = late.seen.borrow().iter().map(|it| it.position >> 48).collect();
+    let lanes: BTreeSet<_> = late
+        .seen
+        .borrow()
+        .iter()
+        .map(|it| it.position >> 48)
+        .collect();
     assert_eq!((late.numbers().len(), lanes.len()), (12, LANES as usize));
     let begun = late.begun.borrow()[0].clone();
     for record in all.seen.borrow().iter() {

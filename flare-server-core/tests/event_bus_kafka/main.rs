@@ -7,6 +7,7 @@
 mod broker;
 mod contract;
 mod faults;
+mod following;
 mod groups;
 mod kafka;
 mod killed;
