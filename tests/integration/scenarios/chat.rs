@@ -94,6 +94,7 @@ pub(crate) async fn two_devices_chat(scene: Scene, _: &Arguments) -> anyhow::Res
 pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     const WHILE_AWAY: u32 = 250;
     let ann = scene.arrives("ann", "phone").await?;
+    let laptop = scene.arrives("ann", "laptop").await?;
     let ben = scene.arrives("ben", "phone").await?;
     let chat = ann.tell("ben", "are you there?").await?.conversation_id;
     ben.hears(&chat, "are you there?").await?;
@@ -112,6 +113,10 @@ pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Re
         last = sent.await?.seq;
     }
     ensure!(last == u64::from(WHILE_AWAY) + 1, "the last seq is {last}");
+    // Whoever is back before a message is delivered is not away from it.
+    laptop
+        .hears(&chat, &format!("message {}", WHILE_AWAY - 1))
+        .await?;
     let ben = ben.back();
     let reply = ben.saying(flare_core_sdk::Target::conversation(&chat), "I am back");
     ben.reads_to(&chat, last).await?;
@@ -138,16 +143,16 @@ pub(crate) async fn offline_then_sync(scene: Scene, _: &Arguments) -> anyhow::Re
         refusals: 0,
         retries: 0,
         duplicates: 0,
-        deliveries: 2 * u64::from(WHILE_AWAY) + 2,
+        deliveries: 3 * u64::from(WHILE_AWAY) + 3,
         syncs: 4,
         restarts: 0,
         beside: Counts {
-            clients: 3,
-            connections: 4,
+            clients: 4,
+            connections: 5,
             disconnections: 1,
-            ends: 3,
+            ends: 4,
             ..Counts::default()
         },
     };
-    scene.ends(vec![ann, ben, tablet], minimums).await
+    scene.ends(vec![ann, laptop, ben, tablet], minimums).await
 }
