@@ -5,6 +5,7 @@ mod crate_tiers;
 mod file_length;
 mod honest_tests;
 mod layers;
+mod lost_files;
 mod machine_paths;
 mod markdown_links;
 mod names;
@@ -26,7 +27,7 @@ struct Rule {
     check: fn(&Tree, &mut Report) -> anyhow::Result<()>,
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         name: crate_tiers::NAME,
         check: crate_tiers::check,
@@ -38,6 +39,10 @@ const RULES: [Rule; 9] = [
     Rule {
         name: no_mod_rs::NAME,
         check: no_mod_rs::check,
+    },
+    Rule {
+        name: lost_files::NAME,
+        check: lost_files::check,
     },
     Rule {
         name: file_length::NAME,

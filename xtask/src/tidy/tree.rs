@@ -25,6 +25,8 @@ pub(super) struct Crate {
     pub(super) dir: String,
     /// The file its documentation stands in: the library's root, or the first binary's.
     pub(super) root_file: String,
+    /// The files that its library, binaries, tests and the rest begin with.
+    pub(super) targets: Vec<String>,
     /// Its dependencies on other members.
     pub(super) dependencies: Vec<Dependency>,
 }
@@ -172,6 +174,11 @@ fn crates(root: &Path) -> anyhow::Result<Vec<Crate>> {
                 manifest.parent().context("a manifest stands in a folder")?,
             )?,
             root_file: relative(&root, &root_file.src_path.canonicalize()?)?,
+            targets: package
+                .targets
+                .iter()
+                .map(|target| relative(&root, &target.src_path.canonicalize()?))
+                .collect::<anyhow::Result<_>>()?,
             dependencies: package
                 .dependencies
                 .iter()
