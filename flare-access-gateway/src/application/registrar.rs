@@ -127,7 +127,9 @@ impl Registrar {
                 },
                 () = closed.cancelled() => break,
             }
-            if Instant::now() >= self.renew_at {
+            // What is registered under no lease would be registered again under the first, and its clients asked to sync.
+            let is_first = self.lease_id == 0 && !wishes.is_empty();
+            if is_first || Instant::now() >= self.renew_at {
                 self.renew().await;
             }
             self.grant(std::mem::take(&mut wishes)).await;

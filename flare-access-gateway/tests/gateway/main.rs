@@ -15,4 +15,5 @@ mod push;
 mod router;
 mod sending;
 mod services;
+mod table;
 mod wire;

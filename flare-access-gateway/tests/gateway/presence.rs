@@ -1,13 +1,13 @@
 //! What presence is told of connections, and how it gets again what it has lost.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use flare_access_gateway::{
-    application::{
-        connection::Connection, connections::Connections, large::LargeConversations,
-        ports::Registration, registrar::Registrar,
-    },
-    domain::{Identity, large::Bounds},
+    application::ports::{Lease, Presence, Registration},
     infrastructure::grpc_presence::GrpcPresence,
 };
 use flare_core::codec::{ClientFrame, Codec, ServerFrame};
@@ -15,11 +15,13 @@ use flare_proto::{
     client::{CloseReason, Refresh},
     common::ErrorCode,
 };
-use tokio_util::sync::CancellationToken;
+use flare_server_core::error::Refusal;
+use tokio::sync::watch;
 
 use crate::{
     harness::{Client, Gateway, token},
     services::until,
+    table::Table,
 };
 
 /// What came while presence did not know a connection went to nobody: it has to ask.
@@ -83,45 +85,69 @@ async fn a_renewal_whose_answer_is_lost_hides_nothing() {
 #[tokio::test]
 async fn what_has_left_the_table_is_not_registered_any_more() {
     let gateway = Gateway::start().await;
-    let connections = Arc::new(Connections::new("another".to_owned()));
-    let identity = Identity {
-        tenant: "default".into(),
-        user: "alice".into(),
-        device: "phone".into(),
-    };
-    let registration = Registration {
-        identity: Arc::new(identity),
-        platform: "test".into(),
-        connection_id: connections.next_id(),
-        connected_ms: 0,
-        token_issued_s: 1_000,
-        again: false,
-    };
-    let connection = Connection::new(&registration, 2_000, Codec::Proto, 1_000);
     let presence = GrpcPresence::new(&gateway.platform.channels, "another", "");
-    let bounds = Bounds {
-        places: 10,
-        views: 1,
-        hint_ms: 1_000,
-    };
-    let large = Arc::new(LargeConversations::new(bounds, Arc::clone(&connections)));
-    let (registrar, registering) =
-        Registrar::new(Arc::new(presence), Arc::clone(&connections), large, 10);
-    let closed = CancellationToken::new();
-    let running = tokio::spawn(registering.run(closed.clone()));
-
-    connections.insert(&connection);
-    registrar.register(registration).await.expect("registered");
+    let table = Table::with_one_connection(Arc::new(presence));
+    let Table {
+        connections,
+        connection,
+        registrar,
+        ..
+    } = &table;
+    let registered = registrar.register(table.registration.clone()).await;
+    registered.expect("registered");
     let online = &gateway.world.online;
     assert_eq!(online.standing(), [connection.id]);
-    connections.remove(&connection);
+    connections.remove(connection);
     registrar.unregister(connection.registration()).await;
     // As by a Refresh whose token took long to be judged.
     let refreshed = registrar.register(connection.registration()).await;
     assert!(refreshed.is_err(), "{refreshed:?}");
-    closed.cancel();
-    running.await.expect("ends");
+    table.ends().await;
     assert_eq!(online.standing(), [0; 0]);
+}
+
+/// A presence that cannot be reached when it is first called.
+#[derive(Default)]
+struct Late {
+    calls: watch::Sender<Vec<&'static str>>,
+}
+
+#[async_trait]
+impl Presence for Late {
+    async fn renew(&self, lease_id: u64) -> Result<Lease, Refusal> {
+        let is_early = self.calls.borrow().is_empty();
+        self.calls.send_modify(|calls| calls.push("renew"));
+        if is_early {
+            return Err(Refusal::unavailable("not there yet", Duration::ZERO));
+        }
+        Ok(Lease {
+            id: 1,
+            known: lease_id == 1,
+            lasts: Duration::from_secs(30),
+        })
+    }
+
+    async fn register(&self, some: &[Registration]) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        self.calls.send_modify(|calls| calls.push("register"));
+        Ok(some.iter().map(|_| Ok(())).collect())
+    }
+
+    async fn unregister(&self, _: &[Registration]) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_comes_before_the_first_lease_is_registered_under_it_and_not_again() {
+    let presence = Arc::new(Late::default());
+    let table = Table::with_one_connection(presence.clone());
+    let mut calls = presence.calls.subscribe();
+    let called = calls.wait_for(|calls| !calls.is_empty()).await;
+    drop(called.expect("it is called"));
+    let registered = table.registrar.register(table.registration.clone()).await;
+    registered.expect("registered");
+    assert_eq!(*calls.borrow(), ["renew", "renew", "register"]);
+    table.ends().await;
 }
 
 /// Whether presence was told that a connection had stood before.
