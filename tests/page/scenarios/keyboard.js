@@ -41,6 +41,7 @@ export function keyboard(scene) {
     await alice.page.getByRole('dialog').waitFor({ state: 'detached' });
     assert.equal(await focused(alice), 'New group');
 
+    await until('the group is listed', () => alice.listed('Welcome'));
     await tabTo(alice, /Welcome/);
     await press(alice, 'Enter');
     await alice.heading('Welcome');
