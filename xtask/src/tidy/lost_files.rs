@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use syn::{Attribute, Expr, ExprLit, Item, ItemMod, Lit, Meta, ext::IdentExt};
 
 use super::report::Report;
-use super::tree::{Tree, folder, join};
+use super::tree::{Tree, folder, join, resolve};
 
 pub(super) const NAME: &str = "lost-files";
 
@@ -82,8 +82,9 @@ fn follow_items(
         match (content, attrs.iter().find_map(path)) {
             (Some((_, items)), _) => follow_items(tree, items, &inside, &inside, known)?,
             (None, Some(path)) => {
-                let file = resolved(&join(beside, &path));
-                follow(tree, &file, folder(&file), known)?;
+                if let Some(file) = resolve(beside, &path) {
+                    follow(tree, &file, folder(&file), known)?;
+                }
             }
             (None, None) => {
                 follow(tree, &format!("{inside}.rs"), &inside, known)?;
@@ -106,19 +107,6 @@ fn path(attribute: &Attribute) -> Option<String> {
         }) if it.path.is_ident("path") => Some(path.value()),
         _ => None,
     }
-}
-
-/// The path without `.` and `..`.
-fn resolved(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "." => {}
-            ".." => drop(parts.pop()),
-            _ => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod document;
 use std::collections::HashMap;
 
 use super::report::Report;
-use super::tree::{Tree, folder};
+use super::tree::{self, Tree, folder};
 use document::Document;
 
 pub(super) const NAME: &str = "markdown-links";
@@ -89,17 +89,7 @@ fn resolve(from: &str, path: &str) -> Option<String> {
         Some(from_root) => ("", from_root),
         None => (folder(from), path),
     };
-    let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join("/"))
+    tree::resolve(base, path)
 }
 
 /// Whether an anchor is `L7` or `L7-L9` and the file has these lines.

@@ -203,6 +203,21 @@ pub(super) fn join(dir: &str, name: &str) -> String {
     }
 }
 
+/// Where the relative `path` leads from the folder `dir`; `None` above the root.
+pub(super) fn resolve(dir: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = dir.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
+}
+
 /// The folder that `file` stands in.
 pub(super) fn folder(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
