@@ -1,5 +1,6 @@
 //! A server as somebody would run it: the real binaries, in one process, split in two or as a cluster, reached through its public interfaces only.
 
+mod kind;
 mod named;
 mod owners;
 mod plan;
@@ -7,10 +8,8 @@ mod servers;
 
 use std::{
     collections::HashMap,
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -32,46 +31,7 @@ use crate::{
 };
 
 use self::plan::Plan;
-pub(crate) use self::{owners::Owned, servers::Servers};
-
-/// How a deployment is cut into processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// `flare up`: everything in one process.
-    Embedded,
-    /// The two gateways in a process of their own; a static registry and mutual TLS between the two, and TLS for clients and backends.
-    Split,
-    /// A process for each service, two of each, on Kafka, PostgreSQL, Redis and etcd.
-    Cluster,
-}
-
-impl Kind {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 3] = [Self::Embedded, Self::Split, Self::Cluster];
-    /// Those that need nothing but the binaries.
-    pub(crate) const SELF_CONTAINED: [Self; 2] = [Self::Embedded, Self::Split];
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Embedded => "embedded",
-            Self::Split => "split",
-            Self::Cluster => "cluster",
-        })
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|it| it.to_string() == name)
-            .ok_or_else(|| format!("no deployment {name:?}: there are embedded, split and cluster"))
-    }
-}
+pub(crate) use self::{kind::Kind, owners::Owned, servers::Servers};
 
 /// A part of a deployment that starts and ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! A device that speaks frames without the SDK, for what the SDK would never do.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail, ensure};
 use flare_checker::{ClientEvent, Refused, Target, Via};
 use flare_core::{
@@ -17,7 +19,7 @@ use flare_proto::{
 };
 use flare_server_core::error::is_retryable;
 use prost::Message;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     person::{Device, SOON},
@@ -25,6 +27,8 @@ use crate::{
 };
 
 const MAX_FRAME_BYTES: usize = 4 << 20;
+/// Before what was refused is sent again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What came.
 #[derive(Debug)]
@@ -112,6 +116,29 @@ impl Raw {
         };
         self.put(&ClientFrame::Send(send)).await?;
         Ok(id)
+    }
+
+    /// Sends a text, and again as long as it is refused for now: for so long at the most. The receipt.
+    pub(crate) async fn send_until_kept(
+        &mut self,
+        user: &str,
+        client_id: &str,
+        said: &str,
+        mut again: bool,
+        refused_for: Duration,
+    ) -> anyhow::Result<SendAck> {
+        let deadline = Instant::now() + refused_for;
+        loop {
+            self.send(user, client_id, said, again).await?;
+            let error = match self.answer().await? {
+                Ok(ack) => return Ok(ack),
+                Err(frame) => frame.error.unwrap_or_default(),
+            };
+            ensure!(is_retryable(error.code()), "refused for good: {error:?}");
+            ensure!(Instant::now() < deadline, "still refused: {error:?}");
+            sleep_until(Instant::now() + PAUSE).await;
+            again = true;
+        }
     }
 
     /// Drops the connection; the device goes on by other means, with the same history.

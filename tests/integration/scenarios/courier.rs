@@ -1,5 +1,7 @@
 //! Somebody whom the server's end catches between a message and its retry.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 
 use crate::{raw::Raw, scene::Scene};
@@ -9,6 +11,8 @@ pub(super) struct Courier {
     device: Raw,
     to: String,
     sent: u32,
+    /// After a crash.
+    refused_for: Duration,
 }
 
 impl Courier {
@@ -18,6 +22,7 @@ impl Courier {
             device: scene.raw("courier", "van").await?,
             to: to.to_owned(),
             sent: 0,
+            refused_for: scene.server.kind().refuses_for(),
         })
     }
 
@@ -42,7 +47,10 @@ impl Courier {
             format!("parcel-{}", self.sent),
             format!("parcel {}", self.sent),
         );
-        self.device.send(&self.to, &id, &said, again).await?;
-        Ok(self.device.receipt().await?.duplicate)
+        let ack = self
+            .device
+            .send_until_kept(&self.to, &id, &said, again, self.refused_for)
+            .await?;
+        Ok(ack.duplicate)
     }
 }

@@ -129,7 +129,8 @@ pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()
         retries: 0,
         duplicates: 0,
         deliveries: 4,
-        syncs: 2,
+        // Who is back while it is handed over is told, and need not ask.
+        syncs: 0,
         restarts: 1,
         beside: Counts {
             clients: 3,

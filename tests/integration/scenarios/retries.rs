@@ -1,21 +1,9 @@
 //! The same message once more.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use flare_checker::Counts;
-use tokio::time::{Instant, sleep_until};
 
-use crate::{
-    arguments::Arguments,
-    deployment::{Kind, Part},
-    judge::Minimums,
-    scene::Scene,
-};
-
-/// On a cluster owners that were killed while their group changed are missed one after the other, each 10 s later, and a send that waits for the next owner
-/// is refused until then.
-const MISSED_WITHIN: Duration = Duration::from_secs(25);
+use crate::{arguments::Arguments, deployment::Part, judge::Minimums, scene::Scene};
 
 /// A client that lost the receipt sends the same again: one message, and the first receipt, marked as a duplicate.
 pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
@@ -68,20 +56,13 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
     scene.crash(Part::Core).await?;
     ben.in_step().await?;
     ann.reconnect().await?;
-    let refused_for = match scene.server.kind() {
-        Kind::Embedded | Kind::Split => Duration::ZERO,
-        Kind::Cluster => MISSED_WITHIN,
-    };
-    let deadline = Instant::now() + refused_for;
-    let ack = loop {
-        ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
-            .await?;
-        match ann.answer().await? {
-            Ok(ack) => break ack,
-            Err(refusal) => ensure!(Instant::now() < deadline, "still refused: {refusal:?}"),
-        }
-        sleep_until(Instant::now() + Duration::from_millis(50)).await;
-    };
+    let (said, refused_for) = (
+        "kept, but the receipt is lost",
+        scene.server.kind().refuses_for(),
+    );
+    let ack = ann
+        .send_until_kept("ben", "kept-1", said, true, refused_for)
+        .await?;
     ensure!(
         ack.duplicate && ack.seq == seq,
         "a retry after a crash got {ack:?}"

@@ -248,21 +248,23 @@ impl Eve {
     }
 
     async fn sends_until_taken(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + SOON;
-        while let Err(error) = self.sends_again().await? {
-            ensure!(Instant::now() < deadline, "still refused: {error:?}");
-            sleep_until(Instant::now() + Duration::from_millis(50)).await;
-        }
-        Ok(())
+        let (id, said) = self.words();
+        let sent = self.device.send_until_kept("ben", &id, &said, true, SOON);
+        sent.await.map(drop)
     }
 
     async fn puts(&mut self, again: bool) -> anyhow::Result<Result<SendAck, ErrorFrame>> {
-        let (id, said) = (
-            format!("eve-{}", self.sent),
-            format!("number {}", self.sent),
-        );
+        let (id, said) = self.words();
         self.device.send("ben", &id, &said, again).await?;
         self.device.answer().await
+    }
+
+    /// The last message's client id, and what it says.
+    fn words(&self) -> (String, String) {
+        (
+            format!("eve-{}", self.sent),
+            format!("number {}", self.sent),
+        )
     }
 }
 

@@ -12,7 +12,6 @@ use crate::{
     arguments::Arguments,
     infra::{Infra, Server},
     person::{Person, SOON},
-    raw::Raw,
     scene::Scene,
 };
 
@@ -69,7 +68,11 @@ pub(crate) async fn kafka_down(mut scene: Scene, arguments: &Arguments) -> anyho
 
     let back = Instant::now();
     infra.comes_back(Server::Kafka).await?;
-    is_kept_at_last(&mut witness).await?;
+    // He was silent for long.
+    witness.reconnect().await?;
+    witness
+        .send_until_kept(READER, "during", "is anybody there?", true, SOON)
+        .await?;
     town.goes_on().await?;
     let outage = town.outage();
     newcomer.in_step().await?;
@@ -96,24 +99,4 @@ async fn looks_back(person: &Person, conversation: &str) -> anyhow::Result<Vec<u
     let page = person.client().history(request).await?;
     let events = page.messages.iter().map(|it| &it.event);
     Ok(events.filter_map(|it| person.saw_in_history(it)).collect())
-}
-
-/// Sends again what was refused, until there is a receipt.
-async fn is_kept_at_last(witness: &mut Raw) -> anyhow::Result<()> {
-    // He was silent for long.
-    witness.reconnect().await?;
-    let deadline = Instant::now() + SOON;
-    loop {
-        witness
-            .send(READER, "during", "is anybody there?", true)
-            .await?;
-        match witness.answer().await? {
-            Ok(_) => return Ok(()),
-            Err(frame) => {
-                let error = frame.error.unwrap_or_default();
-                ensure!(is_retryable(error.code()), "refused for good: {error:?}");
-                ensure!(Instant::now() < deadline, "refused to the end: {error:?}");
-            }
-        }
-    }
 }
