@@ -270,19 +270,26 @@ async fn no_call_fails_that_begins_after_a_process_has_died() {
 
 #[tokio::test]
 async fn only_calls_that_were_under_way_fail_when_a_process_dies() {
+    const CALLS: u32 = 50;
     let (one, two, _registry, channel) = two().await;
+    let (before, all_before) = (one.asked(), one.asked() + two.asked());
     one.hangs.send_replace(true);
     let mut calls = JoinSet::new();
-    for _ in 0..50 {
+    for _ in 0..CALLS {
         let channel = channel.clone();
         calls.spawn(async move { ask(&channel).await });
     }
-    until("some wait", async || one.asked() > 10).await;
-    let under_way = one.asked();
+    // Those on their way would be under way when it dies, too, and nobody has counted them.
+    until("all have arrived", async || {
+        one.asked() + two.asked() == all_before + CALLS
+    })
+    .await;
+    let under_way = (one.asked() - before) as usize;
     one.kill().await;
     let answers = calls.join_all().await;
     let failed: Vec<_> = answers.iter().filter_map(|it| it.as_ref().err()).collect();
-    assert!(failed.len() <= under_way as usize, "{failed:?}");
+    assert!(under_way > 0);
+    assert_eq!(failed.len(), under_way, "{failed:?}");
     assert!(answers.iter().any(Result::is_ok));
     drop(two);
 }
