@@ -288,7 +288,7 @@ async fn only_calls_that_were_under_way_fail_when_a_process_dies() {
     one.kill().await;
     let answers = calls.join_all().await;
     let failed: Vec<_> = answers.iter().filter_map(|it| it.as_ref().err()).collect();
-    assert!(under_way > 0);
+    assert!(under_way > 10, "{under_way} of {CALLS}");
     assert_eq!(failed.len(), under_way, "{failed:?}");
     assert!(answers.iter().any(Result::is_ok));
     drop(two);

@@ -118,7 +118,7 @@ impl Raw {
         Ok(id)
     }
 
-    /// Sends a text, and again as long as it is refused for now: for so long at the most. The receipt.
+    /// Sends a text, and the same again after each refusal that says to try again, until there is a receipt; fails if one comes later than `refused_for`. The receipt.
     pub(crate) async fn send_until_kept(
         &mut self,
         user: &str,

@@ -26,6 +26,7 @@ mod room;
 mod slow_reader;
 mod soak;
 mod standstill;
+mod told;
 mod traces;
 
 use std::{future::Future, pin::Pin, time::Duration};

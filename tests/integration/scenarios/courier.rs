@@ -11,7 +11,7 @@ pub(super) struct Courier {
     device: Raw,
     to: String,
     sent: u32,
-    /// After a crash.
+    /// After a crash, to be sent again.
     refused_for: Duration,
 }
 
@@ -30,26 +30,26 @@ impl Courier {
     pub(super) async fn sends(&mut self) -> anyhow::Result<()> {
         self.sent += 1;
         self.device.reconnect().await?;
-        self.puts(false).await.map(drop)
+        self.puts(false, Duration::ZERO).await.map(drop)
     }
 
     /// Sends the same again after a crash: the server that follows knows it.
     pub(super) async fn sends_again(&mut self) -> anyhow::Result<()> {
         self.device.reconnect().await?;
-        let is_known = self.puts(true).await?;
+        let is_known = self.puts(true, self.refused_for).await?;
         ensure!(is_known, "parcel {} was taken twice", self.sent);
         Ok(())
     }
 
     /// Whether the receipt is of an earlier one.
-    async fn puts(&mut self, again: bool) -> anyhow::Result<bool> {
+    async fn puts(&mut self, again: bool, refused_for: Duration) -> anyhow::Result<bool> {
         let (id, said) = (
             format!("parcel-{}", self.sent),
             format!("parcel {}", self.sent),
         );
         let ack = self
             .device
-            .send_until_kept(&self.to, &id, &said, again, self.refused_for)
+            .send_until_kept(&self.to, &id, &said, again, refused_for)
             .await?;
         Ok(ack.duplicate)
     }

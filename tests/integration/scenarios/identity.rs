@@ -9,6 +9,7 @@ use flare_proto::{client::CloseReason, gateway::AdminDeviceRequest};
 use flare_server_core::clock::{Clock, SystemClock};
 use tokio::time::Instant;
 
+use super::told::until_told;
 use crate::{
     arguments::Arguments,
     deployment::{Kind, Part},
@@ -89,10 +90,11 @@ pub(crate) async fn kick(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
 /// All of a user's tokens die: sockets close at once, and the tokens stay dead after a crash. New ones are good.
 pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ann = scene.arrives("ann", "phone").await?;
+    let witness = scene.arrives("ann", "laptop").await?;
     let phone = scene.arrives("ben", "phone").await?;
     let laptop = scene.arrives("ben", "laptop").await?;
     let chat = ann.tell("ben", "before").await?.conversation_id;
-    for device in [&phone, &laptop] {
+    for device in [&witness, &phone, &laptop] {
         device.hears(&chat, "before").await?;
     }
     let request = scene.backend().request(device_of("ben", ""))?;
@@ -110,7 +112,8 @@ pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()
     ann.in_step().await?;
     let phone = is_refused(phone.leave().await?.back()).await?;
 
-    ann.tell("ben", "meanwhile").await?;
+    // Whoever is back before it is handed over is told, and need not ask.
+    let meanwhile = until_told(&ann, "ben", &witness).await?;
     let laptop = laptop.leave().await?;
     let token = good_token(&scene, "ben", answer.not_before_s).await?;
     let phone = phone
@@ -119,28 +122,32 @@ pub(crate) async fn revoke(mut scene: Scene, _: &Arguments) -> anyhow::Result<()
         .back_with(|it| it.token = TokenSource::Fixed(token.clone()));
     let laptop = laptop.back_with(|it| it.token = TokenSource::Fixed(token));
     for device in [&phone, &laptop] {
-        device.hears(&chat, "meanwhile").await?;
+        device.reads_to(&chat, meanwhile.seq).await?;
     }
     // In one process, the crash breaks all connections.
-    let broken = u64::from(scene.server.kind() == Kind::Embedded);
+    let broken = match scene.server.kind() {
+        Kind::Embedded => 2,
+        Kind::Split | Kind::Cluster => 0,
+    };
     let minimums = Minimums {
         acks: 2,
         refusals: 0,
         retries: 0,
         duplicates: 0,
-        deliveries: 4,
-        // Who is back while it is handed over is told, and need not ask.
-        syncs: 0,
+        deliveries: 6,
+        syncs: 2,
         restarts: 1,
         beside: Counts {
-            clients: 3,
+            clients: 4,
             kicks: 2,
-            connections: 5 + broken,
-            ends: 3,
+            connections: 6 + broken,
+            ends: 4,
             ..Counts::default()
         },
     };
-    scene.ends(vec![ann, phone, laptop], minimums).await
+    scene
+        .ends(vec![ann, witness, phone, laptop], minimums)
+        .await
 }
 
 /// A device that comes with a dead token is told so, and ends.

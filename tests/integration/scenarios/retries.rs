@@ -5,23 +5,24 @@ use flare_checker::Counts;
 
 use crate::{arguments::Arguments, deployment::Part, judge::Minimums, scene::Scene};
 
+/// What is said, and kept.
+const KEPT: &str = "kept, but the receipt is lost";
+
 /// A client that lost the receipt sends the same again: one message, and the first receipt, marked as a duplicate.
 pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyhow::Result<()> {
     let ben = scene.arrives("ben", "phone").await?;
     let mut ann = scene.raw("ann", "phone").await?;
 
     // Kept for certain when the connection is dropped: ben has it.
-    ann.send("ben", "kept-1", "kept, but the receipt is lost", false)
-        .await?;
+    ann.send("ben", "kept-1", KEPT, false).await?;
     let chat = ben
         .sees("the first message", |view| {
             view.events.keys().find(|it| it.starts_with("d_")).cloned()
         })
         .await?;
-    let seq = ben.hears(&chat, "kept, but the receipt is lost").await?;
+    let seq = ben.hears(&chat, KEPT).await?;
     ann.reconnect().await?;
-    ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
-        .await?;
+    ann.send("ben", "kept-1", KEPT, true).await?;
     let ack = ann.receipt().await?;
     ensure!(
         ack.duplicate && ack.seq == seq,
@@ -46,8 +47,7 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
 
     // Over and over on one connection.
     for _ in 0..3 {
-        ann.send("ben", "kept-1", "kept, but the receipt is lost", true)
-            .await?;
+        ann.send("ben", "kept-1", KEPT, true).await?;
         let ack = ann.receipt().await?;
         ensure!(ack.duplicate && ack.seq == seq, "a later retry got {ack:?}");
     }
@@ -56,12 +56,9 @@ pub(crate) async fn retry_after_a_lost_ack(scene: Scene, _: &Arguments) -> anyho
     scene.crash(Part::Core).await?;
     ben.in_step().await?;
     ann.reconnect().await?;
-    let (said, refused_for) = (
-        "kept, but the receipt is lost",
-        scene.server.kind().refuses_for(),
-    );
+    let refused_for = scene.server.kind().refuses_for();
     let ack = ann
-        .send_until_kept("ben", "kept-1", said, true, refused_for)
+        .send_until_kept("ben", "kept-1", KEPT, true, refused_for)
         .await?;
     ensure!(
         ack.duplicate && ack.seq == seq,

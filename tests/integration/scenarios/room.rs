@@ -1,10 +1,8 @@
 //! A disk that fills.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use flare_checker::Counts;
-use flare_core_sdk::{Target, Via};
+use flare_core_sdk::Target;
 use flare_proto::{
     client::{ErrorFrame, SendAck},
     common::ErrorCode,
@@ -12,10 +10,10 @@ use flare_proto::{
     storage::{HistoryRequest, history_request::Position},
 };
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tonic::Code;
 
-use super::load::Load;
+use super::{load::Load, told::until_told};
 use crate::{
     arguments::Arguments,
     deployment::Part,
@@ -174,8 +172,8 @@ async fn a_write_fails(mut scene: Scene, why: &str) -> anyhow::Result<()> {
     scene.comes_back(Part::Core).await?;
     load.goes_on(BETWEEN).await?;
     let acked = load.ends().await?;
-    is_pushed_to(&ann, &ben).await?;
-    is_pushed_to(&ben, &ann).await?;
+    until_told(&ann, "ben", &ben).await?;
+    until_told(&ben, "ann", &ann).await?;
     let minimums = Minimums {
         acks: acked,
         refusals: 0,
@@ -193,31 +191,6 @@ async fn a_write_fails(mut scene: Scene, why: &str) -> anyhow::Result<()> {
         },
     };
     scene.ends(vec![ann, ben], minimums).await
-}
-
-/// Waits until somebody is told of his own accord again: whoever stayed connected through a restart is so once his gateway has found out.
-async fn is_pushed_to(from: &Person, to: &Person) -> anyhow::Result<()> {
-    let deadline = Instant::now() + SOON;
-    for number in 0.. {
-        let words = format!("are you told? {number}");
-        let sent = from.tell(to.user(), &words).await?;
-        let chat = &sent.conversation_id;
-        to.reads_to(chat, sent.seq).await?;
-        let via = to.look(|it| {
-            let events = it.events.get(chat)?;
-            Some(events.get(&sent.seq)?.via)
-        });
-        if via == Some(Via::Deliver) {
-            break;
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "{} is not told: {via:?}",
-            to.user()
-        );
-        sleep_until(Instant::now() + Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 /// Who looks at every answer.

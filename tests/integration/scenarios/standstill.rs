@@ -56,6 +56,9 @@ pub(crate) async fn stands_still(scene: Scene, _: &Arguments) -> anyhow::Result<
         restarts: 0,
         beside: Counts {
             clients: 3,
+            // Each has sent something when its gateway stops, and gives the connection up that does not answer.
+            connections: 6,
+            disconnections: 3,
             conversations: 2,
             ends: 5,
             ..Counts::default()
